@@ -1,0 +1,2 @@
+//! Sampling, generation, batching and chat sessions over a loaded model.
+#![forbid(unsafe_code)]

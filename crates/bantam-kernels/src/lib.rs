@@ -1,0 +1,1 @@
+//! SIMD kernels, thread pool and memory maps: the only unsafe code of the house.

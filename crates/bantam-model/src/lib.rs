@@ -1,0 +1,2 @@
+//! Spec, families, lowering to a Plan, and tensor-name tables.
+#![forbid(unsafe_code)]

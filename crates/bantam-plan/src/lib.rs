@@ -1,0 +1,2 @@
+//! Ops, Plan, rewrites, cost model and the reference interpreter.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Tiny models, goldens and tolerance asserts for tests.

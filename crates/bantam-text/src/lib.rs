@@ -1,0 +1,2 @@
+//! Tokenizers, streaming detokenizer and chat templates.
+#![forbid(unsafe_code)]
