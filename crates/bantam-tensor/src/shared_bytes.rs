@@ -1,0 +1,56 @@
+//! A cheap, shareable window into bytes owned elsewhere: a mapped file, a buffer made at load.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// Owner of bytes that stay where they are for as long as anyone holds a window into them.
+pub type BytesOwner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A window into shared bytes. Cloning copies the handle, never the bytes.
+#[derive(Clone)]
+pub struct SharedBytes {
+    owner: BytesOwner,
+    range: Range<usize>,
+}
+
+impl SharedBytes {
+    /// A window of `range` bytes into `owner`, or `None` where the range leaves it.
+    pub fn new(owner: BytesOwner, range: Range<usize>) -> Option<Self> {
+        let length = (*owner).as_ref().len();
+        (range.start <= range.end && range.end <= length).then_some(Self { owner, range })
+    }
+
+    /// Takes over a buffer.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        let range = 0..bytes.len();
+        Self { owner: Arc::new(bytes), range }
+    }
+
+    /// A narrower window, relative to this one, or `None` where it leaves it.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        let start = self.range.start.checked_add(range.start)?;
+        let end = self.range.start.checked_add(range.end)?;
+        (start <= end && end <= self.range.end).then(|| Self { owner: Arc::clone(&self.owner), range: start..end })
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // An owner whose bytes shrank since `new` (none of ours does) gives an empty window, not a panic.
+        (*self.owner).as_ref().get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl std::fmt::Debug for SharedBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SharedBytes({} bytes)", self.range.len())
+    }
+}
