@@ -54,3 +54,35 @@ impl std::fmt::Debug for SharedBytes {
         write!(formatter, "SharedBytes({} bytes)", self.range.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges)]
+    fn windows_stay_inside() {
+        let bytes = SharedBytes::from_vec((0..10).collect());
+        let check = |window: Option<SharedBytes>, expected: Option<&[u8]>| assert_eq!(window.as_deref(), expected);
+        check(bytes.slice(0..10), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
+        check(bytes.slice(2..5), Some(&[2, 3, 4]));
+        check(bytes.slice(2..5).and_then(|inner| inner.slice(1..3)), Some(&[3, 4]));
+        check(bytes.slice(2..5).and_then(|inner| inner.slice(1..4)), None);
+        check(bytes.slice(10..10), Some(&[]));
+        check(bytes.slice(11..11), None);
+        check(bytes.slice(5..2), None);
+        check(bytes.slice(1..usize::MAX), None);
+        check(bytes.slice(2..5).and_then(|inner| inner.slice(usize::MAX..usize::MAX)), None);
+        check(SharedBytes::new(Arc::new(vec![1u8, 2]), 1..2), Some(&[2]));
+        check(SharedBytes::new(Arc::new(vec![1u8, 2]), 1..3), None);
+        check(SharedBytes::new(Arc::new(vec![1u8, 2]), 2..1), None);
+    }
+
+    #[test]
+    fn cloning_shares_the_owner() {
+        let bytes = SharedBytes::from_vec(vec![7; 100]);
+        let clone = bytes.clone();
+        assert_eq!(bytes.as_ptr(), clone.as_ptr());
+        assert_eq!(format!("{bytes:?}"), "SharedBytes(100 bytes)");
+    }
+}
