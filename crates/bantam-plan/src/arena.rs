@@ -1,0 +1,75 @@
+//! The arena: one buffer for all values of a Plan, with places reused once a value is dead.
+
+use crate::{Plan, Rows, ValueId};
+
+/// Where a value lies in the arena, in numbers (not bytes), and how many numbers it may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// First number.
+    pub offset: usize,
+    /// Numbers at full rows.
+    pub length: usize,
+}
+
+/// Places for every value, planned from when each is first written and last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arena {
+    /// By [`ValueId`].
+    pub placements: Vec<Placement>,
+    /// Numbers in all.
+    pub length: usize,
+}
+
+/// Values start on multiples of this many numbers (a cache line).
+const ALIGNMENT: usize = 16;
+
+impl Arena {
+    /// Plans for batches of at most `tokens` rows and `outputs` output rows. No two values that are alive at the same
+    /// step overlap; values written by a step never overlap the values it reads.
+    pub fn plan(plan: &Plan, tokens: usize, outputs: usize) -> Self {
+        let mut lives = vec![None::<(usize, usize)>; plan.values.len()];
+        for (index, step) in plan.steps.iter().enumerate() {
+            for id in step.inputs.iter().chain(&step.outputs) {
+                let life = lives[id.0].get_or_insert((index, index));
+                life.1 = index;
+            }
+        }
+        if let Some(life) = plan.output.and_then(|ValueId(output)| lives[output].as_mut()) {
+            life.1 = plan.steps.len();
+        }
+        let size = |id: usize| {
+            let rows = match plan.values[id].rows {
+                Rows::Tokens => tokens,
+                Rows::Outputs => outputs,
+            };
+            (rows * plan.values[id].width).next_multiple_of(ALIGNMENT)
+        };
+        // Largest first, each at the lowest place free over its whole life.
+        let mut order: Vec<usize> = (0..plan.values.len()).filter(|&id| lives[id].is_some()).collect();
+        order.sort_by_key(|&id| (std::cmp::Reverse(size(id)), lives[id].map(|life| life.0)));
+        let mut placements = vec![Placement::default(); plan.values.len()];
+        let mut placed: Vec<usize> = Vec::new();
+        let mut total = 0;
+        for id in order {
+            let Some((start, end)) = lives[id] else { continue };
+            let mut taken: Vec<Placement> = placed
+                .iter()
+                .filter(|&&other| lives[other].is_some_and(|(from, to)| from <= end && start <= to))
+                .map(|&other| placements[other])
+                .collect();
+            taken.sort_by_key(|placement| placement.offset);
+            let length = size(id);
+            let mut offset = 0;
+            for other in taken {
+                if offset + length <= other.offset {
+                    break;
+                }
+                offset = offset.max(other.offset + other.length);
+            }
+            placements[id] = Placement { offset, length };
+            placed.push(id);
+            total = total.max(offset + length);
+        }
+        Self { placements, length: total }
+    }
+}

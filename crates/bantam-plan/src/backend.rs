@@ -1,0 +1,61 @@
+//! What a backend must offer: turning a Plan into a Program, and saying beforehand what memory that takes.
+
+use crate::{Batch, Plan, PlanError, Weights};
+
+/// Sizes a Program is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileOptions {
+    /// Most rows in one batch.
+    pub rows: usize,
+    /// Most output rows in one batch.
+    pub outputs: usize,
+    /// Most sequences in one batch.
+    pub sequences: usize,
+    /// Pages of the paged memory.
+    pub pages: usize,
+}
+
+/// Memory of a Program in bytes, by what it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramMemory {
+    /// Weights repacked for this machine (owned, beside the file).
+    pub weights: u64,
+    /// Weights read in place from the mapped file.
+    pub mapped: u64,
+    /// Paged memory of keys and values.
+    pub cache: u64,
+    /// Activations and scratch.
+    pub scratch: u64,
+}
+
+/// One way to run Plans.
+pub trait Backend {
+    /// Short name for people: `cpu`.
+    fn name(&self) -> &'static str;
+
+    /// What [`Backend::compile`] would take, without doing it.
+    fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError>;
+
+    /// Makes the ready-to-go form. `progress` is told the bytes of each weight that is ready.
+    fn compile(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Box<dyn Program>, PlanError>;
+}
+
+/// A Plan compiled for one machine, with its paged memory.
+pub trait Program: Send {
+    /// The sizes it was compiled for.
+    fn options(&self) -> CompileOptions;
+
+    /// Runs a batch and gives its output `[batch.outputs.len(), width]`.
+    ///
+    /// Fails only for a batch that does not fit the options; a row's result does not depend on the rest of the batch.
+    fn run(&mut self, batch: &Batch) -> Result<&[f32], PlanError>;
+
+    /// Copies one page of the paged memory over another, in every layer.
+    fn copy_page(&mut self, from: u32, to: u32);
+}

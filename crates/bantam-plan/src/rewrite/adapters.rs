@@ -1,0 +1,59 @@
+//! `with_adapters`: low-rank adapters beside linears (LoRA, Hu et al. 2021).
+
+use crate::{Add, Linear, Op, Plan, PlanError, Scale, Step};
+
+/// An adapter of one weight: `y += scale * (x · Aᵀ) · Bᵀ`, with weights `<name>.lora_a` and `<name>.lora_b`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapter {
+    /// The weight it stands beside.
+    pub weight: String,
+    /// Inner width.
+    pub rank: usize,
+    /// Factor, `alpha / rank` in the paper.
+    pub scale: f32,
+}
+
+/// Puts adapters beside the linears that read their weights. Several for one weight add up.
+pub fn with_adapters(plan: &Plan, adapters: &[Adapter]) -> Result<Plan, PlanError> {
+    let mut out = plan.clone();
+    out.steps.clear();
+    let mut used = vec![false; adapters.len()];
+    for step in &plan.steps {
+        let Op::Linear(linear) = &step.op else {
+            out.steps.push(step.clone());
+            continue;
+        };
+        let name = plan.weights[linear.weight.0].name.clone();
+        let mine: Vec<usize> = (0..adapters.len()).filter(|&i| adapters[i].weight == name).collect();
+        let (inputs, &[result]) = (step.inputs.clone(), &step.outputs[..]) else { continue };
+        out.current_layer = step.layer;
+        let base = if mine.is_empty() { result } else { copy_value(&mut out, result) };
+        out.steps.push(Step { outputs: vec![base], ..step.clone() });
+        let mut sum = base;
+        for (n, &i) in mine.iter().enumerate() {
+            used[i] = true;
+            let (rows, width) = (plan.weights[linear.weight.0].rows, plan.weights[linear.weight.0].width);
+            let suffix = if n == 0 { String::new() } else { format!(".{n}") };
+            let a = out.weight(format!("{name}.lora_a{suffix}"), adapters[i].rank, width);
+            let b = out.weight(format!("{name}.lora_b{suffix}"), rows, adapters[i].rank);
+            let inner = out.step(format!("{name}.lora_a"), Linear { weight: a, bias: None }, &inputs)?;
+            let outer = out.step(format!("{name}.lora_b"), Linear { weight: b, bias: None }, &[inner])?;
+            let scaled = out.step(format!("{name}.lora"), Scale { by: adapters[i].scale }, &[outer])?;
+            let next = if n + 1 == mine.len() { result } else { copy_value(&mut out, result) };
+            let layer = step.layer;
+            out.steps.push(Step { op: Add.into(), inputs: vec![sum, scaled], outputs: vec![next], layer });
+            sum = next;
+        }
+    }
+    if let Some(unused) = used.iter().position(|used| !used) {
+        let problem = format!("no linear reads weight `{}`", adapters[unused].weight);
+        return Err(PlanError::Rewrite { rewrite: "with_adapters", problem });
+    }
+    out.check()?;
+    Ok(out)
+}
+
+fn copy_value(plan: &mut Plan, of: crate::ValueId) -> crate::ValueId {
+    let value = plan.get(of).clone();
+    plan.value(format!("{} base", value.name), value.rows, value.width)
+}

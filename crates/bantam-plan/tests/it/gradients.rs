@@ -1,0 +1,122 @@
+//! Gradients of every op against central differences.
+
+use bantam_plan::reference::Interpreter;
+use bantam_plan::rewrite::{Adapter, recompute, train, with_adapters};
+use bantam_plan::*;
+
+use crate::tiny::{Tiny, training_batch, weights_for};
+
+const RELU_SEED: u64 = 10;
+
+fn loss(interpreter: &mut Interpreter<'_>, batch: &Batch) -> f64 {
+    interpreter.run(batch).unwrap();
+    interpreter.output().iter().map(|x| f64::from(*x)).sum()
+}
+
+/// Every weight's gradient against central differences, at up to `probes` of its numbers.
+fn check(name: &str, plan: &Plan, seed: u64) {
+    let weights = weights_for(plan, seed);
+    let training = train(plan, |_| true).unwrap();
+    let batch = training_batch();
+    let mut interpreter = Interpreter::new(&training.plan, &weights).unwrap();
+    loss(&mut interpreter, &batch);
+    let gradients: Vec<Vec<f32>> =
+        (0..plan.weights.len()).map(|i| interpreter.gradient(WeightId(i)).unwrap().to_vec()).collect();
+    for (i, weight) in plan.weights.iter().enumerate() {
+        let largest = gradients[i].iter().fold(0f32, |a, b| a.max(b.abs()));
+        let values = interpreter.weight(WeightId(i)).to_vec();
+        let stride = (values.len() / 12).max(1);
+        for n in (0..values.len()).step_by(stride) {
+            let h = 2e-3;
+            let mut at = |delta: f32| {
+                let mut changed = values.clone();
+                changed[n] += delta;
+                interpreter.set_weight(WeightId(i), &changed);
+                loss(&mut interpreter, &batch)
+            };
+            // Fourth-order central difference.
+            let (one, two) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
+            let expected = (8.0 * one - two) / (12.0 * f64::from(h));
+            let found = f64::from(gradients[i][n]);
+            let tolerance = 1e-3 * f64::from(largest) + 2e-4;
+            assert!((found - expected).abs() <= tolerance, "{name}: {}[{n}]: {found} against {expected}", weight.name);
+        }
+        interpreter.set_weight(WeightId(i), &values);
+        assert!(largest > 1e-4, "{name}: {} has no gradient to speak of ({largest})", weight.name);
+    }
+}
+
+#[test]
+fn every_op_has_the_gradient_of_its_value() {
+    let tiny = Tiny::default;
+    let cases: [(&str, Tiny); 9] = [
+        ("rms, gated silu, halves", tiny()),
+        (
+            "interleaved, partial, magnitude",
+            Tiny { pairs: RopePairs::Interleaved, rotated: 2, magnitude: 1.3, ..tiny() },
+        ),
+        (
+            "layer norm, plain gelu",
+            Tiny { norm: NormKind::Layer, gated: false, activation: Activation::GeluErf, ..tiny() },
+        ),
+        ("head norm, window", Tiny { head_norm: true, window: Some(3), ..tiny() }),
+        ("softcaps, gelu tanh", Tiny { softcap: Some(1.5), activation: Activation::GeluTanh, ..tiny() }),
+        ("full attention", Tiny { causal: false, ..tiny() }),
+        ("full attention, window", Tiny { causal: false, window: Some(2), ..tiny() }),
+        ("relu squared, scale", Tiny { gated: false, activation: Activation::ReluSquared, scale: Some(2.5), ..tiny() }),
+        ("relu", Tiny { layers: 1, activation: Activation::Relu, ..tiny() }),
+    ];
+    for (name, tiny) in cases {
+        // The ReLUs' seed keeps their kink out of reach of the differences.
+        check(name, &tiny.plan(), if name.starts_with("relu") { RELU_SEED } else { 7 });
+    }
+}
+
+#[test]
+fn adapters_train_beside_frozen_weights() {
+    let plan = Tiny::default().plan();
+    let adapters = [
+        Adapter { weight: "blk.0.attn_q.weight".into(), rank: 2, scale: 1.5 },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 3, scale: 0.5 },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 1, scale: 0.5 },
+    ];
+    let adapted = with_adapters(&plan, &adapters).unwrap();
+    check("adapted", &adapted, 7);
+    let training = train(&adapted, |name| name.contains(".lora_")).unwrap();
+    let mut interpreter_weights = weights_for(&adapted, 3);
+    let trainable: Vec<&Weight> = training.plan.weights.iter().filter(|weight| weight.trainable).collect();
+    assert_eq!(trainable.len(), 6);
+    let mut interpreter = Interpreter::new(&training.plan, &interpreter_weights).unwrap();
+    interpreter.run(&training_batch()).unwrap();
+    assert!(interpreter.gradient(WeightId(0)).is_none(), "a frozen weight has no gradient");
+
+    // With B = 0 the adapted Plan is the plain one, bit for bit.
+    for (name, (_, _, values)) in &mut interpreter_weights.0 {
+        if name.contains(".lora_b") {
+            values.fill(0.0);
+        }
+    }
+    let batch = Batch::packed(&[&[1, 2, 3, 4, 5]]);
+    let plain = plan.run_reference(&interpreter_weights, &batch).unwrap();
+    assert_eq!(plain, adapted.run_reference(&interpreter_weights, &batch).unwrap());
+}
+
+#[test]
+fn recompute_keeps_gradients_bit_for_bit_and_takes_less_memory() {
+    let plan = Tiny { layers: 6, ..Tiny::default() }.plan();
+    let weights = weights_for(&plan, 5);
+    let training = train(&plan, |_| true).unwrap();
+    let again = recompute(&training.plan).unwrap();
+    let batch = training_batch();
+    let mut whole = Interpreter::new(&training.plan, &weights).unwrap();
+    let mut checkpointed = Interpreter::new(&again, &weights).unwrap();
+    assert_eq!(loss(&mut whole, &batch), loss(&mut checkpointed, &batch));
+    for i in 0..plan.weights.len() {
+        let bits =
+            |x: &Interpreter<'_>| x.gradient(WeightId(i)).unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&whole), bits(&checkpointed), "{}", plan.weights[i].name);
+    }
+    let size = |plan: &Plan| Arena::plan(plan, 512, 1).length;
+    let (whole, checkpointed) = (size(&training.plan), size(&again));
+    assert!(2 * checkpointed < whole, "{checkpointed} numbers with recompute, {whole} without");
+}
