@@ -18,8 +18,13 @@ struct Chore {
 const CHORES: &[Chore] = &[
     Chore {
         name: "ready",
-        about: "format, tidy, lint, documentation, generated pages, tests",
+        about: "check, then test: run it before a change is merged",
         run: |_| steps::ready(&Tree::root()),
+    },
+    Chore {
+        name: "check",
+        about: "format, tidy, lint, documentation, generated pages",
+        run: |_| steps::check(&Tree::root()),
     },
     Chore { name: "test", about: "every test, one line at the end", run: |_| steps::test(&Tree::root()) },
     Chore { name: "tidy", about: "the rules of the house (--rules lists them)", run: run_tidy },

@@ -65,9 +65,10 @@ impl Source {
         self.comments.iter().any(|(at, text)| (*at == line || at + 1 == line) && grants(text, rule))
     }
 
-    /// Whether a comment stands on `line` or ends on the line before.
+    /// Whether a comment (documentation is none) stands on `line` or ends on the line before.
     pub fn is_explained(&self, line: usize) -> bool {
-        self.comments.iter().any(|(at, text)| *at == line || at + text.lines().count() == line)
+        let plain = self.comments.iter().filter(|(_, text)| !text.starts_with("///") && !text.starts_with("//!"));
+        plain.into_iter().any(|(at, text)| *at == line || at + text.lines().count() == line)
     }
 
     /// Whether a comment anywhere in the file grants `rule`.

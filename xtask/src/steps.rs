@@ -99,12 +99,6 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<(), StepError> {
     Cargo { arguments, variables: &[] }.run(root)
 }
 
-/// Whether `cargo NAME` is installed.
-pub fn is_installed(root: &Path, name: &str) -> bool {
-    let mut command = Cargo { arguments: &[name, "--version"], variables: &[] }.command(root);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 /// Formatting, unchanged files.
 ///
 /// # Errors
@@ -218,16 +212,25 @@ pub fn fuzz(root: &Path, seconds: u64) -> Result<(), StepError> {
     cargo(root, &["run", "--release", "--package", "bantam-fuzz", "--", "all", "--seconds", &seconds])
 }
 
-/// A step of [`ready`].
+/// A step of [`check`].
 type Step = fn(&Path) -> Result<(), StepError>;
 
-/// Everything that must hold before a change is merged, the quick questions first.
+/// Everything but the tests that must hold before a change is merged, the quick questions first.
+///
+/// # Errors
+/// The first step that does not hold.
+pub fn check(root: &Path) -> Result<(), StepError> {
+    let steps: &[Step] = &[format, tidy, lint, document, |root| generated(root, false)];
+    steps.iter().try_for_each(|step| step(root))
+}
+
+/// [`check`], then every test.
 ///
 /// # Errors
 /// The first step that does not hold.
 pub fn ready(root: &Path) -> Result<(), StepError> {
-    let steps: &[Step] = &[format, tidy, lint, document, |root| generated(root, false), test];
-    steps.iter().try_for_each(|step| step(root))
+    check(root)?;
+    test(root)
 }
 
 #[cfg(test)]

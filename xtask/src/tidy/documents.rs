@@ -6,7 +6,7 @@ use crate::tree::Tree;
 /// The README's head is two commands.
 pub(super) const README: Rule = Rule {
     name: "readme",
-    about: "README.md's first code block is exactly two commands: the main job, and the tests (which .ci/run runs too)",
+    about: "README.md's first code block is exactly two commands: the main job, and the tests; .ci/run runs both",
     check: check_readme,
 };
 
@@ -51,14 +51,15 @@ fn check_readme(tree: &Tree) -> Vec<Finding> {
         .map(|line| line.split("  #").next().unwrap_or(line).trim())
         .filter(|line| !line.is_empty())
         .collect();
-    let [_, tests] = commands.as_slice() else {
+    if commands.len() != 2 {
         return refuse(open + 1, "expected exactly two commands in the first code block");
-    };
-    let run_by_checks = tree.files.get(".ci/run").is_some_and(|script| script.contains(tests));
+    }
+    let script = tree.files.get(".ci/run").map_or("", String::as_str);
+    let run_by_checks = commands.iter().all(|command| script.contains(command));
     if run_by_checks {
         Vec::new()
     } else {
-        refuse(open + 3, "expected .ci/run to run the second command as it stands here")
+        refuse(open + 1, "expected .ci/run to run both commands as they stand here")
     }
 }
 
@@ -119,14 +120,14 @@ mod tests {
         let check = |readme, expected: &[&str]| {
             check_rule(
                 &README,
-                &Tree::of(&[("README.md", readme), (".ci/run", "x\ncargo test --workspace\n")]),
+                &Tree::of(&[("README.md", readme), (".ci/run", "run cargo run\nrun cargo test --workspace\n")]),
                 expected,
             );
         };
         check("# B\n\n```sh\ncargo run\ncargo test --workspace\n```\n", &[]);
         check("# B\n\n```sh\ncargo run  # the job\n\ncargo test --workspace  # the tests\n```\n", &[]);
         check("# B\n\n```sh\ncargo run\n```\n", &["README.md:3: expected exactly two commands"]);
-        check("# B\n\n```sh\ncargo run\ncargo bench\n```\n", &["expected .ci/run to run the second"]);
+        check("# B\n\n```sh\ncargo run\ncargo bench\n```\n", &["expected .ci/run to run both"]);
         check("# B\n", &["expected a code block"]);
     }
 

@@ -1,6 +1,6 @@
 //! What every source file keeps to: a head, and words that never appear.
 
-use super::{Finding, Rule};
+use super::{Finding, Rule, Weight};
 use crate::scan::{Source, Token};
 use crate::tree::{Tree, is_test_file};
 
@@ -14,7 +14,7 @@ pub(super) const HEAD: Rule = Rule {
 /// Things that are never committed.
 pub(super) const BANNED: Rule = Rule {
     name: "banned",
-    about: "no todo!, unimplemented!, dbg!, #[ignore], #[allow] without a reason; no sleeping in tests",
+    about: "no todo!, unimplemented!, dbg! or #[ignore], no sleeping in tests; #[allow] says why",
     check: check_banned,
 };
 
@@ -58,37 +58,38 @@ fn check_banned(tree: &Tree) -> Vec<Finding> {
     for (path, source) in &tree.sources {
         for (index, token) in source.tokens.iter().enumerate() {
             let in_test = token.in_test || is_test_file(path);
-            if let Some(message) = banned_at(source, index, in_test).filter(|_| !source.allows(BANNED.name, token.line))
-            {
-                findings.push(Finding::refused(path, token.line, message));
+            let found = banned_at(source, index, in_test).filter(|_| !source.allows(BANNED.name, token.line));
+            if let Some((weight, message)) = found {
+                findings.push(Finding { weight, ..Finding::refused(path, token.line, message) });
             }
         }
     }
     findings
 }
 
-fn banned_at(source: &Source, index: usize, in_test: bool) -> Option<String> {
+fn banned_at(source: &Source, index: usize, in_test: bool) -> Option<(Weight, String)> {
     let tokens = &source.tokens;
     let token = &tokens[index];
     let next = |ahead: usize, sign: char| tokens.get(index + ahead).is_some_and(|token| token.is_sign(sign));
     let is_macro = ["todo", "unimplemented", "dbg"].iter().any(|name| token.is_word(name)) && next(1, '!');
     if is_macro {
-        return Some(format!("{}! is never committed", token.text));
+        return Some((Weight::Refused, format!("{}! is never committed", token.text)));
     }
     if in_test && token.is_word("sleep") && next(1, '(') {
-        return Some("a test sleeps: expected it to wait for what it waits for".to_owned());
+        return Some((Weight::Refused, "a test sleeps: expected it to wait for what it waits for".to_owned()));
     }
     let attribute = index >= 2
         && tokens[index - 1].is_sign('[')
         && (tokens[index - 2].is_sign('#') || tokens[index - 2].is_sign('!'));
     if attribute && token.is_word("ignore") {
-        return Some("#[ignore]: a test runs or is not there".to_owned());
+        return Some((Weight::Refused, "#[ignore]: a test runs or is not there".to_owned()));
     }
     let silences = token.is_word("allow") || token.is_word("expect");
     if attribute && silences && next(1, '(') {
         let inside: &[Token] = &tokens[index + 1..source.closing(index + 1)];
         if !inside.iter().any(|token| token.is_word("reason")) && !source.is_explained(token.line) {
-            return Some(format!("#[{}(…)] without a reason: expected a comment or `reason = \"…\"`", token.text));
+            let message = format!("#[{}(…)] without a reason: expected a comment or `reason = \"…\"`", token.text);
+            return Some((Weight::Warned, message));
         }
     }
     None
