@@ -1,2 +1,18 @@
 //! Tokenizers, streaming detokenizer and chat templates.
+//!
+//! Everything here is a pure function of bytes that others have read: no files, no threads, no processes. What comes in
+//! (vocabularies, `tokenizer.json`, templates, chats) is written by strangers, so every parser bounds its depth, its
+//! work and its memory and answers with a [`TextError`], never a panic.
+//!
+//! Not in here: reading GGUF or directories (`bantam-formats` and above), sampling, and what a server makes of a chat.
 #![forbid(unsafe_code)]
+
+mod detokenizer;
+mod error;
+mod tokenizer;
+mod vocabulary;
+
+pub use detokenizer::Detokenizer;
+pub use error::TextError;
+pub use tokenizer::{HfFiles, Piece, Special, Tokenizer, pre_tokenizer_names};
+pub use vocabulary::{TokenKind, Vocabulary};

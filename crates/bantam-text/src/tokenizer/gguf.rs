@@ -1,0 +1,264 @@
+//! A tokenizer from the vocabulary in GGUF metadata (and, by the same road, from `tokenizer.model`).
+
+use std::collections::HashMap;
+
+use super::added::{AddedToken, AddedTokens};
+use super::bpe::{Alphabet, Bpe};
+use super::bytes::{byte_token, unmap};
+use super::normalizer::Normalizer;
+use super::sentencepiece::{SPACE, ScoreBpe};
+use super::split::Splitter;
+use super::{Ends, Joining, Merger, Token, Tokenizer, patterns};
+use crate::error::{TextError, shorten};
+use crate::vocabulary::{TokenKind, Vocabulary};
+
+impl Tokenizer {
+    /// Builds the tokenizer a GGUF file describes.
+    ///
+    /// # Errors
+    /// [`TextError::Unsupported`] names a model or pre-tokenizer that is not known; [`TextError::Vocabulary`] says what
+    /// contradicts itself.
+    pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+        check(&vocabulary)?;
+        match vocabulary.model.as_str() {
+            "llama" => score_bpe(vocabulary),
+            "gpt2" => byte_bpe(vocabulary),
+            other => Err(TextError::Unsupported { what: "tokenizer model", name: shorten(other, 60) }),
+        }
+    }
+}
+
+fn check(vocabulary: &Vocabulary) -> Result<(), TextError> {
+    let len = vocabulary.tokens.len();
+    let refuse = |reason: String| Err(TextError::Vocabulary(reason));
+    if len == 0 {
+        return refuse("no tokens".to_owned());
+    }
+    if u32::try_from(len).is_err() {
+        return refuse(format!("{len} tokens are more than ids can count"));
+    }
+    for (what, found) in [("scores", vocabulary.scores.len()), ("token types", vocabulary.types.len())] {
+        if found != 0 && found < len {
+            return refuse(format!("{found} {what} for {len} tokens"));
+        }
+    }
+    for (what, id) in [
+        ("bos", vocabulary.bos),
+        ("eos", vocabulary.eos),
+        ("eot", vocabulary.eot),
+        ("eom", vocabulary.eom),
+        ("unknown", vocabulary.unknown),
+        ("padding", vocabulary.padding),
+        ("separator", vocabulary.separator),
+        ("mask", vocabulary.mask),
+    ] {
+        if let Some(id) = id
+            && id as usize >= len
+        {
+            return refuse(format!("the {what} token is {id}, but there are {len} tokens"));
+        }
+    }
+    Ok(())
+}
+
+fn kind_of(vocabulary: &Vocabulary, id: usize) -> TokenKind {
+    vocabulary.types.get(id).map_or(TokenKind::Normal, |&number| TokenKind::from_number(number))
+}
+
+/// Some models strip white space behind their special tokens; GGUF has no key for it, the model's name tells.
+fn strips_right(vocabulary: &Vocabulary, spelling: &str) -> bool {
+    let name = vocabulary.name.as_deref().unwrap_or("").to_lowercase();
+    (name.contains("phi-3") || name.contains("phi3")) && !matches!(spelling, "<unk>" | "<s>" | "<|endoftext|>")
+}
+
+fn added_token(vocabulary: &Vocabulary, id: usize) -> Option<AddedToken> {
+    let kind = kind_of(vocabulary, id);
+    let special = match kind {
+        TokenKind::Control | TokenKind::Unknown => true,
+        TokenKind::UserDefined => false,
+        _ => return None,
+    };
+    let content = String::from_utf8(vocabulary.tokens.get(id)?.clone()).ok()?;
+    let right_strip = strips_right(vocabulary, &content);
+    Some(AddedToken { content, id: u32::try_from(id).ok()?, special, right_strip, ..AddedToken::default() })
+}
+
+fn score_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+    if vocabulary.scores.is_empty() {
+        return Err(TextError::Vocabulary("a SentencePiece vocabulary needs scores, there are none".to_owned()));
+    }
+    if !vocabulary.precompiled_charsmap.is_empty() {
+        return Err(TextError::Unsupported { what: "normalizer", name: "precompiled_charsmap".to_owned() });
+    }
+    let len = vocabulary.tokens.len();
+    let prefix = vocabulary.add_space_prefix.unwrap_or(true);
+    let mut merger = ScoreBpe {
+        by_bytes: HashMap::with_capacity(len),
+        // Adding zero makes -0 and 0 the same score.
+        scores: vocabulary.scores.iter().map(|score| score + 0.0).collect(),
+        unused: vec![false; len],
+        bytes: Box::new([None; 256]),
+        unknown: vocabulary.unknown,
+        longest: 0,
+    };
+    let mut tokens = Vec::with_capacity(len);
+    let (mut raw, mut escaped) = (Vec::new(), Vec::new());
+    for (id, spelling) in vocabulary.tokens.iter().enumerate() {
+        let kind = kind_of(&vocabulary, id);
+        let number = u32::try_from(id).unwrap_or(u32::MAX);
+        let mut text = None;
+        match kind {
+            TokenKind::Byte => {
+                let byte = byte_token(spelling).ok_or_else(|| {
+                    TextError::Vocabulary(format!(
+                        "byte token {id} is spelled {:?}, expected <0x00> to <0xFF>",
+                        shorten(&String::from_utf8_lossy(spelling), 40)
+                    ))
+                })?;
+                merger.bytes[usize::from(byte)].get_or_insert(number);
+                text = Some(vec![byte].into_boxed_slice());
+            }
+            TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused => {
+                merger.longest = merger.longest.max(spelling.len());
+                merger.by_bytes.entry(spelling.as_slice().into()).or_insert(number);
+                merger.unused[id] = kind == TokenKind::Unused;
+                if let Ok(plain) = std::str::from_utf8(spelling)
+                    && plain.contains(SPACE)
+                {
+                    text = Some(plain.replace(SPACE, " ").into_bytes().into_boxed_slice());
+                }
+            }
+            TokenKind::Control | TokenKind::Unknown => {}
+        }
+        if let Some(mut token) = added_token(&vocabulary, id) {
+            // Spellings with visible spaces can only be found once the text's spaces are visible too.
+            if !token.special && token.content.contains(SPACE) {
+                token.normalized = true;
+                escaped.push((token.content.clone(), token));
+            } else {
+                raw.push((token.content.clone(), token));
+            }
+        }
+        tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
+    }
+    let mut normalizers = Vec::new();
+    if prefix {
+        normalizers.push(Normalizer::Prepend(SPACE.to_owned()));
+    }
+    normalizers.push(Normalizer::Replace { pattern: Splitter::literal(" "), with: SPACE.to_owned() });
+    let parts = Parts {
+        tokens,
+        added: AddedTokens::new(raw)?,
+        normalized_added: AddedTokens::new(escaped)?,
+        normalizers,
+        steps: Vec::new(),
+        merger: Merger::Scores(merger),
+        joining: Joining::Pieces { drop_first_space: prefix },
+        add_bos: true,
+    };
+    Ok(finish(&vocabulary, parts))
+}
+
+fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+    let pre = patterns::find(vocabulary.pre.as_deref().unwrap_or("default"))?;
+    let len = vocabulary.tokens.len();
+    let mut by_bytes: HashMap<Box<[u8]>, u32> = HashMap::with_capacity(len);
+    let mut tokens = Vec::with_capacity(len);
+    let mut raw = Vec::new();
+    for (id, spelling) in vocabulary.tokens.iter().enumerate() {
+        let kind = kind_of(&vocabulary, id);
+        let number = u32::try_from(id).unwrap_or(u32::MAX);
+        let mut text = None;
+        if matches!(kind, TokenKind::Normal | TokenKind::Unused | TokenKind::Byte) {
+            let bytes = unmap(spelling).into_boxed_slice();
+            by_bytes.entry(bytes.clone()).or_insert(number);
+            text = (*bytes != **spelling).then_some(bytes);
+        }
+        raw.extend(added_token(&vocabulary, id).map(|token| (token.content.clone(), token)));
+        tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
+    }
+    // Added tokens take part in merging too, if the merges name them; ordinary ones come first.
+    for (id, spelling) in vocabulary.tokens.iter().enumerate() {
+        if kind_of(&vocabulary, id) == TokenKind::UserDefined {
+            by_bytes.entry(unmap(spelling).into_boxed_slice()).or_insert(u32::try_from(id).unwrap_or(u32::MAX));
+        }
+    }
+    let mut alphabet = Box::new([None; 256]);
+    for byte in 0..=255u8 {
+        alphabet[usize::from(byte)] = by_bytes.get([byte].as_slice()).copied();
+    }
+    let mut merger = Bpe {
+        by_bytes,
+        merges: HashMap::with_capacity(vocabulary.merges.len()),
+        alphabet: Alphabet::Bytes(alphabet),
+        unknown: None,
+        fuse_unknown: false,
+        ignore_merges: pre.ignore_merges,
+        continuing_prefix: Vec::new(),
+        word_suffix: Vec::new(),
+    };
+    let mut pairs = Vec::with_capacity(vocabulary.merges.len());
+    for (rank, merge) in vocabulary.merges.iter().enumerate() {
+        // The space that separates is never the first character: a token may be a space itself.
+        let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at).ok_or_else(|| {
+            TextError::Vocabulary(format!("merge {rank} is {:?}, expected two tokens and a space", shorten(merge, 60)))
+        })?;
+        pairs.push((unmap(&merge.as_bytes()[..space]), unmap(&merge.as_bytes()[space + 1..])));
+    }
+    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())))?;
+    let parts = Parts {
+        tokens,
+        added: AddedTokens::new(raw)?,
+        normalized_added: AddedTokens::default(),
+        normalizers: pre.normalizers(),
+        steps: pre.steps()?,
+        merger: Merger::Ranks(merger),
+        joining: Joining::Bytes,
+        add_bos: pre.add_bos,
+    };
+    Ok(finish(&vocabulary, parts))
+}
+
+struct Parts {
+    tokens: Vec<Option<Token>>,
+    added: AddedTokens,
+    normalized_added: AddedTokens,
+    normalizers: Vec<Normalizer>,
+    steps: Vec<super::Step>,
+    merger: Merger,
+    joining: Joining,
+    add_bos: bool,
+}
+
+fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
+    let mut by_spelling = HashMap::with_capacity(parts.tokens.len());
+    for (id, token) in parts.tokens.iter().enumerate() {
+        if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
+            by_spelling.entry(token.spelling.clone()).or_insert(id);
+        }
+    }
+    let prefix = if vocabulary.add_bos.unwrap_or(parts.add_bos) { vocabulary.bos } else { None };
+    let suffix = if vocabulary.add_eos.unwrap_or(false) { vocabulary.eos } else { None };
+    let mut tokenizer = Tokenizer {
+        tokens: parts.tokens,
+        by_spelling,
+        added: parts.added,
+        normalized_added: parts.normalized_added,
+        normalizers: parts.normalizers,
+        steps: parts.steps,
+        merger: parts.merger,
+        joining: parts.joining,
+        ends: Ends {
+            bos: vocabulary.bos,
+            eos: vocabulary.eos,
+            unknown: vocabulary.unknown,
+            padding: vocabulary.padding,
+            prefix: prefix.into_iter().collect(),
+            suffix: suffix.into_iter().collect(),
+            end_of_generation: Vec::new(),
+        },
+    };
+    let named: Vec<u32> = [vocabulary.eot, vocabulary.eom].into_iter().flatten().collect();
+    tokenizer.gather_ends(&named);
+    tokenizer
+}

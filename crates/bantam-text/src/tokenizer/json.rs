@@ -1,0 +1,604 @@
+//! A tokenizer from the files of a Hugging Face directory: `tokenizer.json` and its companions.
+//!
+//! The format is the one the `tokenizers` library writes. Each part that is not understood is refused by its name.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::added::{AddedToken, AddedTokens};
+use super::bpe::{Alphabet, Bpe};
+use super::bytes::{byte_token, char_to_byte, unmap};
+use super::normalizer::Normalizer;
+use super::sentencepiece::SPACE;
+use super::split::{Behavior, Splitter};
+use super::words::{GPT2, Prepend, Step};
+use super::{Ends, Joining, Merger, Token, Tokenizer};
+use crate::error::{TextError, shorten};
+use crate::vocabulary::TokenKind;
+
+const FILE: &str = "tokenizer.json";
+
+/// The companions of `tokenizer.json`, each as the bytes of the file, where the directory has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HfFiles<'a> {
+    /// `tokenizer_config.json`: which tokens begin and end a text, and whether they are added.
+    pub tokenizer_config: Option<&'a [u8]>,
+    /// `special_tokens_map.json`: the same, where the former does not say.
+    pub special_tokens_map: Option<&'a [u8]>,
+    /// `generation_config.json`: the ids that end an answer.
+    pub generation_config: Option<&'a [u8]>,
+    /// `config.json`: the same, where the former does not say.
+    pub config: Option<&'a [u8]>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    #[serde(default)]
+    normalizer: Option<Value>,
+    #[serde(default)]
+    pre_tokenizer: Option<Value>,
+    #[serde(default)]
+    post_processor: Option<Value>,
+    #[serde(default)]
+    decoder: Option<Value>,
+    model: ModelFile,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct ModelFile {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    vocab: VocabFile,
+    #[serde(default)]
+    merges: Vec<Merge>,
+    #[serde(default)]
+    dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum VocabFile {
+    Ids(HashMap<String, u32>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Default for VocabFile {
+    fn default() -> Self {
+        VocabFile::Ids(HashMap::new())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Line(String),
+    Pair(String, String),
+}
+
+impl Merge {
+    fn pair(&self) -> Option<(&str, &str)> {
+        match self {
+            Merge::Pair(left, right) => Some((left, right)),
+            Merge::Line(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),
+        }
+    }
+}
+
+fn damaged(file: &'static str, reason: impl ToString) -> TextError {
+    TextError::File { file, reason: shorten(&reason.to_string(), 200) }
+}
+
+fn unsupported<T>(what: &'static str, name: &str) -> Result<T, TextError> {
+    Err(TextError::Unsupported { what, name: shorten(name, 60) })
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer of a Hugging Face directory from the bytes of `tokenizer.json` and its companions.
+    ///
+    /// # Errors
+    /// [`TextError::File`] for JSON that is not what it should be, [`TextError::Unsupported`] names a part of the
+    /// pipeline that is not known, [`TextError::Vocabulary`] says what contradicts itself.
+    pub fn from_json(json: &[u8], files: HfFiles<'_>) -> Result<Tokenizer, TextError> {
+        let mut file: File = serde_json::from_slice(json).map_err(|error| damaged(FILE, error))?;
+        let config = Companion::read("tokenizer_config.json", files.tokenizer_config)?;
+        let map = Companion::read("special_tokens_map.json", files.special_tokens_map)?;
+        config.add_tokens(&mut file.added_tokens);
+
+        let normalizers = match &file.normalizer {
+            Some(value) => normalizers(value)?,
+            None => Vec::new(),
+        };
+        let steps = match &file.pre_tokenizer {
+            Some(value) => steps(value)?,
+            None => Vec::new(),
+        };
+        let byte_level = steps.iter().any(|step| matches!(step, Step::ByteLevel { .. }));
+        let joining = joining(file.decoder.as_ref(), byte_level)?;
+        let model = file.model;
+        match model.kind.as_deref() {
+            Some("BPE") => {}
+            None if !model.merges.is_empty() => {}
+            Some(other) => return unsupported("tokenizer model", other),
+            None => return Err(damaged(FILE, "model has no type")),
+        }
+        let VocabFile::Ids(vocab) = &model.vocab else {
+            return Err(damaged(FILE, "model.vocab is no map from token to id"));
+        };
+
+        let mut tokens = place(vocab, &file.added_tokens, joining, model.byte_fallback)?;
+        let unknown = match &model.unk_token {
+            Some(text) => Some(*vocab.get(text).ok_or_else(|| {
+                TextError::Vocabulary(format!("the unknown token {:?} is not in the vocabulary", shorten(text, 40)))
+            })?),
+            None => None,
+        };
+        if let Some(Some(token)) = unknown.and_then(|id| tokens.get_mut(id as usize)) {
+            token.kind = TokenKind::Unknown;
+        }
+        let merger = merger(&model, vocab, unknown, byte_level)?;
+        let (added, normalized_added) = added_tokens(file.added_tokens, &normalizers)?;
+
+        let mut by_spelling = HashMap::with_capacity(tokens.len());
+        for (id, token) in tokens.iter().enumerate() {
+            if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
+                by_spelling.entry(token.spelling.clone()).or_insert(id);
+            }
+        }
+        let mut tokenizer = Tokenizer {
+            tokens,
+            by_spelling,
+            added,
+            normalized_added,
+            normalizers,
+            steps,
+            merger: Merger::Ranks(merger),
+            joining,
+            ends: Ends::default(),
+        };
+        tokenizer.read_ends(&config, &map, file.post_processor.as_ref(), unknown)?;
+        let mut named = Companion::read("generation_config.json", files.generation_config)?.ids("eos_token_id");
+        if named.is_empty() {
+            named = Companion::read("config.json", files.config)?.ids("eos_token_id");
+        }
+        tokenizer.gather_ends(&named);
+        Ok(tokenizer)
+    }
+
+    fn read_ends(
+        &mut self,
+        config: &Companion,
+        map: &Companion,
+        post_processor: Option<&Value>,
+        unknown: Option<u32>,
+    ) -> Result<(), TextError> {
+        let find = |key: &str| {
+            let text = config.token(key).or_else(|| map.token(key))?;
+            self.token_id(&text)
+        };
+        let (bos, eos) = (find("bos_token"), find("eos_token"));
+        let padding = find("pad_token");
+        let unknown = unknown.or_else(|| find("unk_token"));
+        let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
+        let mut framed = false;
+        if let Some(value) = post_processor {
+            framed = frame(value, &mut prefix, &mut suffix)?;
+        }
+        for id in prefix.iter().chain(&suffix) {
+            if self.token(*id).is_none() {
+                return Err(TextError::TokenId { id: *id, len: self.tokens.len() });
+            }
+        }
+        // The switches of tokenizer_config.json win over the post-processor, as they do in transformers.
+        if let Some(bos) = bos {
+            match config.flag("add_bos_token") {
+                Some(true) if !prefix.contains(&bos) => prefix.insert(0, bos),
+                Some(false) if framed => prefix.retain(|&id| id != bos),
+                _ => {}
+            }
+        }
+        if let Some(eos) = eos {
+            match config.flag("add_eos_token") {
+                Some(true) if !suffix.contains(&eos) => suffix.push(eos),
+                Some(false) if framed => suffix.retain(|&id| id != eos),
+                _ => {}
+            }
+        }
+        self.ends = Ends { bos, eos, unknown, padding, prefix, suffix, end_of_generation: Vec::new() };
+        Ok(())
+    }
+}
+
+/// Puts every token at its id, bounding the table by the number of tokens there are.
+fn place(
+    vocab: &HashMap<String, u32>,
+    added: &[Added],
+    joining: Joining,
+    byte_fallback: bool,
+) -> Result<Vec<Option<Token>>, TextError> {
+    let count = vocab.len() + added.len();
+    let largest = vocab.values().copied().chain(added.iter().map(|token| token.id)).max();
+    let Some(largest) = largest else {
+        return Err(TextError::Vocabulary("no tokens".to_owned()));
+    };
+    if largest as usize > count.saturating_mul(8).saturating_add(65_536) {
+        return Err(TextError::Vocabulary(format!("{count} tokens with ids up to {largest}")));
+    }
+    let mut tokens = vec![None; largest as usize + 1];
+    for (spelling, &id) in vocab {
+        let mut kind = TokenKind::Normal;
+        let text = match joining {
+            Joining::Bytes => Some(unmap(spelling.as_bytes())),
+            Joining::Pieces { .. } => match byte_token(spelling.as_bytes()).filter(|_| byte_fallback) {
+                Some(byte) => {
+                    kind = TokenKind::Byte;
+                    Some(vec![byte])
+                }
+                None => Some(spelling.replace(SPACE, " ").into_bytes()),
+            },
+        };
+        let text = text.filter(|text| text != spelling.as_bytes()).map(Vec::into_boxed_slice);
+        tokens[id as usize] = Some(Token { spelling: spelling.as_bytes().into(), text, kind });
+    }
+    for token in added {
+        let kind = if token.special { TokenKind::Control } else { TokenKind::UserDefined };
+        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text: None, kind });
+    }
+    Ok(tokens)
+}
+
+fn merger(
+    model: &ModelFile,
+    vocab: &HashMap<String, u32>,
+    unknown: Option<u32>,
+    byte_level: bool,
+) -> Result<Bpe, TextError> {
+    if model.dropout.is_some_and(|dropout| dropout != 0.0) {
+        return unsupported("tokenizer setting", "dropout");
+    }
+    let continuing_prefix = model.continuing_subword_prefix.clone().unwrap_or_default().into_bytes();
+    let word_suffix = model.end_of_word_suffix.clone().unwrap_or_default().into_bytes();
+    if byte_level && !(continuing_prefix.is_empty() && word_suffix.is_empty()) {
+        return unsupported(
+            "tokenizer setting",
+            "continuing_subword_prefix or end_of_word_suffix of a byte-level model",
+        );
+    }
+    let mut by_bytes = HashMap::with_capacity(vocab.len());
+    for (spelling, &id) in vocab {
+        if !byte_level {
+            by_bytes.insert(Box::from(spelling.as_bytes()), id);
+        } else if spelling.chars().all(|character| char_to_byte(character).is_some()) {
+            by_bytes.insert(unmap(spelling.as_bytes()).into_boxed_slice(), id);
+        }
+    }
+    let alphabet = if byte_level {
+        let mut table = Box::new([None; 256]);
+        for byte in 0..=255u8 {
+            table[usize::from(byte)] = by_bytes.get([byte].as_slice()).copied();
+        }
+        Alphabet::Bytes(table)
+    } else if model.byte_fallback {
+        let mut table = Box::new([None; 256]);
+        for byte in 0..=255u8 {
+            table[usize::from(byte)] = vocab.get(&format!("<0x{byte:02X}>")).copied();
+        }
+        Alphabet::Characters(Some(table))
+    } else {
+        Alphabet::Characters(None)
+    };
+    let mut merger = Bpe {
+        by_bytes,
+        merges: HashMap::with_capacity(model.merges.len()),
+        alphabet,
+        unknown,
+        fuse_unknown: model.fuse_unk,
+        ignore_merges: model.ignore_merges,
+        continuing_prefix,
+        word_suffix,
+    };
+    let mut pairs = Vec::with_capacity(model.merges.len());
+    for (rank, merge) in model.merges.iter().enumerate() {
+        let (left, right) = merge.pair().ok_or_else(|| damaged(FILE, format!("merge {rank} is no pair of tokens")))?;
+        let spell = |text: &str| if byte_level { unmap(text.as_bytes()) } else { text.as_bytes().to_vec() };
+        pairs.push((spell(left), spell(right)));
+    }
+    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())))?;
+    Ok(merger)
+}
+
+fn added_tokens(list: Vec<Added>, normalizers: &[Normalizer]) -> Result<(AddedTokens, AddedTokens), TextError> {
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for token in list {
+        let mut spelling = token.content.clone();
+        let target = if token.normalized {
+            for normalizer in normalizers {
+                spelling = normalizer.apply(spelling)?;
+            }
+            &mut normalized
+        } else {
+            &mut raw
+        };
+        target.push((
+            spelling,
+            AddedToken {
+                content: token.content,
+                id: token.id,
+                special: token.special,
+                left_strip: token.lstrip,
+                right_strip: token.rstrip,
+                single_word: token.single_word,
+                normalized: token.normalized,
+            },
+        ));
+    }
+    Ok((AddedTokens::new(raw)?, AddedTokens::new(normalized)?))
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key)?.as_str()
+}
+
+fn flag(value: &Value, key: &str, default: bool) -> bool {
+    value.get(key).and_then(Value::as_bool).unwrap_or(default)
+}
+
+fn kind(value: &Value) -> Result<&str, TextError> {
+    text(value, "type").ok_or_else(|| damaged(FILE, "a part of the pipeline has no type"))
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> Result<&'v Vec<Value>, TextError> {
+    value.get(key).and_then(Value::as_array).ok_or_else(|| damaged(FILE, format!("a Sequence has no {key}")))
+}
+
+/// `{"String": "…"}` or `{"Regex": "…"}`.
+fn pattern(value: &Value) -> Result<Splitter, TextError> {
+    let pattern = value.get("pattern").ok_or_else(|| damaged(FILE, "a step has no pattern"))?;
+    if let Some(literal) = text(pattern, "String") {
+        Ok(Splitter::literal(literal))
+    } else if let Some(regex) = text(pattern, "Regex") {
+        Splitter::regex(regex)
+    } else {
+        Err(damaged(FILE, "a pattern is neither String nor Regex"))
+    }
+}
+
+fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
+    Ok(vec![match kind(value)? {
+        "Sequence" => {
+            let mut all = Vec::new();
+            for step in list(value, "normalizers")? {
+                all.extend(normalizers(step)?);
+            }
+            return Ok(all);
+        }
+        "NFC" => Normalizer::Nfc,
+        "NFD" => Normalizer::Nfd,
+        "NFKC" => Normalizer::Nfkc,
+        "NFKD" => Normalizer::Nfkd,
+        "Lowercase" => Normalizer::Lowercase,
+        "StripAccents" => Normalizer::StripAccents,
+        "Strip" => Normalizer::Strip { left: flag(value, "strip_left", true), right: flag(value, "strip_right", true) },
+        "Prepend" => Normalizer::Prepend(text(value, "prepend").unwrap_or("").to_owned()),
+        "Replace" => {
+            Normalizer::Replace { pattern: pattern(value)?, with: text(value, "content").unwrap_or("").to_owned() }
+        }
+        "BertNormalizer" => {
+            let lowercase = flag(value, "lowercase", true);
+            Normalizer::Bert {
+                clean: flag(value, "clean_text", true),
+                chinese: flag(value, "handle_chinese_chars", true),
+                strip_accents: flag(value, "strip_accents", lowercase),
+                lowercase,
+            }
+        }
+        other => return unsupported("normalizer", other),
+    }])
+}
+
+fn steps(value: &Value) -> Result<Vec<Step>, TextError> {
+    let split = |regex: &str, behavior, invert| {
+        Ok::<Step, TextError>(Step::Split { pattern: Splitter::regex(regex)?, behavior, invert })
+    };
+    const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
+    Ok(vec![match kind(value)? {
+        "Sequence" => {
+            let mut all = Vec::new();
+            for step in list(value, "pretokenizers")? {
+                all.extend(steps(step)?);
+            }
+            return Ok(all);
+        }
+        "ByteLevel" => Step::ByteLevel {
+            prefix_space: flag(value, "add_prefix_space", true),
+            pattern: if flag(value, "use_regex", true) { Some(Splitter::regex(GPT2)?) } else { None },
+        },
+        "Split" => Step::Split {
+            pattern: pattern(value)?,
+            behavior: Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?,
+            invert: flag(value, "invert", false),
+        },
+        "Digits" if flag(value, "individual_digits", false) => split(r"\p{N}", Behavior::Isolated, false)?,
+        "Digits" => split(r"\p{N}", Behavior::Contiguous, false)?,
+        "Punctuation" => {
+            split(PUNCTUATION, Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?, false)?
+        }
+        "Whitespace" => split(r"\w+|[^\w\s]+", Behavior::Removed, true)?,
+        "WhitespaceSplit" => split(r"\s", Behavior::Removed, false)?,
+        "BertPreTokenizer" => {
+            return Ok(vec![split(r"\s", Behavior::Removed, false)?, split(PUNCTUATION, Behavior::Isolated, false)?]);
+        }
+        "Metaspace" => {
+            Step::Metaspace { mark: mark(value)?, prepend: prepend(value)?, split: flag(value, "split", true) }
+        }
+        other => return unsupported("pre-tokenizer", other),
+    }])
+}
+
+fn mark(value: &Value) -> Result<char, TextError> {
+    let mark = text(value, "replacement").unwrap_or(SPACE);
+    let mut characters = mark.chars();
+    match (characters.next(), characters.next()) {
+        (Some(mark), None) => Ok(mark),
+        _ => Err(damaged(FILE, "the replacement of Metaspace is no single character")),
+    }
+}
+
+fn prepend(value: &Value) -> Result<Prepend, TextError> {
+    Ok(match text(value, "prepend_scheme") {
+        Some("always") => Prepend::Always,
+        Some("first") => Prepend::First,
+        Some("never") => Prepend::Never,
+        Some(other) => return unsupported("prepend_scheme", other),
+        None if flag(value, "add_prefix_space", true) => Prepend::Always,
+        None => Prepend::Never,
+    })
+}
+
+fn joining(decoder: Option<&Value>, byte_level: bool) -> Result<Joining, TextError> {
+    let Some(decoder) = decoder else {
+        return Ok(if byte_level { Joining::Bytes } else { Joining::Pieces { drop_first_space: false } });
+    };
+    match kind(decoder)? {
+        "ByteLevel" => Ok(Joining::Bytes),
+        "Metaspace" => Ok(Joining::Pieces { drop_first_space: prepend(decoder)? != Prepend::Never }),
+        "Sequence" => {
+            let mut drop_first_space = false;
+            for step in list(decoder, "decoders")? {
+                match kind(step)? {
+                    "ByteLevel" => return Ok(Joining::Bytes),
+                    "Replace" if text(step, "content") == Some(" ") => {}
+                    "ByteFallback" | "Fuse" => {}
+                    "Strip" if text(step, "content") == Some(" ") => {
+                        drop_first_space = step.get("start").and_then(Value::as_u64).unwrap_or(0) > 0;
+                    }
+                    "Metaspace" => drop_first_space = prepend(step)? != Prepend::Never,
+                    other => return unsupported("decoder step", other),
+                }
+            }
+            Ok(Joining::Pieces { drop_first_space })
+        }
+        other => unsupported("decoder", other),
+    }
+}
+
+/// Reads which ids stand before and behind a single text; says whether the processor frames texts at all.
+fn frame(value: &Value, prefix: &mut Vec<u32>, suffix: &mut Vec<u32>) -> Result<bool, TextError> {
+    match kind(value)? {
+        "ByteLevel" => Ok(false),
+        "Sequence" => {
+            let mut framed = false;
+            for step in list(value, "processors")? {
+                framed |= frame(step, prefix, suffix)?;
+            }
+            Ok(framed)
+        }
+        "TemplateProcessing" => {
+            let mut behind = false;
+            for part in list(value, "single")? {
+                if part.get("Sequence").is_some() {
+                    behind = true;
+                } else if let Some(name) = part.get("SpecialToken").and_then(|token| text(token, "id")) {
+                    let ids = value.get("special_tokens").and_then(|all| all.get(name)).and_then(|one| one.get("ids"));
+                    let ids = ids.and_then(Value::as_array).ok_or_else(|| {
+                        damaged(FILE, format!("the post-processor's special token {name:?} has no ids"))
+                    })?;
+                    let target = if behind { &mut *suffix } else { &mut *prefix };
+                    target.extend(ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()));
+                }
+            }
+            Ok(true)
+        }
+        "BertProcessing" | "RobertaProcessing" => {
+            let id = |key: &str| value.get(key)?.get(1)?.as_u64().and_then(|id| u32::try_from(id).ok());
+            prefix.extend(id("cls"));
+            suffix.extend(id("sep"));
+            Ok(true)
+        }
+        other => unsupported("post-processor", other),
+    }
+}
+
+/// A companion file: a JSON object, or nothing.
+struct Companion(Value);
+
+impl Companion {
+    fn read(file: &'static str, bytes: Option<&[u8]>) -> Result<Companion, TextError> {
+        match bytes {
+            Some(bytes) => serde_json::from_slice(bytes).map(Companion).map_err(|error| damaged(file, error)),
+            None => Ok(Companion(Value::Null)),
+        }
+    }
+
+    /// A token's spelling: a string, or an object with `content`.
+    fn token(&self, key: &str) -> Option<String> {
+        let value = self.0.get(key)?;
+        value.as_str().or_else(|| text(value, "content")).map(str::to_owned)
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.0.get(key)?.as_bool()
+    }
+
+    /// One id or a list of them.
+    fn ids(&self, key: &str) -> Vec<u32> {
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        match self.0.get(key) {
+            Some(Value::Array(values)) => values.iter().filter_map(id).collect(),
+            Some(value) => id(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// `added_tokens_decoder` may name tokens that `tokenizer.json` lacks.
+    fn add_tokens(&self, list: &mut Vec<Added>) {
+        let Some(Value::Object(entries)) = self.0.get("added_tokens_decoder") else { return };
+        for (id, entry) in entries {
+            let (Ok(id), Some(content)) = (id.parse::<u32>(), text(entry, "content")) else { continue };
+            if list.iter().any(|token| token.id == id || token.content == content) {
+                continue;
+            }
+            list.push(Added {
+                id,
+                content: content.to_owned(),
+                single_word: flag(entry, "single_word", false),
+                lstrip: flag(entry, "lstrip", false),
+                rstrip: flag(entry, "rstrip", false),
+                normalized: flag(entry, "normalized", false),
+                special: flag(entry, "special", false),
+            });
+        }
+    }
+}
