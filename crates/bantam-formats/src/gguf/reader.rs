@@ -1,0 +1,488 @@
+//! Reading a GGUF file: bytes to checked structs.
+
+use std::ops::Range;
+
+use bantam_tensor::{TensorType, foreign_block_layout, known_ggml_type_name};
+
+use super::cursor::{Cursor, Place};
+use super::value::{Array, Strings, Value, ValueType};
+use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ARRAY_DEPTH, MAX_DIMENSIONS};
+use crate::error::{FormatError, quoted};
+use crate::reference::FileKind;
+
+/// A parsed GGUF file. Owns everything but the tensors' data, which stays in the file at [`TensorInfo::range`].
+#[derive(Clone, Debug)]
+pub struct Gguf {
+    /// Version of the format: 1, 2 or 3.
+    pub version: u32,
+    /// Alignment of tensor data, in bytes: a power of two.
+    pub alignment: usize,
+    /// Where tensor data begins, in bytes from the start of the file. May lie beyond a file that has no tensors.
+    pub data_offset: usize,
+    metadata: Vec<(String, Value)>,
+    /// Indices into `metadata`, sorted by key.
+    metadata_order: Vec<usize>,
+    tensors: Vec<TensorInfo>,
+    /// Indices into `tensors`, sorted by name.
+    tensor_order: Vec<usize>,
+}
+
+/// How a tensor of a file is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TensorKind {
+    /// A type that decodes here.
+    Known(TensorType),
+    /// A type of ggml that does not decode here, but whose size is known.
+    Foreign {
+        /// ggml's number.
+        id: u32,
+        /// ggml's name.
+        name: &'static str,
+    },
+}
+
+impl TensorKind {
+    /// The kind with this number in files, where its layout is known.
+    pub fn from_ggml_id(id: u32) -> Option<Self> {
+        match TensorType::from_ggml_id(id) {
+            Some(known) => Some(Self::Known(known)),
+            None => {
+                foreign_block_layout(id)?;
+                Some(Self::Foreign { id, name: known_ggml_type_name(id)? })
+            }
+        }
+    }
+
+    /// ggml's number.
+    pub fn ggml_id(self) -> u32 {
+        match self {
+            Self::Known(known) => known.ggml_id(),
+            Self::Foreign { id, .. } => id,
+        }
+    }
+
+    /// ggml's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Known(known) => known.name(),
+            Self::Foreign { name, .. } => name,
+        }
+    }
+
+    /// The type, where it decodes here.
+    pub fn known(self) -> Option<TensorType> {
+        match self {
+            Self::Known(known) => Some(known),
+            Self::Foreign { .. } => None,
+        }
+    }
+
+    /// Numbers in a block and bytes it takes.
+    pub fn block_layout(self) -> (usize, usize) {
+        match self {
+            Self::Known(known) => (known.block_len(), known.block_bytes()),
+            // Kinds are made by `from_ggml_id` alone outside this crate's control; a made-up one has no bytes.
+            Self::Foreign { id, .. } => foreign_block_layout(id).unwrap_or((1, 0)),
+        }
+    }
+}
+
+/// One tensor of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name, not empty.
+    pub name: String,
+    /// Its dimensions as in the file, fastest first; at most four, none of them 0; a scalar has none.
+    pub dims: Vec<u64>,
+    /// How it is stored.
+    pub kind: TensorKind,
+    /// Where its data lies, in bytes from the start of the file.
+    pub range: Range<usize>,
+}
+
+impl TensorInfo {
+    /// Numbers in a row: the first dimension.
+    pub fn width(&self) -> usize {
+        // Fits: the parser has checked the product of all dimensions as a usize.
+        self.dims.first().map_or(1, |&width| width as usize)
+    }
+
+    /// Number of rows: the product of all dimensions but the first.
+    pub fn rows(&self) -> usize {
+        self.dims.iter().skip(1).map(|&size| size as usize).product()
+    }
+
+    /// Number of numbers.
+    pub fn elements(&self) -> usize {
+        self.rows() * self.width()
+    }
+}
+
+impl Gguf {
+    /// Reads and checks a whole file, given as bytes. The data of tensors is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// One sentence for the first thing found wrong: another kind of file, an unsupported version, a file cut short, a count
+    /// beyond the bytes left, a duplicate or empty name, an unusable alignment, an unknown value or tensor type, a tensor
+    /// that overlaps another or leaves the file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let kind = FileKind::of(bytes);
+        if kind != FileKind::Gguf {
+            return Err(kind.refused_as("GGUF"));
+        }
+        let mut cursor = Cursor::new(bytes);
+        cursor.take(4, Place::Header)?;
+        let version = cursor.u32(Place::Header)?;
+        match version {
+            1 => cursor.wide = false,
+            2 | 3 => {}
+            // A small number with its bytes in the other order.
+            _ if version & 0xffff == 0 && version != 0 => {
+                return Err(FormatError::BigEndian { version: version.swap_bytes() });
+            }
+            _ => return Err(FormatError::UnsupportedVersion { version }),
+        }
+
+        let tensor_count = cursor.length(Place::Header)?;
+        // The least a metadata entry takes: a key of one byte, its type, one byte of value.
+        let entry_count = cursor.count(Place::Header, "metadata entries", cursor.length_bytes() + 1 + 4 + 1)?;
+        // The least a tensor's description takes: a name of one byte, no dimensions, type and offset.
+        let least_tensor_bytes = cursor.length_bytes() + 1 + 4 + 4 + 8;
+        let tensor_count = cursor.check_count(tensor_count, Place::Header, "tensors", least_tensor_bytes)?;
+
+        let mut metadata = Vec::with_capacity(entry_count);
+        for index in 0..entry_count {
+            let key = cursor.name(Place::MetadataKey(index as u64))?;
+            let place = Place::MetadataValue(key);
+            let value = read_value(&mut cursor, place)?;
+            metadata.push((key.to_owned(), value));
+        }
+        let metadata_order = sorted_order(&metadata, |(key, _)| key, "metadata key")?;
+
+        let mut pending = Vec::with_capacity(tensor_count);
+        for index in 0..tensor_count {
+            pending.push(read_tensor(&mut cursor, index as u64)?);
+        }
+
+        let mut gguf = Self {
+            version,
+            alignment: DEFAULT_ALIGNMENT,
+            data_offset: 0,
+            metadata,
+            metadata_order,
+            tensors: Vec::new(),
+            tensor_order: Vec::new(),
+        };
+        gguf.alignment = read_alignment(&gguf)?;
+        gguf.data_offset = cursor.position().checked_next_multiple_of(gguf.alignment).ok_or_else(|| {
+            FormatError::damaged("the alignment", format!("{} is larger than any file", gguf.alignment))
+        })?;
+        let mut tensors = Vec::with_capacity(pending.len());
+        for tensor in pending {
+            tensors.push(tensor.place(bytes.len(), &gguf)?);
+        }
+        gguf.tensor_order = sorted_order(&tensors, |tensor| &tensor.name, "tensor")?;
+        check_overlap(&tensors)?;
+        gguf.tensors = tensors;
+        Ok(gguf)
+    }
+
+    /// All metadata, in the order of the file.
+    pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let found = self.metadata_order.binary_search_by(|&index| {
+            self.metadata.get(index).map_or(std::cmp::Ordering::Greater, |(other, _)| other.as_str().cmp(key))
+        });
+        self.metadata_order.get(found.ok()?).and_then(|&index| self.metadata.get(index)).map(|(_, value)| value)
+    }
+
+    /// All tensors, in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        let found = self.tensor_order.binary_search_by(|&index| {
+            self.tensors.get(index).map_or(std::cmp::Ordering::Greater, |tensor| tensor.name.as_str().cmp(name))
+        });
+        self.tensor_order.get(found.ok()?).and_then(|&index| self.tensors.get(index))
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &'static str,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, FormatError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match convert(value) {
+            Some(converted) => Ok(Some(converted)),
+            None => Err(FormatError::WrongValueType { key: quoted(key), expected, found: value.describe() }),
+        }
+    }
+
+    /// The text under a key, `None` where the key is absent.
+    ///
+    /// # Errors
+    ///
+    /// Where the value is not a string or not UTF-8; the sentence names the key. The same holds for the accessors below.
+    pub fn str(&self, key: &str) -> Result<Option<&str>, FormatError> {
+        self.typed(key, "a UTF-8 string", Value::as_str)
+    }
+
+    /// The whole number under a key, of whatever integer type.
+    pub fn u32(&self, key: &str) -> Result<Option<u32>, FormatError> {
+        self.typed(key, "a whole number that fits 32 bits", Value::as_u32)
+    }
+
+    /// The whole number under a key, of whatever integer type.
+    pub fn u64(&self, key: &str) -> Result<Option<u64>, FormatError> {
+        self.typed(key, "a whole number, not negative", Value::as_u64)
+    }
+
+    /// The whole number under a key, of whatever integer type, as a size.
+    pub fn usize(&self, key: &str) -> Result<Option<usize>, FormatError> {
+        self.typed(key, "a whole number, not negative", Value::as_usize)
+    }
+
+    /// The number under a key.
+    pub fn f32(&self, key: &str) -> Result<Option<f32>, FormatError> {
+        self.typed(key, "a number", Value::as_f32)
+    }
+
+    /// The bool under a key.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, FormatError> {
+        self.typed(key, "a bool", Value::as_bool)
+    }
+
+    /// The array under a key.
+    pub fn array(&self, key: &str) -> Result<Option<&Array>, FormatError> {
+        self.typed(key, "an array", Value::as_array)
+    }
+
+    /// The array of strings under a key.
+    pub fn strings(&self, key: &str) -> Result<Option<&Strings>, FormatError> {
+        self.typed(key, "an array of strings", |value| value.as_array().and_then(Array::as_strings))
+    }
+}
+
+/// Indices of `items` sorted by name; a name that appears twice is refused.
+pub(super) fn sorted_order<T>(
+    items: &[T],
+    name: impl Fn(&T) -> &String,
+    what: &'static str,
+) -> Result<Vec<usize>, FormatError> {
+    let mut order: Vec<(&String, usize)> = items.iter().enumerate().map(|(index, item)| (name(item), index)).collect();
+    order.sort_unstable();
+    for pair in order.windows(2) {
+        if let [(first, _), (second, _)] = pair
+            && first == second
+        {
+            return Err(FormatError::Duplicate { what, name: quoted(first) });
+        }
+    }
+    Ok(order.into_iter().map(|(_, index)| index).collect())
+}
+
+fn read_type(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<ValueType, FormatError> {
+    let id = cursor.u32(place)?;
+    ValueType::from_id(id).ok_or_else(|| place.damaged(format!("has type {id}; the types of GGUF are 0 to 12")))
+}
+
+fn read_bool(byte: u8, place: Place<'_>) -> Result<bool, FormatError> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(place.damaged(format!("is a bool with byte {other}, expected 0 or 1"))),
+    }
+}
+
+fn read_value(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Value, FormatError> {
+    Ok(match read_type(cursor, place)? {
+        ValueType::U8 => Value::U8(u8::from_le_bytes(cursor.array(place)?)),
+        ValueType::I8 => Value::I8(i8::from_le_bytes(cursor.array(place)?)),
+        ValueType::U16 => Value::U16(u16::from_le_bytes(cursor.array(place)?)),
+        ValueType::I16 => Value::I16(i16::from_le_bytes(cursor.array(place)?)),
+        ValueType::U32 => Value::U32(u32::from_le_bytes(cursor.array(place)?)),
+        ValueType::I32 => Value::I32(i32::from_le_bytes(cursor.array(place)?)),
+        ValueType::F32 => Value::F32(f32::from_le_bytes(cursor.array(place)?)),
+        ValueType::Bool => {
+            let [byte] = cursor.array(place)?;
+            Value::Bool(read_bool(byte, place)?)
+        }
+        ValueType::String => Value::String(cursor.string(place)?.to_vec()),
+        ValueType::Array => Value::Array(read_array(cursor, place, 1)?),
+        ValueType::U64 => Value::U64(u64::from_le_bytes(cursor.array(place)?)),
+        ValueType::I64 => Value::I64(i64::from_le_bytes(cursor.array(place)?)),
+        ValueType::F64 => Value::F64(f64::from_le_bytes(cursor.array(place)?)),
+    })
+}
+
+/// Little-endian numbers of `N` bytes each.
+fn read_numbers<const N: usize, T>(
+    cursor: &mut Cursor<'_>,
+    place: Place<'_>,
+    convert: fn([u8; N]) -> T,
+) -> Result<Vec<T>, FormatError> {
+    let count = cursor.count(place, "array elements", N)?;
+    let bytes = cursor.take((count * N) as u64, place)?;
+    let (chunks, _) = bytes.as_chunks::<N>();
+    Ok(chunks.iter().map(|chunk| convert(*chunk)).collect())
+}
+
+fn read_array(cursor: &mut Cursor<'_>, place: Place<'_>, depth: usize) -> Result<Array, FormatError> {
+    if depth > MAX_ARRAY_DEPTH {
+        return Err(place.damaged(format!("nests arrays deeper than {MAX_ARRAY_DEPTH}")));
+    }
+    Ok(match read_type(cursor, place)? {
+        ValueType::U8 => Array::U8(read_numbers(cursor, place, u8::from_le_bytes)?),
+        ValueType::I8 => Array::I8(read_numbers(cursor, place, i8::from_le_bytes)?),
+        ValueType::U16 => Array::U16(read_numbers(cursor, place, u16::from_le_bytes)?),
+        ValueType::I16 => Array::I16(read_numbers(cursor, place, i16::from_le_bytes)?),
+        ValueType::U32 => Array::U32(read_numbers(cursor, place, u32::from_le_bytes)?),
+        ValueType::I32 => Array::I32(read_numbers(cursor, place, i32::from_le_bytes)?),
+        ValueType::F32 => Array::F32(read_numbers(cursor, place, f32::from_le_bytes)?),
+        ValueType::U64 => Array::U64(read_numbers(cursor, place, u64::from_le_bytes)?),
+        ValueType::I64 => Array::I64(read_numbers(cursor, place, i64::from_le_bytes)?),
+        ValueType::F64 => Array::F64(read_numbers(cursor, place, f64::from_le_bytes)?),
+        ValueType::Bool => {
+            let bytes = read_numbers(cursor, place, |[byte]| byte)?;
+            Array::Bool(bytes.into_iter().map(|byte| read_bool(byte, place)).collect::<Result<_, _>>()?)
+        }
+        ValueType::String => {
+            let count = cursor.count(place, "strings", cursor.length_bytes())?;
+            let mut strings = Strings::with_capacity(count);
+            for _ in 0..count {
+                strings.push(cursor.string(place)?);
+            }
+            Array::Strings(strings)
+        }
+        ValueType::Array => {
+            // Each inner array takes at least its type and its count.
+            let count = cursor.count(place, "arrays", 4 + cursor.length_bytes())?;
+            let mut arrays = Vec::with_capacity(count);
+            for _ in 0..count {
+                arrays.push(read_array(cursor, place, depth + 1)?);
+            }
+            Array::Arrays(arrays)
+        }
+    })
+}
+
+fn read_alignment(gguf: &Gguf) -> Result<usize, FormatError> {
+    let alignment = gguf.usize(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
+    if !alignment.is_power_of_two() {
+        return Err(FormatError::damaged("the alignment", format!("is {alignment}, expected a power of two")));
+    }
+    Ok(alignment)
+}
+
+/// A tensor's description before the place of the data is known.
+struct PendingTensor {
+    name: String,
+    dims: Vec<u64>,
+    kind: TensorKind,
+    offset: u64,
+    length: u64,
+}
+
+fn read_tensor(cursor: &mut Cursor<'_>, index: u64) -> Result<PendingTensor, FormatError> {
+    let name = cursor.name(Place::TensorName(index))?;
+    let place = Place::Tensor(name);
+    let dimensions = cursor.u32(place)?;
+    if dimensions as usize > MAX_DIMENSIONS {
+        return Err(FormatError::damaged(
+            format!("tensor {}", quoted(name)),
+            format!("has {dimensions} dimensions; at most {MAX_DIMENSIONS} are allowed"),
+        ));
+    }
+    let mut dims = Vec::with_capacity(dimensions as usize);
+    for _ in 0..dimensions {
+        dims.push(cursor.length(place)?);
+    }
+    let id = cursor.u32(place)?;
+    let offset = cursor.u64(place)?;
+    let kind = TensorKind::from_ggml_id(id).ok_or_else(|| FormatError::UnknownTensorType {
+        name: quoted(name),
+        stored_as: match known_ggml_type_name(id) {
+            Some(type_name) => type_name.to_owned(),
+            None => format!("type {id}"),
+        },
+    })?;
+    let length = tensor_bytes(name, &dims, kind)?;
+    Ok(PendingTensor { name: name.to_owned(), dims, kind, offset, length })
+}
+
+/// Bytes that a tensor of this shape and type takes; its number of numbers is checked to fit `usize`.
+pub(super) fn tensor_bytes(name: &str, dims: &[u64], kind: TensorKind) -> Result<u64, FormatError> {
+    let damaged = |problem: String| FormatError::damaged(format!("tensor {}", quoted(name)), problem);
+    let elements = dims
+        .iter()
+        .try_fold(1u64, |product, &size| product.checked_mul(size))
+        .filter(|&elements| usize::try_from(elements).is_ok());
+    let (block_length, block_bytes) = kind.block_layout();
+    let (block_length, block_bytes) = (block_length as u64, block_bytes as u64);
+    let bytes = elements.and_then(|elements| (elements / block_length.max(1)).checked_mul(block_bytes));
+    let (Some(_), Some(bytes)) = (elements, bytes) else {
+        return Err(damaged(format!("has dimensions {dims:?}, whose product overflows")));
+    };
+    if elements == Some(0) {
+        return Err(damaged(format!("has dimensions {dims:?}; none may be 0")));
+    }
+    let width = dims.first().copied().unwrap_or(1);
+    if !width.is_multiple_of(block_length) {
+        return Err(damaged(format!(
+            "has rows of {width} numbers, not a multiple of the {block_length} in a block of {}",
+            kind.name()
+        )));
+    }
+    Ok(bytes)
+}
+
+impl PendingTensor {
+    /// Where the data lies in a file of `available` bytes.
+    fn place(self, available: usize, gguf: &Gguf) -> Result<TensorInfo, FormatError> {
+        if !self.offset.is_multiple_of(gguf.alignment as u64) {
+            return Err(FormatError::damaged(
+                format!("tensor {}", quoted(&self.name)),
+                format!("has offset {}, not a multiple of the alignment {}", self.offset, gguf.alignment),
+            ));
+        }
+        let start = (gguf.data_offset as u64).saturating_add(self.offset);
+        let end = start.saturating_add(self.length);
+        match (usize::try_from(start), usize::try_from(end)) {
+            (Ok(start), Ok(end)) if end <= available => {
+                Ok(TensorInfo { name: self.name, dims: self.dims, kind: self.kind, range: start..end })
+            }
+            _ => Err(FormatError::TensorBeyondFile { name: quoted(&self.name), start, end, available }),
+        }
+    }
+}
+
+/// Refuses two tensors that share bytes.
+fn check_overlap(tensors: &[TensorInfo]) -> Result<(), FormatError> {
+    let mut by_start: Vec<&TensorInfo> = tensors.iter().collect();
+    by_start.sort_unstable_by_key(|tensor| tensor.range.start);
+    for pair in by_start.windows(2) {
+        if let [first, second] = pair
+            && first.range.end > second.range.start
+        {
+            return Err(FormatError::damaged(
+                format!("tensor {}", quoted(&second.name)),
+                format!(
+                    "begins at byte {}, inside tensor {}, which ends at byte {}",
+                    second.range.start,
+                    quoted(&first.name),
+                    first.range.end
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

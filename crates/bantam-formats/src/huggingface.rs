@@ -1,0 +1,428 @@
+//! Hugging Face directories: which files are there, read with a limit each, and the shards of the weights.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{FormatError, quoted};
+use crate::safetensors::{SafeTensor, SafeTensors};
+
+const MIB: u64 = 1 << 20;
+
+macro_rules! files {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $limit:expr;)*) => {
+        /// A file that a directory may hold, with the name it has there and the most bytes that are read of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum HfFile {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl HfFile {
+            /// Every file.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in the directory.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Most bytes that are read of it; a longer file is refused.
+            pub fn limit(self) -> u64 {
+                match self {
+                    $(Self::$variant => $limit,)*
+                }
+            }
+        }
+    };
+}
+
+files! {
+    /// What the model is.
+    Config "config.json" 4 * MIB;
+    /// Defaults of sampling.
+    GenerationConfig "generation_config.json" MIB;
+    /// A tokenizer, in the form of the `tokenizers` library.
+    Tokenizer "tokenizer.json" 256 * MIB;
+    /// A tokenizer, in the form of SentencePiece.
+    TokenizerModel "tokenizer.model" 64 * MIB;
+    /// Special tokens and, in older directories, the chat template.
+    TokenizerConfig "tokenizer_config.json" 64 * MIB;
+    /// Special tokens.
+    SpecialTokensMap "special_tokens_map.json" 4 * MIB;
+    /// The chat template.
+    ChatTemplate "chat_template.jinja" 4 * MIB;
+    /// The chat template, in the form that processors use.
+    ChatTemplateJson "chat_template.json" 4 * MIB;
+    /// Which shard holds which tensor.
+    WeightIndex "model.safetensors.index.json" 64 * MIB;
+}
+
+const SINGLE_WEIGHTS: &str = "model.safetensors";
+const MORE_TEMPLATES: &str = "additional_chat_templates";
+/// Most files that are read from the directory of further templates.
+const MOST_TEMPLATES: usize = 64;
+
+/// A directory with a `config.json`.
+#[derive(Clone, Debug)]
+pub struct HfDirectory {
+    path: PathBuf,
+    config: Map<String, Value>,
+}
+
+/// A chat template and the name it goes by; the usual one is called `default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTemplate {
+    /// `default`, `tool_use`, `rag`…
+    pub name: String,
+    /// The template's text.
+    pub source: String,
+}
+
+impl HfDirectory {
+    /// Opens a directory and reads its `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Where that file is missing, too large, or no JSON object.
+    pub fn open(path: &Path) -> Result<Self, FormatError> {
+        let mut directory = Self { path: path.to_path_buf(), config: Map::new() };
+        directory.config = directory.json(HfFile::Config)?.ok_or_else(|| {
+            FormatError::NotAModel(format!(
+                "{} has no {}; a Hugging Face directory needs it",
+                path.display(),
+                HfFile::Config.name()
+            ))
+        })?;
+        Ok(directory)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration as it stands, keys in order.
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// Whether a file is there.
+    pub fn has(&self, file: HfFile) -> bool {
+        self.path.join(file.name()).is_file()
+    }
+
+    /// A whole file, `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where it is larger than its limit or cannot be read.
+    pub fn bytes(&self, file: HfFile) -> Result<Option<Vec<u8>>, FormatError> {
+        read_limited(&self.path.join(file.name()), file.limit())
+    }
+
+    /// A whole text file, `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`HfDirectory::bytes`], and where it is not UTF-8.
+    pub fn text(&self, file: HfFile) -> Result<Option<String>, FormatError> {
+        let path = self.path.join(file.name());
+        read_limited(&path, file.limit())?.map(|bytes| utf8(bytes, &path)).transpose()
+    }
+
+    /// A file that is one JSON object, `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`HfDirectory::bytes`], and where it is no JSON object.
+    pub fn json(&self, file: HfFile) -> Result<Option<Map<String, Value>>, FormatError> {
+        let path = self.path.join(file.name());
+        read_limited(&path, file.limit())?.map(|bytes| json_object(&bytes, &path)).transpose()
+    }
+
+    /// All chat templates, as transformers finds them: `chat_template.jinja` with `additional_chat_templates/*.jinja`, else
+    /// `chat_template.json`, else `chat_template` in `tokenizer_config.json` (a text, or a list of names and texts).
+    ///
+    /// # Errors
+    ///
+    /// Where one of those files cannot be read or has another shape.
+    pub fn chat_templates(&self) -> Result<Vec<NamedTemplate>, FormatError> {
+        let mut templates = Vec::new();
+        if let Some(source) = self.text(HfFile::ChatTemplate)? {
+            templates.push(NamedTemplate { name: "default".to_owned(), source });
+        }
+        self.more_templates(&mut templates)?;
+        for file in [HfFile::ChatTemplateJson, HfFile::TokenizerConfig] {
+            if !templates.is_empty() {
+                break;
+            }
+            if let Some(mut object) = self.json(file)?
+                && let Some(value) = object.remove("chat_template")
+            {
+                templates = named_templates(value).map_err(|error| error.in_file(&self.path.join(file.name())))?;
+            }
+        }
+        Ok(templates)
+    }
+
+    fn more_templates(&self, templates: &mut Vec<NamedTemplate>) -> Result<(), FormatError> {
+        let directory = self.path.join(MORE_TEMPLATES);
+        if !directory.is_dir() {
+            return Ok(());
+        }
+        let failed = |error| FormatError::io("list", &directory, error);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "jinja") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        for path in paths.iter().take(MOST_TEMPLATES) {
+            if let (Some(name), Some(bytes)) = (path.file_stem(), read_limited(path, HfFile::ChatTemplate.limit())?) {
+                let name = name.to_string_lossy().into_owned();
+                templates.push(NamedTemplate { name, source: utf8(bytes, path)? });
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that hold the weights.
+    ///
+    /// # Errors
+    ///
+    /// Where there are none, only ones of another format, or a shard is missing or has a name that leaves the directory.
+    pub fn weight_files(&self) -> Result<WeightFiles, FormatError> {
+        let single = self.path.join(SINGLE_WEIGHTS);
+        if single.is_file() {
+            return Ok(WeightFiles { paths: vec![single], index: None });
+        }
+        match self.json(HfFile::WeightIndex)? {
+            Some(mut object) => {
+                let index_path = self.path.join(HfFile::WeightIndex.name());
+                self.sharded(object.remove("weight_map")).map_err(|error| error.in_file(&index_path))
+            }
+            None => Err(self.no_weights()),
+        }
+    }
+
+    fn sharded(&self, weight_map: Option<Value>) -> Result<WeightFiles, FormatError> {
+        let Some(Value::Object(map)) = weight_map else {
+            return Err(FormatError::damaged("`weight_map`", "should be an object of tensor names and file names"));
+        };
+        let mut names: Vec<String> = Vec::new();
+        let mut numbers: HashMap<String, usize> = HashMap::new();
+        let mut index = Vec::with_capacity(map.len());
+        for (tensor, shard) in map {
+            let Value::String(shard) = shard else {
+                return Err(FormatError::damaged(
+                    format!("the shard of tensor {}", quoted(&tensor)),
+                    "should be a file name",
+                ));
+            };
+            if !is_plain_name(&shard) {
+                return Err(FormatError::damaged(
+                    format!("the shard of tensor {}", quoted(&tensor)),
+                    format!("is {}, which is not the name of a file in this directory", quoted(&shard)),
+                ));
+            }
+            let number = *numbers.entry(shard.clone()).or_insert_with(|| {
+                names.push(shard);
+                names.len() - 1
+            });
+            index.push((tensor, number));
+        }
+        if names.is_empty() {
+            return Err(FormatError::damaged("`weight_map`", "names no tensor"));
+        }
+        let mut paths = Vec::with_capacity(names.len());
+        for name in &names {
+            let path = self.path.join(name);
+            if !path.is_file() {
+                let what = format!("the shard {}, one of {} that the index names,", quoted(name), names.len());
+                return Err(FormatError::Missing { what, advice: String::new() });
+            }
+            paths.push(path);
+        }
+        Ok(WeightFiles { paths, index: Some(index) })
+    }
+
+    /// Says what stands where weights should.
+    fn no_weights(&self) -> FormatError {
+        let names: Vec<String> = std::fs::read_dir(&self.path)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
+        let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
+        let directory = self.path.display();
+        FormatError::NotAModel(if any(&|name| name == "adapter_model.safetensors" || name == "adapter_config.json") {
+            format!("{directory} holds an adapter, which needs the model it was trained for")
+        } else if any(&|name| name.starts_with("model-") && name.ends_with(".safetensors")) {
+            format!("{directory} has shards of weights but no {}", HfFile::WeightIndex.name())
+        } else if any(&|name| {
+            (name.starts_with("pytorch_model") && name.contains(".bin"))
+                || name.ends_with(".pth")
+                || name.ends_with(".pt")
+        }) {
+            format!(
+                "{directory} has its weights only as a PyTorch pickle (pytorch_model.bin), which can run code and is not \
+                 read; save it as safetensors with transformers' `save_pretrained`"
+            )
+        } else if any(&|name| name.ends_with(".safetensors")) {
+            format!(
+                "{directory} has .safetensors files but neither {SINGLE_WEIGHTS} nor {}",
+                HfFile::WeightIndex.name()
+            )
+        } else {
+            format!("{directory} has a configuration but no weights ({SINGLE_WEIGHTS})")
+        })
+    }
+}
+
+/// A file name without any directory: what an index may name.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// The weights of a directory before they are read: the files in order, and what the index says of them.
+#[derive(Clone, Debug)]
+pub struct WeightFiles {
+    /// The files, whose bytes [`WeightFiles::assemble`] wants in this order.
+    pub paths: Vec<PathBuf>,
+    /// Each tensor that the index names with the number of its file; `None` without an index.
+    index: Option<Vec<(String, usize)>>,
+}
+
+impl WeightFiles {
+    /// Puts the parsed files together, in the order of [`WeightFiles::paths`].
+    ///
+    /// # Errors
+    ///
+    /// Where a tensor that the index names is not in its file, or one tensor is in two files and the index decides for neither.
+    pub fn assemble(&self, shards: Vec<SafeTensors>) -> Result<ShardedTensors, FormatError> {
+        if shards.len() != self.paths.len() {
+            return Err(FormatError::damaged(
+                "the sharded model",
+                format!("has {} files, {} given", self.paths.len(), shards.len()),
+            ));
+        }
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (name, number) in self.index.iter().flatten() {
+            if shards.get(*number).is_none_or(|shard| shard.tensor(name).is_none()) {
+                let file = self.paths.get(*number).and_then(|path| path.file_name()).unwrap_or_default();
+                return Err(FormatError::Missing {
+                    what: format!("tensor {}, which the index places in {},", quoted(name), file.display()),
+                    advice: String::new(),
+                });
+            }
+            places.insert(name.clone(), *number);
+        }
+        let indexed = places.len();
+        for (number, shard) in shards.iter().enumerate() {
+            for tensor in shard.tensors() {
+                match places.get(&tensor.name) {
+                    None => {
+                        places.insert(tensor.name.clone(), number);
+                    }
+                    // A copy in a file other than the one the index names does no harm.
+                    Some(&other) if other == number || indexed > 0 => {}
+                    Some(_) => return Err(FormatError::Duplicate { what: "tensor", name: quoted(&tensor.name) }),
+                }
+            }
+        }
+        Ok(ShardedTensors { shards, places })
+    }
+}
+
+/// The tensors of one or several safetensors files.
+#[derive(Clone, Debug)]
+pub struct ShardedTensors {
+    shards: Vec<SafeTensors>,
+    places: HashMap<String, usize>,
+}
+
+impl ShardedTensors {
+    /// The tensor of this name and the number of its file.
+    pub fn tensor(&self, name: &str) -> Option<(usize, &SafeTensor)> {
+        let number = *self.places.get(name)?;
+        self.shards.get(number)?.tensor(name).map(|tensor| (number, tensor))
+    }
+
+    /// All tensors, file by file, each with the number of its file.
+    pub fn tensors(&self) -> impl Iterator<Item = (usize, &SafeTensor)> {
+        self.shards.iter().enumerate().flat_map(move |(number, shard)| {
+            shard
+                .tensors()
+                .iter()
+                .filter(move |tensor| self.places.get(&tensor.name) == Some(&number))
+                .map(move |tensor| (number, tensor))
+        })
+    }
+
+    /// The parsed files.
+    pub fn shards(&self) -> &[SafeTensors] {
+        &self.shards
+    }
+}
+
+/// Reads a file of at most `limit` bytes, `None` where there is none.
+fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FormatError> {
+    let failed = |error| FormatError::io("read", path, error);
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(FormatError::NotAModel("this is not a regular file".to_owned()).in_file(path));
+        }
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that a file that grows meanwhile is seen too.
+    File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        let problem = format!("is larger than the {limit} bytes allowed for it");
+        return Err(FormatError::damaged("the file", problem).in_file(path));
+    }
+    Ok(Some(bytes))
+}
+
+fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String, FormatError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let problem = format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to());
+        FormatError::damaged("the file", problem).in_file(path)
+    })
+}
+
+fn json_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>, FormatError> {
+    if crate::reference::FileKind::of(bytes) == crate::reference::FileKind::LfsPointer {
+        return Err(crate::reference::FileKind::LfsPointer.refused_as("JSON").in_file(path));
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| FormatError::damaged("the file", format!("is not a JSON object: {error}")).in_file(path))
+}
+
+/// A `chat_template` value: one text, or a list of objects with `name` and `template`.
+fn named_templates(value: Value) -> Result<Vec<NamedTemplate>, FormatError> {
+    let wrong = || FormatError::damaged("`chat_template`", "should be a text or a list of names and templates");
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(source) => Ok(vec![NamedTemplate { name: "default".to_owned(), source }]),
+        Value::Array(list) => list
+            .into_iter()
+            .map(|entry| match (entry.get("name"), entry.get("template")) {
+                (Some(Value::String(name)), Some(Value::String(source))) => {
+                    Ok(NamedTemplate { name: name.clone(), source: source.clone() })
+                }
+                _ => Err(wrong()),
+            })
+            .collect(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(wrong()),
+    }
+}

@@ -1,0 +1,3 @@
+//! The tests of this crate that go through its public face.
+
+mod gguf_real;
