@@ -76,8 +76,10 @@ pub(super) fn affine(values: &[f32; 32], grids: Grids) -> Affine {
     let mut best = Affine { scale: step, min };
     let mut best_error = affine_error(values, &weights, best, grids.levels / extent, min, grids.levels).0;
     for each in 0..=grids.count {
-        let inverse = (grids.first + grids.step * each as f32 + grids.levels) / extent;
-        let sums = affine_sums(values, &weights, inverse, min, grids.levels);
+        // The grids start at the best offset so far: a better one is a better place to look from.
+        let start = best.min;
+        let inverse = (grids.first + grids.step * each as f32 + grids.levels) / (max - start);
+        let sums = affine_sums(values, &weights, inverse, start, grids.levels);
         let determinant = sum_w * sums.ll - sums.l * sums.l;
         if determinant.is_nan() || determinant <= 0.0 {
             continue;
@@ -89,7 +91,7 @@ pub(super) fn affine(values: &[f32; 32], grids: Grids) -> Affine {
         if found.min > 0.0 {
             found = Affine { scale: sums.xl / sums.ll, min: 0.0 };
         }
-        let (error, furthest) = affine_error(values, &weights, found, inverse, min, grids.levels);
+        let (error, furthest) = affine_error(values, &weights, found, inverse, start, grids.levels);
         let promised = furthest <= step && found.scale >= 0.0 && found.scale <= SCALE_GROWTH * step;
         if error < best_error && promised && found.min >= min - step {
             (best, best_error) = (found, error);

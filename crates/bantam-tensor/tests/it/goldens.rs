@@ -1,0 +1,62 @@
+//! Decoding and encoding against PyPI's gguf, encoding of K-quants against ggml's error (`tools/goldens/blocks.py`).
+
+use bantam_tensor::TensorType;
+use bantam_testkit::assert_bits_equal;
+use std::path::Path;
+
+fn read(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn read_f32(name: &str) -> Vec<f32> {
+    read(name).as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn decoding_equals_the_reference_to_the_bit() {
+    for &tensor_type in TensorType::ALL.iter().filter(|&&each| each != TensorType::F32) {
+        let name = tensor_type.name().to_lowercase();
+        let expected = read_f32(&format!("decode-{name}.f32"));
+        let mut actual = vec![0.0; expected.len()];
+        tensor_type.decode(&read(&format!("decode-{name}.bin")), &mut actual).unwrap();
+        assert_bits_equal(&actual, &expected, &name);
+    }
+}
+
+#[test]
+fn encoding_equals_the_reference_to_the_byte() {
+    use TensorType::*;
+    let values = read_f32("encode.f32");
+    for tensor_type in [F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0] {
+        let name = tensor_type.name().to_lowercase();
+        let expected = read(&format!("encode-{name}.bin"));
+        let mut actual = vec![0; expected.len()];
+        tensor_type.encode(&values, &mut actual).unwrap();
+        let differing = actual.iter().zip(&expected).filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{name}: {differing} of {} bytes differ", expected.len());
+    }
+}
+
+#[test]
+fn k_quants_lose_no_more_than_the_reference() {
+    let values = read_f32("encode.f32");
+    let errors: serde_json::Value = serde_json::from_slice(&read("encode-errors.json")).unwrap();
+    let mut report = String::new();
+    let mut worse = false;
+    for tensor_type in [TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K] {
+        let expected = errors[tensor_type.name()].as_array().unwrap();
+        for (row, (values, expected)) in values.chunks(256).zip(expected).enumerate() {
+            let expected = expected.as_f64().unwrap();
+            let mut bytes = vec![0; tensor_type.row_bytes(256).unwrap()];
+            tensor_type.encode(values, &mut bytes).unwrap();
+            let mut decoded = [0.0; 256];
+            tensor_type.decode(&bytes, &mut decoded).unwrap();
+            let square: f64 = values.iter().zip(&decoded).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
+            let share = (square / 256.0).sqrt() / expected;
+            report += &format!("{} row {row}: {share:.4} of the reference's error\n", tensor_type.name());
+            worse |= share > 1.01;
+        }
+    }
+    assert!(!worse, "{report}");
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Goldens of the number formats, from PyPI's `gguf` (numpy reference) and, for the K-quants' quality, from ggml.
+
+Writes crates/bantam-tensor/tests/goldens/:
+
+* `decode-<type>.bin`    random blocks with finite scales
+* `decode-<type>.f32`    what gguf.quants.dequantize makes of them, little-endian f32
+* `encode.f32`           values to encode: 8 rows of 256, each row of another kind
+* `encode-<type>.bin`    gguf.quants.quantize of them, for the types that gguf quantizes
+* `encode-errors.json`   root mean square error of ggml's own quantizers on those rows (`--ggml`, needs llama-cpp-python)
+
+Needs: numpy, gguf. Run from anywhere: python tools/goldens/blocks.py [--ggml]
+"""
+import ctypes
+import json
+import pathlib
+import sys
+
+import gguf
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "crates/bantam-tensor/tests/goldens"
+# Offsets of the halves in a block: they must be finite.
+HALVES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
+          T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.F16: [0]}
+DECODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q4_K, T.Q5_K, T.Q6_K]
+ENCODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0]
+K_QUANTS = [T.Q4_K, T.Q5_K, T.Q6_K]
+
+
+def random_blocks(kind: T, rng: np.random.Generator) -> np.ndarray:
+    block_len, block_bytes = GGML_QUANT_SIZES[kind]
+    count = max(512 // block_len, 4)
+    blocks = rng.integers(0, 256, size=(count, block_bytes), dtype=np.uint8)
+    for offset in HALVES.get(kind, []):
+        # Every finite half is fair: normal, subnormal, of either sign.
+        bits = rng.integers(0, 0x7C00, size=count, dtype=np.uint16) | rng.integers(0, 2, size=count, dtype=np.uint16) << 15
+        blocks[:, offset:offset + 2] = bits[:, None].view(np.uint8)
+    if kind == T.BF16:
+        blocks[:, 1] = blocks[:, 1] & 0xBF  # no infinities, no NaN
+    return blocks
+
+
+def values_to_encode(rng: np.random.Generator) -> np.ndarray:
+    rows = [rng.normal(0, scale, 256) for scale in (1.0, 0.02, 30.0)]
+    rows.append(rng.uniform(-1, 1, 256))
+    rows.append(rng.normal(0, 0.02, 256) * (1 + 50 * (rng.random(256) < 0.01)))  # outliers
+    rows.append(rng.normal(0.5, 0.1, 256))                                        # off centre
+    rows.append(np.where(rng.random(256) < 0.8, 0, rng.normal(0, 1, 256)))        # mostly zero
+    rows.append(rng.standard_t(3, 256) * 0.05)                                    # heavy tails
+    return np.stack(rows).astype(np.float32)
+
+
+def ggml_quantize(values: np.ndarray, kind: T) -> np.ndarray:
+    import llama_cpp
+    folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
+    ctypes.CDLL(str(folder / "libggml-base.so"), mode=ctypes.RTLD_GLOBAL)
+    ggml = ctypes.CDLL(str(folder / "libggml-base.so"))
+    rows, width = values.shape
+    block_len, block_bytes = GGML_QUANT_SIZES[kind]
+    out = np.zeros((rows, width // block_len * block_bytes), np.uint8)
+    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
+    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64,
+                                         ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
+    written = ggml.ggml_quantize_chunk(int(kind), values.ctypes.data, out.ctypes.data, 0, rows, width, None)
+    assert written == out.nbytes
+    return out
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(20240607)
+    for kind in DECODED:
+        blocks = random_blocks(kind, rng)
+        if kind == T.F16:
+            decoded = blocks.view(np.float16).astype(np.float32)
+        else:
+            decoded = gguf.quants.dequantize(blocks, kind)
+        assert np.isfinite(decoded).all()
+        blocks.tofile(OUT / f"decode-{kind.name.lower()}.bin")
+        decoded.astype("<f4").tofile(OUT / f"decode-{kind.name.lower()}.f32")
+    values = values_to_encode(rng)
+    values.tofile(OUT / "encode.f32")
+    for kind in ENCODED:
+        encoded = gguf.quants.quantize(values, kind)
+        np.ascontiguousarray(encoded).view(np.uint8).tofile(OUT / f"encode-{kind.name.lower()}.bin")
+    if "--ggml" in sys.argv:
+        errors = {}
+        for kind in K_QUANTS:
+            decoded = gguf.quants.dequantize(ggml_quantize(values, kind), kind)
+            errors[kind.name] = [float(x) for x in np.sqrt(((decoded - values) ** 2).mean(axis=1))]
+        (OUT / "encode-errors.json").write_text(json.dumps(errors, indent=1) + "\n")
+
+
+main()
