@@ -7,6 +7,7 @@
 mod close;
 mod counting_allocator;
 mod golden;
+pub mod mutate;
 pub mod npy;
 mod random;
 mod shared;

@@ -1,0 +1,26 @@
+//! A bounded run of every target with every build, and that the whole inputs are whole.
+
+use bantam_fuzz::{Limits, TARGETS, run};
+
+const ITERATIONS: u64 = 3_000;
+
+#[test]
+fn whole_inputs_are_accepted() {
+    for target in TARGETS {
+        for (index, input) in target.inputs().iter().enumerate() {
+            assert!((target.take)(&input.bytes), "{} refuses its input {index}", target.name);
+        }
+    }
+}
+
+#[test]
+fn damaged_inputs_cause_no_panic() {
+    for target in TARGETS {
+        let report = run(target, &target.inputs(), 1, 0, Limits { iterations: ITERATIONS, time: None });
+        if let Some(finding) = report.finding {
+            panic!("{} panics at seed 1 iteration {}: {}", target.name, finding.iteration, finding.message);
+        }
+        assert_eq!(report.iterations, ITERATIONS);
+        assert!(report.accepted < ITERATIONS, "{} accepts everything", target.name);
+    }
+}
