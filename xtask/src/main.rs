@@ -29,7 +29,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "test", about: "every test, one line at the end", run: |_| steps::test(&Tree::root()) },
     Chore { name: "tidy", about: "the rules of the house (--rules lists them)", run: run_tidy },
     Chore { name: "docs", about: "write the generated pages anew (--check only compares)", run: run_docs },
-    Chore { name: "fuzz", about: "feed the parsers damaged input (--seconds N, 60 in all)", run: run_fuzz },
+    Chore { name: "fuzz", about: "feed every parser damaged input (--seconds N for each, 10)", run: run_fuzz },
     Chore { name: "loc", about: "lines of code by crate", run: run_loc },
 ];
 
@@ -75,7 +75,7 @@ fn run_docs(arguments: &[String]) -> Result<(), StepError> {
 
 fn run_fuzz(arguments: &[String]) -> Result<(), StepError> {
     let seconds = match arguments {
-        [] => Some(60),
+        [] => Some(10),
         [flag, seconds] if flag == "--seconds" => seconds.parse().ok(),
         _ => None,
     };

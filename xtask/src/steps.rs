@@ -203,13 +203,13 @@ pub fn test(root: &Path) -> Result<(), StepError> {
     }
 }
 
-/// Runs every fuzz target for its share of `seconds`.
+/// Runs every fuzz target for so many seconds, optimised but with overflow checks and debug assertions.
 ///
 /// # Errors
 /// Where a target panics.
 pub fn fuzz(root: &Path, seconds: u64) -> Result<(), StepError> {
     let seconds = seconds.to_string();
-    cargo(root, &["run", "--release", "--package", "bantam-fuzz", "--", "all", "--seconds", &seconds])
+    cargo(root, &["run", "--profile", "fuzz", "--package", "bantam-fuzz", "--", "all", "--seconds", &seconds])
 }
 
 /// A step of [`check`].
