@@ -1,0 +1,209 @@
+//! One answer in the making: logits in, the next token and events out. Knows nothing of models and batches.
+
+use std::collections::VecDeque;
+
+use bantam_text::{Detokenizer, Tokenizer};
+
+use crate::logprobs::{Logprobs, TokenLogprob, logprobs};
+use crate::reasoning::{Part, ReasoningSplitter};
+use crate::sampling::{Candidates, Random, Sampler};
+use crate::stop::StopMatcher;
+use crate::{Answer, EngineError, Event, FinishReason, Request, Timings, Usage};
+
+/// The state of an answer.
+pub(crate) struct Generation<'t> {
+    tokenizer: &'t Tokenizer,
+    sampler: Sampler,
+    detokenizer: Detokenizer<'t>,
+    stops: StopMatcher,
+    splitter: Option<ReasoningSplitter>,
+    max_tokens: Option<usize>,
+    ignore_end: bool,
+    spelled_tokens: Vec<u32>,
+    prompt_tokens: usize,
+    seed: u64,
+    tokens: Vec<u32>,
+    /// Bytes of text generated, those held back included.
+    generated: usize,
+    /// Bytes of text that stop strings have let through.
+    passed: usize,
+    text: String,
+    thoughts: String,
+    top_logprobs: Option<usize>,
+    /// Log-probabilities of tokens whose text is held back, with the place where their text begins.
+    waiting: VecDeque<(usize, TokenLogprob)>,
+    logprobs: Vec<TokenLogprob>,
+    /// Text of one step, kept for its buffer.
+    shown: String,
+}
+
+impl<'t> Generation<'t> {
+    /// The start of an answer to a checked request.
+    pub(crate) fn new(tokenizer: &'t Tokenizer, request: &Request, vocabulary_len: usize) -> Result<Self, EngineError> {
+        if request.stop.iter().any(String::is_empty) {
+            return Err(EngineError::Setting {
+                name: "stop",
+                expected: "a text of at least one character",
+                found: "\"\"".into(),
+            });
+        }
+        let seed = request.seed.unwrap_or_else(Random::fresh_seed);
+        let mut sampler = Sampler::new(request.sampling.clone(), seed, vocabulary_len)?;
+        sampler.read_prompt(&request.prompt);
+        let mut spelled_tokens = request.spelled_tokens.clone();
+        if let Some(markers) = &request.reasoning {
+            let ids = [&markers.start, &markers.end].map(|marker| tokenizer.token_id(marker));
+            spelled_tokens.extend(ids.into_iter().flatten());
+        }
+        Ok(Self {
+            tokenizer,
+            sampler,
+            detokenizer: Detokenizer::after(tokenizer, &request.prompt).skip_special(!request.spell_special),
+            stops: StopMatcher::new(request.stop.iter().map(String::as_str)),
+            splitter: request.reasoning.clone().map(ReasoningSplitter::new),
+            max_tokens: request.max_tokens,
+            ignore_end: request.ignore_end,
+            spelled_tokens,
+            prompt_tokens: request.prompt.len(),
+            seed,
+            tokens: Vec::new(),
+            generated: 0,
+            passed: 0,
+            text: String::new(),
+            thoughts: String::new(),
+            top_logprobs: request.logprobs,
+            waiting: VecDeque::new(),
+            logprobs: Vec::new(),
+            shown: String::new(),
+        })
+    }
+
+    /// Whether the request asks for no token at all.
+    pub(crate) fn wants_nothing(&self) -> bool {
+        self.max_tokens == Some(0)
+    }
+
+    /// How many tokens were generated.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Chooses a token from the logits of the last position; says why if the answer ends with it, else the token is to be
+    /// fed to the model.
+    pub(crate) fn take(
+        &mut self,
+        logits: &[f32],
+        candidates: &mut Candidates,
+        emit: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(u32, Option<FinishReason>), EngineError> {
+        let token = self.sampler.sample(logits, candidates)?;
+        self.tokens.push(token);
+        if !self.ignore_end && self.tokenizer.end_of_generation().contains(&token) {
+            return Ok((token, Some(FinishReason::Stop)));
+        }
+        if let Some(top) = self.top_logprobs {
+            self.waiting.push_back((self.generated, logprobs(self.tokenizer, logits, token, top, candidates)));
+        }
+        let stopped = self.spell(token, emit)?;
+        let full = self.max_tokens.is_some_and(|most| self.tokens.len() >= most);
+        let reason = if stopped {
+            Some(FinishReason::Stop)
+        } else if full {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        Ok((token, reason))
+    }
+
+    /// Ends the answer.
+    pub(crate) fn finish(
+        mut self,
+        finish_reason: FinishReason,
+        timings: Timings,
+        emit: &mut dyn FnMut(Event<'_>),
+    ) -> Answer {
+        self.shown.clear();
+        // What waits was no stop string and no character; after a stop string nothing waits.
+        let rest = self.detokenizer.finish();
+        self.generated += rest.len();
+        self.stops.push(rest, &mut self.shown);
+        self.stops.finish(&mut self.shown);
+        self.show(emit);
+        if let Some(mut splitter) = self.splitter.take() {
+            splitter.finish(&mut |part, text| {
+                put(&mut self.text, &mut self.thoughts, part, text, emit);
+            });
+        }
+        for (_, logprob) in std::mem::take(&mut self.waiting) {
+            emit(Event::Logprob(&logprob));
+            self.logprobs.push(logprob);
+        }
+        Answer {
+            text: self.text,
+            reasoning_content: (!self.thoughts.is_empty()).then_some(self.thoughts),
+            finish_reason,
+            usage: Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.tokens.len() },
+            timings,
+            logprobs: self.top_logprobs.map(|_| Logprobs { content: self.logprobs }),
+            tokens: self.tokens,
+            seed: self.seed,
+            context_full: false,
+        }
+    }
+
+    /// Puts a token's text behind what there is; true if a stop string was met.
+    fn spell(&mut self, token: u32, emit: &mut dyn FnMut(Event<'_>)) -> Result<bool, EngineError> {
+        self.shown.clear();
+        let mut stopped = false;
+        if self.tokenizer.is_special(token) && self.spelled_tokens.contains(&token) {
+            let rest = self.detokenizer.finish();
+            let bytes = self.tokenizer.token_bytes(token).unwrap_or_default();
+            let text = format!("{rest}{}", String::from_utf8_lossy(bytes));
+            self.generated += text.len();
+            stopped |= self.stops.push(&text, &mut self.shown);
+        } else if self.tokenizer.token_bytes(token).is_some() {
+            let text = self.detokenizer.push(token)?;
+            self.generated += text.len();
+            stopped |= self.stops.push(text, &mut self.shown);
+        }
+        // else: models have rows for tokens that the vocabulary does not; they spell nothing.
+        self.show(emit);
+        if stopped {
+            // Tokens of the stop string itself are no part of the answer.
+            self.waiting.clear();
+        }
+        Ok(stopped)
+    }
+
+    /// Hands on the text in `shown`, and the log-probabilities of the tokens it comes from.
+    fn show(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        match &mut self.splitter {
+            None if self.shown.is_empty() => {}
+            None => put(&mut self.text, &mut self.thoughts, Part::Answer, &self.shown, emit),
+            Some(splitter) => {
+                let (text, thoughts) = (&mut self.text, &mut self.thoughts);
+                splitter.push(&self.shown, &mut |part, piece| put(text, thoughts, part, piece, emit));
+            }
+        }
+        self.passed += self.shown.len();
+        while let Some((_, logprob)) = self.waiting.pop_front_if(|(begin, _)| *begin < self.passed) {
+            emit(Event::Logprob(&logprob));
+            self.logprobs.push(logprob);
+        }
+    }
+}
+
+/// Sends a piece of text and keeps it.
+fn put(text: &mut String, thoughts: &mut String, part: Part, piece: &str, emit: &mut dyn FnMut(Event<'_>)) {
+    match part {
+        Part::Answer => {
+            text.push_str(piece);
+            emit(Event::Text(piece));
+        }
+        Part::Reasoning => {
+            thoughts.push_str(piece);
+            emit(Event::Reasoning(piece));
+        }
+    }
+}
