@@ -468,7 +468,7 @@ impl PendingTensor {
 /// Refuses two tensors that share bytes.
 fn check_overlap(tensors: &[TensorInfo]) -> Result<(), FormatError> {
     let mut by_start: Vec<&TensorInfo> = tensors.iter().collect();
-    by_start.sort_unstable_by_key(|tensor| tensor.range.start);
+    by_start.sort_unstable_by_key(|tensor| (tensor.range.start, tensor.range.end));
     for pair in by_start.windows(2) {
         if let [first, second] = pair
             && first.range.end > second.range.start

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::{Dtype, MAX_HEADER_BYTES, METADATA_KEY};
 use crate::error::{FormatError, quoted};
@@ -56,7 +56,7 @@ enum Entry {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object of dtype, shape and data_offsets")]
 struct RawTensor {
     dtype: String,
     shape: Vec<u64>,
@@ -79,7 +79,8 @@ impl<'de> Deserialize<'de> for Header {
                     let entry = if name == METADATA_KEY {
                         Entry::Metadata(map.next_value::<Pairs>()?.0)
                     } else {
-                        Entry::Tensor(map.next_value()?)
+                        let named = |error| A::Error::custom(format_args!("tensor {}: {error}", quoted(&name)));
+                        Entry::Tensor(map.next_value().map_err(named)?)
                     };
                     entries.push((name, entry));
                 }
