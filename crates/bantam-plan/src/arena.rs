@@ -1,6 +1,6 @@
 //! The arena: one buffer for all values of a Plan, with places reused once a value is dead.
 
-use crate::{Plan, Rows, ValueId};
+use crate::{Plan, Rows, Step, ValueId};
 
 /// Where a value lies in the arena, in numbers (not bytes), and how many numbers it may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,17 @@ impl Arena {
     /// Plans for batches of at most `tokens` rows and `outputs` output rows. No two values that are alive at the same
     /// step overlap; values written by a step never overlap the values it reads.
     pub fn plan(plan: &Plan, tokens: usize, outputs: usize) -> Self {
+        Self::plan_in_place(plan, tokens, outputs, |_, _| None)
+    }
+
+    /// As [`Arena::plan`], but a step for which `in_place` names one of its inputs writes its output over that input.
+    /// Only allowed where the input has the output's shape and no later step reads it; otherwise the wish is ignored.
+    pub fn plan_in_place(
+        plan: &Plan,
+        tokens: usize,
+        outputs: usize,
+        in_place: impl Fn(usize, &Step) -> Option<ValueId>,
+    ) -> Self {
         let mut lives = vec![None::<(usize, usize)>; plan.values.len()];
         for (index, step) in plan.steps.iter().enumerate() {
             for id in step.inputs.iter().chain(&step.outputs) {
@@ -37,6 +48,19 @@ impl Arena {
         if let Some(life) = plan.output.and_then(|ValueId(output)| lives[output].as_mut()) {
             life.1 = plan.steps.len();
         }
+        // A value written over another shares its place: both are one life, from the first's start to the last's end.
+        let mut home: Vec<usize> = (0..plan.values.len()).collect();
+        for (index, step) in plan.steps.iter().enumerate() {
+            let (Some(input), &[output]) = (in_place(index, step), &step.outputs[..]) else { continue };
+            let (of, made) = (home[input.0], output.0);
+            let (Some(old), Some(new)) = (lives[of], lives[made]) else { continue };
+            let same_shape = (plan.values[input.0].rows, plan.values[input.0].width)
+                == (plan.values[made].rows, plan.values[made].width);
+            if old.1 == index && same_shape && step.inputs.contains(&input) {
+                home[made] = of;
+                lives[of] = Some((old.0, new.1));
+            }
+        }
         let size = |id: usize| {
             let rows = match plan.values[id].rows {
                 Rows::Tokens => tokens,
@@ -45,7 +69,7 @@ impl Arena {
             (rows * plan.values[id].width).next_multiple_of(ALIGNMENT)
         };
         // Largest first, each at the lowest place free over its whole life.
-        let mut order: Vec<usize> = (0..plan.values.len()).filter(|&id| lives[id].is_some()).collect();
+        let mut order: Vec<usize> = (0..plan.values.len()).filter(|&id| lives[id].is_some() && home[id] == id).collect();
         order.sort_by_key(|&id| (std::cmp::Reverse(size(id)), lives[id].map(|life| life.0)));
         let mut placements = vec![Placement::default(); plan.values.len()];
         let mut placed: Vec<usize> = Vec::new();
@@ -69,6 +93,9 @@ impl Arena {
             placements[id] = Placement { offset, length };
             placed.push(id);
             total = total.max(offset + length);
+        }
+        for id in 0..placements.len() {
+            placements[id] = placements[home[id]];
         }
         Self { placements, length: total }
     }

@@ -36,13 +36,14 @@ pub trait Backend {
     /// What [`Backend::compile`] would take, without doing it.
     fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError>;
 
-    /// Makes the ready-to-go form. `progress` is told the bytes of each weight that is ready.
+    /// Makes the ready-to-go form. `progress` is told the stored bytes of each weight that is ready, and
+    /// stops the work with [`PlanError::Interrupted`] by giving `false`.
     fn compile(
         &self,
         plan: &Plan,
         weights: &dyn Weights,
         options: &CompileOptions,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError>;
 }
 

@@ -81,4 +81,7 @@ pub enum PlanError {
         /// How much was asked for.
         bytes: u64,
     },
+    /// Someone asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 }

@@ -1,0 +1,277 @@
+//! The common decoder: what most families share, read once. A family starts from it and changes what differs.
+
+use bantam_plan::{Activation, NormKind, RopePairs};
+
+use crate::settings::{Key, Settings};
+use crate::spec::{
+    Attention, AttentionBias, Dense, FeedForward, Head, Layer, Mixer, Norm, Norms, Rope, RopeScaling, Spec, Wiring,
+};
+use crate::{ModelError, families::Family};
+
+/// Keys of `config.json` that say nothing about what is computed.
+const IGNORED: &[&str] = &[
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dtype",
+    "eos_token_id",
+    "hidden_dropout",
+    "id2label",
+    "initializer_range",
+    "is_decoder",
+    "label2id",
+    "mlp_only_layers",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "problem_type",
+    "return_dict",
+    "tokenizer_class",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_cache",
+];
+
+/// GGUF keys after the architecture's prefix that say nothing about what is computed.
+const IGNORED_GGUF: &[&str] = &["rope.scaling.finetuned"];
+
+/// Largest number of layers believed.
+const MOST_LAYERS: usize = 4096;
+
+impl Family {
+    /// Reads a checkpoint's settings and refuses what was not understood.
+    pub(crate) fn spec(&self, settings: &mut Settings<'_>, prefix: &str) -> Result<Spec, ModelError> {
+        let mut spec = (self.read)(settings)?;
+        spec.family = self.name;
+        let prefixed: Vec<String> = IGNORED_GGUF.iter().map(|key| format!("{prefix}.{key}")).collect();
+        let mut ignored: Vec<&str> = IGNORED.iter().chain(self.ignored).copied().collect();
+        ignored.extend(prefixed.iter().map(String::as_str));
+        settings.finish(self.name, &ignored)?;
+        check(&spec)?;
+        Ok(spec)
+    }
+}
+
+/// Reads the settings of a pre-norm decoder with RMS norm, rotary grouped-query attention and a gated network.
+pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
+    let width = settings.count(Key("hidden_size", "embedding_length"))?;
+    let layers = settings.count(Key("num_hidden_layers", "block_count"))?;
+    if layers > MOST_LAYERS {
+        let expected = format!("at most {MOST_LAYERS}");
+        return Err(settings.wrong(Key("num_hidden_layers", "block_count"), &expected, &layers.to_string()));
+    }
+    let context = settings.count(Key("max_position_embeddings", "context_length"))?;
+    let vocabulary = vocabulary(settings)?;
+    let heads = settings.count(Key("num_attention_heads", "attention.head_count"))?;
+    let kv_heads = settings.optional_count(Key("num_key_value_heads", "attention.head_count_kv"))?.unwrap_or(heads);
+    let key_width = head_width(settings, width, heads)?;
+    let value_width = settings.optional_count(Key("", "attention.value_length"))?.unwrap_or(key_width);
+    let hidden = settings.count(Key("intermediate_size", "feed_forward_length"))?;
+    let eps = settings.positive(Key("rms_norm_eps", "attention.layer_norm_rms_epsilon"))?;
+    let norm = Norm { kind: NormKind::Rms, eps, shift: 0.0, bias: false };
+    let norms = Norms { before: Some(norm), after: None };
+    let activation = activation(settings)?;
+    let bias = attention_bias(settings)?;
+    let feed_forward_bias = match settings.flag(Key("mlp_bias", ""))? {
+        Some(bias) => bias,
+        None => settings.rows("blk.0.ffn_down.bias").is_some(),
+    };
+    let attention = Attention {
+        heads,
+        kv_heads,
+        key_width,
+        value_width,
+        scale: 1.0 / (key_width as f32).sqrt(),
+        window: None,
+        softcap: None,
+        causal: true,
+        rope: Some(rope(settings, key_width)?),
+        head_norm: None,
+        bias,
+    };
+    let layer = Layer {
+        wiring: Wiring::Sequential,
+        mixer: Mixer::Attention(attention),
+        mixer_norms: norms.clone(),
+        feed_forward: FeedForward::Gated(Dense { hidden, activation, bias: feed_forward_bias }),
+        feed_forward_norms: norms,
+    };
+    Ok(Spec {
+        family: "",
+        vocabulary,
+        width,
+        context,
+        embedding_scale: None,
+        layers: vec![layer; layers],
+        output_norm: Some(norm),
+        head: Head { tied: tied(settings)?, ..Head::default() },
+    })
+}
+
+fn vocabulary(settings: &mut Settings<'_>) -> Result<usize, ModelError> {
+    let stated = settings.optional_count(Key("vocab_size", "vocab_size"))?;
+    match stated.or_else(|| settings.rows("token_embd.weight")) {
+        Some(vocabulary) => Ok(vocabulary),
+        None => settings.count(Key("vocab_size", "vocab_size")),
+    }
+}
+
+fn head_width(settings: &mut Settings<'_>, width: usize, heads: usize) -> Result<usize, ModelError> {
+    let key = Key("head_dim", "attention.key_length");
+    match settings.optional_count(key)? {
+        Some(head_width) => Ok(head_width),
+        None if width.is_multiple_of(heads) => Ok(width / heads),
+        None => Err(settings.wrong(
+            Key("num_attention_heads", "attention.head_count"),
+            &format!("a divisor of the width {width}, or a head width beside it"),
+            &heads.to_string(),
+        )),
+    }
+}
+
+fn tied(settings: &mut Settings<'_>) -> Result<bool, ModelError> {
+    let stated = settings.flag(Key("tie_word_embeddings", ""))?;
+    // GGUF leaves the head out where it is tied; transformers' default for decoders is untied.
+    Ok(if settings.is_config() { stated.unwrap_or(false) } else { settings.rows("output.weight").is_none() })
+}
+
+fn activation(settings: &mut Settings<'_>) -> Result<Activation, ModelError> {
+    let key = Key("hidden_act", "");
+    match settings.text(key)?.as_deref() {
+        None | Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("gelu") => Ok(Activation::GeluErf),
+        Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast") => Ok(Activation::GeluTanh),
+        Some("relu") => Ok(Activation::Relu),
+        Some("relu2") => Ok(Activation::ReluSquared),
+        Some(other) => Err(settings.wrong(key, "silu, gelu, gelu_pytorch_tanh, relu or relu2", other)),
+    }
+}
+
+fn attention_bias(settings: &mut Settings<'_>) -> Result<AttentionBias, ModelError> {
+    Ok(match settings.flag(Key("attention_bias", ""))? {
+        Some(bias) => AttentionBias { qkv: bias, output: bias },
+        None => AttentionBias {
+            qkv: settings.rows("blk.0.attn_q.bias").is_some(),
+            output: settings.rows("blk.0.attn_output.bias").is_some(),
+        },
+    })
+}
+
+/// Reads the rotary embedding: `rope_theta` and `rope_scaling`, the newer `rope_parameters`, or GGUF's keys.
+pub(crate) fn rope(settings: &mut Settings<'_>, head_width: usize) -> Result<Rope, ModelError> {
+    let rotated_key = Key("", "rope.dimension_count");
+    let rotated = settings.optional_count(rotated_key)?.unwrap_or(head_width);
+    if rotated > head_width || !rotated.is_multiple_of(2) {
+        let expected = format!("an even number of at most {head_width}");
+        return Err(settings.wrong(rotated_key, &expected, &rotated.to_string()));
+    }
+    let mut theta = settings.optional_positive(Key("rope_theta", "rope.freq_base"))?;
+    let mut scaling = gguf_scaling(settings, rotated)?;
+    for key in [Key("rope_scaling", ""), Key("rope_parameters", "")] {
+        if let Some(mut object) = settings.object(key)? {
+            if let Some(stated) = object.optional_positive(Key("rope_theta", ""))? {
+                theta = Some(stated);
+            }
+            let stated = config_scaling(&mut object)?;
+            object.finish(key.0, &[])?;
+            if stated != RopeScaling::None {
+                scaling = stated;
+            }
+        }
+    }
+    // The pairs of GGUF's decoders are interleaved: their projections were permuted when converted.
+    let pairs = if settings.is_config() { RopePairs::Halves } else { RopePairs::Interleaved };
+    Ok(Rope { rotated, pairs, theta: theta.unwrap_or(10_000.0), scaling })
+}
+
+fn config_scaling(object: &mut Settings<'_>) -> Result<RopeScaling, ModelError> {
+    let (new, old) = (Key("rope_type", ""), Key("type", ""));
+    let older = object.text(old)?;
+    let kind = object.text(new)?.or(older);
+    match kind.as_deref() {
+        None | Some("default") => Ok(RopeScaling::None),
+        Some("linear") => Ok(RopeScaling::Linear { factor: object.positive(Key("factor", ""))? }),
+        Some("llama3") => {
+            let low = object.positive(Key("low_freq_factor", ""))?;
+            let key = Key("high_freq_factor", "");
+            let high = object.positive(key)?;
+            if high <= low {
+                return Err(object.wrong(key, &format!("a number above low_freq_factor {low}"), &high.to_string()));
+            }
+            Ok(RopeScaling::Banded {
+                factor: object.positive(Key("factor", ""))?,
+                low,
+                high,
+                original: object.count(Key("original_max_position_embeddings", ""))?,
+            })
+        }
+        Some(other) => Err(object.wrong(new, "default, linear or llama3", other)),
+    }
+}
+
+fn gguf_scaling(settings: &mut Settings<'_>, rotated: usize) -> Result<RopeScaling, ModelError> {
+    let kind_key = Key("", "rope.scaling.type");
+    let factor = settings.optional_positive(Key("", "rope.scaling.factor"))?;
+    let older_factor = settings.optional_positive(Key("", "rope.scale_linear"))?;
+    settings.optional_count(Key("", "rope.scaling.original_context_length"))?;
+    let kind = settings.text(kind_key)?;
+    let divisors = settings.vector("rope_freqs.weight");
+    match (kind.as_deref(), divisors) {
+        (None | Some("none" | "linear"), Some(divisors)) => {
+            if divisors.len() != rotated / 2 || divisors.iter().any(|x| !x.is_finite() || *x <= 0.0) {
+                return Err(ModelError::TensorShape {
+                    name: "rope_freqs.weight".into(),
+                    expected: format!("{} finite numbers above 0", rotated / 2),
+                    found: format!("{} numbers", divisors.len()),
+                });
+            }
+            let factor = if kind.as_deref() == Some("linear") { factor.or(older_factor) } else { None };
+            Ok(RopeScaling::Divisors(divisors.iter().map(|x| x * factor.unwrap_or(1.0)).collect()))
+        }
+        (Some("linear"), None) => Ok(linear(factor.or(older_factor))),
+        (None, None) => Ok(linear(older_factor)),
+        (Some("none"), None) => Ok(RopeScaling::None),
+        (Some(other), _) => Err(settings.wrong(kind_key, "none or linear", other)),
+    }
+}
+
+fn linear(factor: Option<f32>) -> RopeScaling {
+    match factor {
+        Some(factor) if factor != 1.0 => RopeScaling::Linear { factor },
+        _ => RopeScaling::None,
+    }
+}
+
+/// Contradictions that would otherwise only show as an odd shape later.
+fn check(spec: &Spec) -> Result<(), ModelError> {
+    for (index, layer) in spec.layers.iter().enumerate() {
+        let Mixer::Attention(attention) = &layer.mixer;
+        if !attention.heads.is_multiple_of(attention.kv_heads) {
+            return Err(ModelError::Setting {
+                key: format!("key and value heads of layer {index}"),
+                expected: format!("a divisor of the {} query heads", attention.heads),
+                found: attention.kv_heads.to_string(),
+            });
+        }
+        let (FeedForward::Gated(dense) | FeedForward::Plain(dense)) = &layer.feed_forward;
+        // Products of widths must stay far from overflow, whatever the file says.
+        let widths = [spec.width, spec.vocabulary, attention.heads * attention.key_width, dense.hidden];
+        if let Some(width) = widths.into_iter().find(|width| *width > 1 << 28) {
+            return Err(ModelError::Setting {
+                key: format!("widths of layer {index}"),
+                expected: "at most 268435456".into(),
+                found: width.to_string(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Llama 2, 3, 3.1, 3.2, 3.3 (Touvron et al. 2023; Grattafiori et al. 2024), and all that share its form: SmolLM2,
+//! TinyLlama, the Llama distils of DeepSeek-R1.
+
+use super::Family;
+use crate::decoder::decoder;
+use crate::names::DECODER_NAMES;
+use crate::settings::{Key, Settings};
+use crate::{ModelError, Spec};
+
+pub(super) const FAMILY: Family = Family {
+    name: "llama",
+    architectures: &["LlamaForCausalLM"],
+    gguf: &["llama"],
+    models: "Llama 2, 3, 3.1, 3.2, 3.3; SmolLM2; TinyLlama; DeepSeek-R1-Distill-Llama",
+    read,
+    ignored: &["is_llama_config", "pretraining_tp"],
+    names: &DECODER_NAMES,
+};
+
+fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
+    settings.only(Key("rope_interleaved", ""), &["false"])?;
+    settings.only(Key("", "expert_count"), &["0"])?;
+    settings.only(Key("", "expert_used_count"), &["0"])?;
+    decoder(settings)
+}

@@ -1,0 +1,51 @@
+//! The families: one file each, registered in [`FAMILIES`].
+//!
+//! A family reads a checkpoint's own settings into a [`Spec`]: it starts from the common decoder ([`crate::decoder`]),
+//! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
+
+mod llama;
+
+use crate::names::Names;
+use crate::settings::Settings;
+use crate::{ModelError, Spec};
+
+/// One family of models.
+pub struct Family {
+    /// Its name, for people.
+    pub name: &'static str,
+    /// What `architectures` of `config.json` calls it.
+    pub architectures: &'static [&'static str],
+    /// What `general.architecture` of GGUF calls it.
+    pub gguf: &'static [&'static str],
+    /// Models known to be of it, for the support table.
+    pub models: &'static str,
+    /// Reads the settings.
+    pub(crate) read: fn(&mut Settings<'_>) -> Result<Spec, ModelError>,
+    /// Keys of `config.json` known to change nothing, beside those common to all families.
+    pub(crate) ignored: &'static [&'static str],
+    /// Hugging Face's tensor names.
+    pub(crate) names: &'static Names,
+}
+
+/// Every family.
+pub const FAMILIES: &[Family] = &[llama::FAMILY];
+
+/// The family that `config.json` names.
+pub(crate) fn by_architecture(architecture: &str) -> Result<&'static Family, ModelError> {
+    find(architecture, |family| family.architectures)
+}
+
+/// The family that GGUF metadata names.
+pub(crate) fn by_gguf(architecture: &str) -> Result<&'static Family, ModelError> {
+    find(architecture, |family| family.gguf)
+}
+
+fn find(
+    wanted: &str,
+    names: impl Fn(&Family) -> &'static [&'static str],
+) -> Result<&'static Family, ModelError> {
+    FAMILIES.iter().find(|family| names(family).contains(&wanted)).ok_or_else(|| ModelError::UnknownFamily {
+        found: wanted.chars().take(80).collect(),
+        known: FAMILIES.iter().flat_map(|family| names(family)).copied().collect::<Vec<_>>().join(", "),
+    })
+}

@@ -1,0 +1,152 @@
+//! From Spec to Plan. Weights go by GGUF's names.
+
+use bantam_plan::{
+    Activate, Add, Attend, Embed, Glu, Linear, Norm as NormOp, Plan, PlanError, Rope as RopeOp, Rows, Scale, Select,
+    Softcap, ValueId, WeightId,
+};
+
+use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, Spec, Wiring};
+
+/// Name of the token embedding.
+pub const TOKEN_EMBEDDING: &str = "token_embd.weight";
+
+/// Writes down what the model computes.
+pub fn lower(spec: &Spec) -> Result<Plan, PlanError> {
+    let mut plan = Plan::new();
+    let table = plan.weight(TOKEN_EMBEDDING, spec.vocabulary, spec.width);
+    let mut x = plan.step("x", Embed { table }, &[])?;
+    if let Some(by) = spec.embedding_scale {
+        x = plan.step("x scaled", Scale { by }, &[x])?;
+    }
+    for (index, layer) in spec.layers.iter().enumerate() {
+        plan.current_layer = Some(index);
+        x = Lowering { plan: &mut plan, prefix: format!("blk.{index}."), index, width: spec.width }.layer(layer, x)?;
+    }
+    plan.current_layer = None;
+    let mut x = plan.step("selected", Select, &[x])?;
+    if let Some(norm) = &spec.output_norm {
+        x = normed(&mut plan, "output_norm", norm, 1, x)?;
+    }
+    let weight = if spec.head.tied { table } else { plan.weight("output.weight", spec.vocabulary, spec.width) };
+    let bias = spec.head.bias.then(|| plan.weight("output.bias", 1, spec.vocabulary));
+    let mut logits = plan.step("logits", Linear { weight, bias }, &[x])?;
+    if let Some(by) = spec.head.scale {
+        logits = plan.step("logits scaled", Scale { by }, &[logits])?;
+    }
+    if let Some(cap) = spec.head.softcap {
+        logits = plan.step("logits capped", Softcap { cap }, &[logits])?;
+    }
+    plan.output = Some(logits);
+    debug_assert_eq!(plan.get(logits).rows, Rows::Outputs);
+    plan.check()?;
+    Ok(plan)
+}
+
+fn normed(plan: &mut Plan, name: &str, norm: &Norm, groups: usize, x: ValueId) -> Result<ValueId, PlanError> {
+    let width = plan.get(x).width / groups;
+    let weight = Some(plan.weight(format!("{name}.weight"), 1, width));
+    let bias = norm.bias.then(|| plan.weight(format!("{name}.bias"), 1, width));
+    let op = NormOp { kind: norm.kind, eps: norm.eps, groups, weight, shift: norm.shift, bias };
+    plan.step(name, op, &[x])
+}
+
+/// One layer being written.
+struct Lowering<'a> {
+    plan: &'a mut Plan,
+    prefix: String,
+    index: usize,
+    width: usize,
+}
+
+impl Lowering<'_> {
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn layer(&mut self, layer: &Layer, x: ValueId) -> Result<ValueId, PlanError> {
+        let read = self.norm("attn_norm", layer.mixer_norms.before.as_ref(), x)?;
+        let mixed = match &layer.mixer {
+            Mixer::Attention(attention) => self.attention(attention, read)?,
+        };
+        let mixed = self.norm("post_attention_norm", layer.mixer_norms.after.as_ref(), mixed)?;
+        let (base, read) = match layer.wiring {
+            Wiring::Sequential => {
+                let sum = self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?;
+                (sum, self.norm("ffn_norm", layer.feed_forward_norms.before.as_ref(), sum)?)
+            }
+            Wiring::Parallel => {
+                let own = match &layer.feed_forward_norms.before {
+                    Some(norm) => self.norm("ffn_norm", Some(norm), x)?,
+                    None => read,
+                };
+                (self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?, own)
+            }
+        };
+        let made = self.feed_forward(&layer.feed_forward, read)?;
+        let made = self.norm("post_ffw_norm", layer.feed_forward_norms.after.as_ref(), made)?;
+        self.plan.step(self.name("x"), Add, &[base, made])
+    }
+
+    fn norm(&mut self, name: &str, norm: Option<&Norm>, x: ValueId) -> Result<ValueId, PlanError> {
+        match norm {
+            Some(norm) => normed(self.plan, &format!("{}{name}", self.prefix), norm, 1, x),
+            None => Ok(x),
+        }
+    }
+
+    fn linear(&mut self, name: &str, rows: usize, bias: bool, x: ValueId) -> Result<ValueId, PlanError> {
+        let name = self.name(name);
+        let width = self.plan.get(x).width;
+        let weight = self.plan.weight(format!("{name}.weight"), rows, width);
+        let bias: Option<WeightId> = bias.then(|| self.plan.weight(format!("{name}.bias"), 1, rows));
+        self.plan.step(name, Linear { weight, bias }, &[x])
+    }
+
+    fn attention(&mut self, attention: &Attention, x: ValueId) -> Result<ValueId, PlanError> {
+        let Attention { heads, kv_heads, key_width, value_width, bias, .. } = *attention;
+        let mut q = self.linear("attn_q", heads * key_width, bias.qkv, x)?;
+        let mut k = self.linear("attn_k", kv_heads * key_width, bias.qkv, x)?;
+        let v = self.linear("attn_v", kv_heads * value_width, bias.qkv, x)?;
+        if let Some(norm) = &attention.head_norm {
+            q = normed(self.plan, &format!("{}attn_q_norm", self.prefix), norm, heads, q)?;
+            k = normed(self.plan, &format!("{}attn_k_norm", self.prefix), norm, kv_heads, k)?;
+        }
+        if let Some(rope) = &attention.rope {
+            let table = self.plan.table(rope.table());
+            let (rotated, pairs) = (rope.rotated, rope.pairs);
+            let turn = |heads| RopeOp { heads, head_width: key_width, rotated, pairs, table };
+            q = self.plan.step(self.name("q"), turn(heads), &[q])?;
+            k = self.plan.step(self.name("k"), turn(kv_heads), &[k])?;
+        }
+        let attend = Attend {
+            memory: self.index,
+            heads,
+            kv_heads,
+            key_width,
+            value_width,
+            scale: attention.scale,
+            window: attention.window,
+            softcap: attention.softcap,
+            causal: attention.causal,
+        };
+        let attended = self.plan.step(self.name("attended"), attend, &[q, k, v])?;
+        self.linear("attn_output", self.width, bias.output, attended)
+    }
+
+    fn feed_forward(&mut self, feed_forward: &FeedForward, x: ValueId) -> Result<ValueId, PlanError> {
+        let (hidden, Dense { bias, .. }) = match feed_forward {
+            FeedForward::Gated(dense) => {
+                let gate = self.linear("ffn_gate", dense.hidden, dense.bias, x)?;
+                let up = self.linear("ffn_up", dense.hidden, dense.bias, x)?;
+                let glu = Glu { activation: dense.activation };
+                (self.plan.step(self.name("ffn_glu"), glu, &[gate, up])?, dense)
+            }
+            FeedForward::Plain(dense) => {
+                let up = self.linear("ffn_up", dense.hidden, dense.bias, x)?;
+                let activate = Activate { activation: dense.activation };
+                (self.plan.step(self.name("ffn_active"), activate, &[up])?, dense)
+            }
+        };
+        self.linear("ffn_down", self.width, *bias, hidden)
+    }
+}
