@@ -40,10 +40,18 @@ pub(crate) fn write_f16(value: f32) -> [u8; 2] {
     crate::half::f32_to_f16_saturating(value).to_le_bytes()
 }
 
+/// The largest magnitude of some finite numbers.
+#[inline]
+pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
+    // Of finite numbers the larger has the larger bits, and a maximum of integers vectorises.
+    f32::from_bits(values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff)))
+}
+
 /// The element of largest magnitude (the first of several).
 #[inline]
 pub(crate) fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0f32, |best, &value| if value.abs() > best.abs() { value } else { best })
+    let magnitude = largest_magnitude(values);
+    values.iter().copied().find(|value| value.abs() == magnitude).unwrap_or(0.0)
 }
 
 /// Smallest and largest element.

@@ -7,7 +7,7 @@
 //!
 //! `x = d · q`, `d = max |x| / 127`, `q` rounded to nearest, ties away from zero. Source: ggml's `block_q8_0`.
 
-use super::format::{BlockFormat, inverse, largest, magnitude, read_f16, span, with_slack, write_f16};
+use super::format::{BlockFormat, inverse, largest_magnitude, magnitude, read_f16, span, with_slack, write_f16};
 use crate::half::{F16_MAX, f16_rounding};
 
 pub(super) const FORMAT: BlockFormat = BlockFormat {
@@ -33,7 +33,7 @@ fn decode(bytes: &[u8], values: &mut [f32]) {
 
 fn encode(values: &[f32], bytes: &mut [u8]) {
     for (values, block) in values.as_chunks::<32>().0.iter().zip(bytes.as_chunks_mut::<34>().0) {
-        let scale = (largest(values).abs() / 127.0).min(F16_MAX);
+        let scale = (largest_magnitude(values) / 127.0).min(F16_MAX);
         let inverse = inverse(scale);
         let [low, high, codes @ ..] = block;
         [*low, *high] = write_f16(scale);
