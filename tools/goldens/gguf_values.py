@@ -4,8 +4,9 @@
 Needs: numpy, gguf (0.19), safetensors.
 
     gguf_values.py write crates/bantam-formats/tests/goldens   # makes values.gguf, values.safetensors, values.npy
-    gguf_values.py check DIR                                   # reads what `cargo run -p bantam-formats --example
-                                                               # write_samples DIR` wrote, with PyPI's readers
+    gguf_values.py check DIR                                   # reads such files with PyPI's readers
+
+The tests write the same files again and compare bytes, so what bantam-formats writes is what those readers read.
 """
 
 import sys

@@ -10,6 +10,12 @@ use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ARRAY_DEPTH, MAX_DIMENSIONS};
 use crate::error::{FormatError, quoted};
 use crate::reference::FileKind;
 
+/// Most bytes before the tensors' data. The largest vocabularies take some ten million; the limit keeps a damaged header of
+/// a large file from asking for as much memory as the whole file has.
+const MAX_HEADER_BYTES: usize = 1 << 30;
+/// Most items that memory is reserved for on the word of a count alone; more grow as they are read.
+const RESERVED_ITEMS: usize = 1 << 16;
+
 /// A parsed GGUF file. Owns everything but the tensors' data, which stays in the file at [`TensorInfo::range`].
 #[derive(Clone, Debug)]
 pub struct Gguf {
@@ -127,53 +133,23 @@ impl Gguf {
     /// beyond the bytes left, a duplicate or empty name, an unusable alignment, an unknown value or tensor type, a tensor
     /// that overlaps another or leaves the file.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::parse_within(bytes, MAX_HEADER_BYTES)
+    }
+
+    /// [`Gguf::parse`] with at most `most` bytes before the tensors' data.
+    fn parse_within(bytes: &[u8], most: usize) -> Result<Self, FormatError> {
         let kind = FileKind::of(bytes);
         if kind != FileKind::Gguf {
             return Err(kind.refused_as("GGUF"));
         }
-        let mut cursor = Cursor::new(bytes);
-        cursor.take(4, Place::Header)?;
-        let version = cursor.u32(Place::Header)?;
-        match version {
-            1 => cursor.wide = false,
-            2 | 3 => {}
-            // A small number with its bytes in the other order.
-            _ if version & 0xffff == 0 && version != 0 => {
-                return Err(FormatError::BigEndian { version: version.swap_bytes() });
+        let mut cursor = Cursor::new(bytes.get(..most).unwrap_or(bytes));
+        let (mut gguf, pending) = read_header(&mut cursor).map_err(|error| match error {
+            // What is cut off here is not the file.
+            FormatError::Truncated { .. } | FormatError::AbsurdCount { .. } if bytes.len() > most => {
+                FormatError::damaged("the header", format!("is longer than the {most} bytes allowed for it"))
             }
-            _ => return Err(FormatError::UnsupportedVersion { version }),
-        }
-
-        let tensor_count = cursor.length(Place::Header)?;
-        // The least a metadata entry takes: a key of one byte, its type, one byte of value.
-        let entry_count = cursor.count(Place::Header, "metadata entries", cursor.length_bytes() + 1 + 4 + 1)?;
-        // The least a tensor's description takes: a name of one byte, no dimensions, type and offset.
-        let least_tensor_bytes = cursor.length_bytes() + 1 + 4 + 4 + 8;
-        let tensor_count = cursor.check_count(tensor_count, Place::Header, "tensors", least_tensor_bytes)?;
-
-        let mut metadata = Vec::with_capacity(entry_count);
-        for index in 0..entry_count {
-            let key = cursor.name(Place::MetadataKey(index as u64))?;
-            let place = Place::MetadataValue(key);
-            let value = read_value(&mut cursor, place)?;
-            metadata.push((key.to_owned(), value));
-        }
-        let metadata_order = sorted_order(&metadata, |(key, _)| key, "metadata key")?;
-
-        let mut pending = Vec::with_capacity(tensor_count);
-        for index in 0..tensor_count {
-            pending.push(read_tensor(&mut cursor, index as u64)?);
-        }
-
-        let mut gguf = Self {
-            version,
-            alignment: DEFAULT_ALIGNMENT,
-            data_offset: 0,
-            metadata,
-            metadata_order,
-            tensors: Vec::new(),
-            tensor_order: Vec::new(),
-        };
+            other => other,
+        })?;
         gguf.alignment = read_alignment(&gguf)?;
         gguf.data_offset = cursor.position().checked_next_multiple_of(gguf.alignment).ok_or_else(|| {
             FormatError::damaged("the alignment", format!("{} is larger than any file", gguf.alignment))
@@ -290,6 +266,43 @@ pub(super) fn sorted_order<T>(
     Ok(order.into_iter().map(|(_, index)| index).collect())
 }
 
+/// Everything before the tensors' data; what depends on the alignment is still to be filled in.
+fn read_header(cursor: &mut Cursor<'_>) -> Result<(Gguf, Vec<PendingTensor>), FormatError> {
+    cursor.take(4, Place::Header)?;
+    let version = cursor.u32(Place::Header)?;
+    match version {
+        1 => cursor.wide = false,
+        2 | 3 => {}
+        // A small number with its bytes in the other order.
+        _ if version & 0xffff == 0 && version != 0 => {
+            return Err(FormatError::BigEndian { version: version.swap_bytes() });
+        }
+        _ => return Err(FormatError::UnsupportedVersion { version }),
+    }
+    let tensor_count = cursor.length(Place::Header)?;
+    // The least a metadata entry takes: a key of one byte, its type, one byte of value.
+    let entry_count = cursor.count(Place::Header, "metadata entries", cursor.length_bytes() + 1 + 4 + 1)?;
+    // The least a tensor's description takes: a name of one byte, no dimensions, type and offset.
+    let least_tensor_bytes = cursor.length_bytes() + 1 + 4 + 4 + 8;
+    let tensor_count = cursor.check_count(tensor_count, Place::Header, "tensors", least_tensor_bytes)?;
+
+    let mut metadata = Vec::with_capacity(entry_count.min(RESERVED_ITEMS));
+    for index in 0..entry_count {
+        let key = cursor.name(Place::MetadataKey(index as u64))?;
+        let value = read_value(cursor, Place::MetadataValue(key))?;
+        metadata.push((key.to_owned(), value));
+    }
+    let metadata_order = sorted_order(&metadata, |(key, _)| key, "metadata key")?;
+    let mut pending = Vec::with_capacity(tensor_count.min(RESERVED_ITEMS));
+    for index in 0..tensor_count {
+        pending.push(read_tensor(cursor, index as u64)?);
+    }
+    let (tensors, tensor_order) = (Vec::new(), Vec::new());
+    let gguf =
+        Gguf { version, alignment: DEFAULT_ALIGNMENT, data_offset: 0, metadata, metadata_order, tensors, tensor_order };
+    Ok((gguf, pending))
+}
+
 fn read_type(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<ValueType, FormatError> {
     let id = cursor.u32(place)?;
     ValueType::from_id(id).ok_or_else(|| place.damaged(format!("has type {id}; the types of GGUF are 0 to 12")))
@@ -357,7 +370,7 @@ fn read_array(cursor: &mut Cursor<'_>, place: Place<'_>, depth: usize) -> Result
         }
         ValueType::String => {
             let count = cursor.count(place, "strings", cursor.length_bytes())?;
-            let mut strings = Strings::with_capacity(count);
+            let mut strings = Strings::with_capacity(count.min(RESERVED_ITEMS));
             for _ in 0..count {
                 strings.push(cursor.string(place)?);
             }
@@ -366,7 +379,7 @@ fn read_array(cursor: &mut Cursor<'_>, place: Place<'_>, depth: usize) -> Result
         ValueType::Array => {
             // Each inner array takes at least its type and its count.
             let count = cursor.count(place, "arrays", 4 + cursor.length_bytes())?;
-            let mut arrays = Vec::with_capacity(count);
+            let mut arrays = Vec::with_capacity(count.min(RESERVED_ITEMS));
             for _ in 0..count {
                 arrays.push(read_array(cursor, place, depth + 1)?);
             }
@@ -485,4 +498,20 @@ fn check_overlap(tensors: &[TensorInfo]) -> Result<(), FormatError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::GgufWriter;
+
+    #[test]
+    fn headers_longer_than_allowed() {
+        let mut writer = GgufWriter::new();
+        writer.set("text", "x".repeat(1000).as_str());
+        let bytes = writer.to_bytes(|_, _| Ok(())).unwrap();
+        assert!(Gguf::parse_within(&bytes, bytes.len()).is_ok());
+        let error = Gguf::parse_within(&bytes, 500).unwrap_err();
+        assert_eq!(error.to_string(), "the header is longer than the 500 bytes allowed for it");
+    }
 }
