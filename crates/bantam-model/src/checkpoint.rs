@@ -75,7 +75,8 @@ impl Checkpoint {
                 TensorKind::Known(known) => Ok(known),
                 TensorKind::Foreign { .. } => Err(info.kind.name().to_owned()),
             };
-            let mut shape: Vec<usize> = info.dims.iter().rev().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
+            let mut shape: Vec<usize> =
+                info.dims.iter().rev().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
             // Trailing ones of a vector written with more dimensions say nothing.
             while shape.len() > 1 && shape[0] == 1 {
                 shape.remove(0);
@@ -91,7 +92,7 @@ impl Checkpoint {
         let lookup = ByName(&tensors);
         let mut settings = Settings::new(Source::Gguf(metadata, architecture.to_owned()), &lookup);
         let spec = family.spec(&mut settings, architecture)?;
-        Self::new(family, spec, tensors, &["rope_freqs.weight"])
+        Self::new(family, spec, tensors, &["rope_freqs.weight"], str::to_owned)
     }
 
     /// Reads a Hugging Face model: `config.json` and its tensors under their own names.
@@ -123,7 +124,8 @@ impl Checkpoint {
         let spec = family.spec(&mut settings, "")?;
         // Transformers ties the head whatever the file also carries.
         let ignored: &[&str] = if spec.head.tied { &["output.weight"] } else { &[] };
-        Self::new(family, spec, tensors, ignored)
+        let file_name = |name: &str| family.names.to_hugging_face(name).unwrap_or_else(|| name.to_owned());
+        Self::new(family, spec, tensors, ignored, file_name)
     }
 
     fn new(
@@ -131,11 +133,12 @@ impl Checkpoint {
         spec: Spec,
         tensors: BTreeMap<String, Tensor>,
         ignored: &[&str],
+        file_name: impl Fn(&str) -> String,
     ) -> Result<Self, ModelError> {
         let plan = lower(&spec)?;
         for weight in &plan.weights {
             let Some(tensor) = tensors.get(&weight.name) else {
-                return Err(ModelError::MissingTensor { name: weight.name.clone() });
+                return Err(ModelError::MissingTensor { name: file_name(&weight.name) });
             };
             if tensor.matrix() != Some((weight.rows, weight.width)) {
                 let expected = if weight.rows == 1 {
@@ -170,6 +173,11 @@ impl Checkpoint {
     /// What it computes.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// GGUF's name of a tensor that Hugging Face's directories call `name`.
+    pub fn gguf_name(&self, name: &str) -> Option<String> {
+        self.family.names.to_gguf(name)
     }
 
     /// Its tensors by GGUF name.

@@ -72,10 +72,13 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     let context = settings.count(Key("max_position_embeddings", "context_length"))?;
     let vocabulary = vocabulary(settings)?;
     let heads = settings.count(Key("num_attention_heads", "attention.head_count"))?;
-    let kv_heads = settings.optional_count(Key("num_key_value_heads", "attention.head_count_kv"))?.unwrap_or(heads);
+    let kv_heads = settings.counts(Key("num_key_value_heads", "attention.head_count_kv"), layers)?;
+    let kv_heads = kv_heads.unwrap_or_else(|| vec![heads; layers]);
     let key_width = head_width(settings, width, heads)?;
     let value_width = settings.optional_count(Key("", "attention.value_length"))?.unwrap_or(key_width);
-    let hidden = settings.count(Key("intermediate_size", "feed_forward_length"))?;
+    let hidden_key = Key("intermediate_size", "feed_forward_length");
+    let hidden =
+        settings.counts(hidden_key, layers)?.map_or_else(|| settings.count(hidden_key).map(|n| vec![n]), Ok)?;
     let eps = settings.positive(Key("rms_norm_eps", "attention.layer_norm_rms_epsilon"))?;
     let norm = Norm { kind: NormKind::Rms, eps, shift: 0.0, bias: false };
     let norms = Norms { before: Some(norm), after: None };
@@ -87,7 +90,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     };
     let attention = Attention {
         heads,
-        kv_heads,
+        kv_heads: heads,
         key_width,
         value_width,
         scale: 1.0 / (key_width as f32).sqrt(),
@@ -98,12 +101,12 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         head_norm: None,
         bias,
     };
-    let layer = Layer {
+    let layer = |(kv_heads, hidden)| Layer {
         wiring: Wiring::Sequential,
-        mixer: Mixer::Attention(attention),
+        mixer: Mixer::Attention(Attention { kv_heads, ..attention.clone() }),
         mixer_norms: norms.clone(),
         feed_forward: FeedForward::Gated(Dense { hidden, activation, bias: feed_forward_bias }),
-        feed_forward_norms: norms,
+        feed_forward_norms: norms.clone(),
     };
     Ok(Spec {
         family: "",
@@ -111,7 +114,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         width,
         context,
         embedding_scale: None,
-        layers: vec![layer; layers],
+        layers: kv_heads.into_iter().zip(hidden).map(layer).collect(),
         output_norm: Some(norm),
         head: Head { tied: tied(settings)?, ..Head::default() },
     })

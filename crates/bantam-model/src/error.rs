@@ -36,7 +36,7 @@ pub enum ModelError {
     #[error("not understood for family `{family}`: {keys}; a model is only run when every setting is understood")]
     UnknownSettings {
         /// Family that read the rest.
-        family: &'static str,
+        family: String,
         /// The keys with their values.
         keys: String,
     },

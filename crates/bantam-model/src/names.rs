@@ -56,7 +56,8 @@ impl Names {
                 Some((head, tail)) => {
                     let layer = stem.strip_prefix(head)?.strip_suffix(tail)?;
                     let canonical = layer == "0" || !layer.starts_with('0');
-                    (!layer.is_empty() && canonical && layer.bytes().all(|byte| byte.is_ascii_digit())).then_some(layer)?
+                    (!layer.is_empty() && canonical && layer.bytes().all(|byte| byte.is_ascii_digit()))
+                        .then_some(layer)?
                 }
             };
             Some(format!("{}.{ending}", to.replace("{}", layer)))
@@ -79,8 +80,15 @@ mod tests {
         check("model.embed_tokens.weight", Some("token_embd.weight"));
         check("lm_head.weight", Some("output.weight"));
         check("model.layers.17.mlp.down_proj.bias", Some("blk.17.ffn_down.bias"));
-        for unknown in ["model.layers..mlp.down_proj.weight", "model.layers.1x.mlp.down_proj.weight", "model.norm.scale",
-            "model.layers.01.mlp.down_proj.weight", "model.layers.1.mlp.down_proj", "weight", ""] {
+        for unknown in [
+            "model.layers..mlp.down_proj.weight",
+            "model.layers.1x.mlp.down_proj.weight",
+            "model.norm.scale",
+            "model.layers.01.mlp.down_proj.weight",
+            "model.layers.1.mlp.down_proj",
+            "weight",
+            "",
+        ] {
             check(unknown, None);
         }
     }

@@ -163,7 +163,9 @@ impl Rope {
             RopeScaling::Banded { factor, low, high, original } => {
                 base.map(|frequency| banded(frequency, *factor, *low, *high, *original as f32)).collect()
             }
-            RopeScaling::Divisors(divisors) => base.zip(divisors).map(|(frequency, divisor)| frequency / divisor).collect(),
+            RopeScaling::Divisors(divisors) => {
+                base.zip(divisors).map(|(frequency, divisor)| frequency / divisor).collect()
+            }
         };
         RopeTable { frequencies, magnitude: 1.0 }
     }

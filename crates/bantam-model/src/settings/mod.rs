@@ -135,11 +135,6 @@ impl<'a> Settings<'a> {
         })
     }
 
-    /// A finite number, where given.
-    pub(crate) fn optional_number(&mut self, key: Key) -> Result<Option<f32>, ModelError> {
-        self.read(key, "a finite number", |setting| setting.number().map(|x| x as f32).filter(|x| x.is_finite()))
-    }
-
     /// A finite number above zero.
     pub(crate) fn positive(&mut self, key: Key) -> Result<f32, ModelError> {
         let value = self.optional_positive(key)?;
@@ -199,12 +194,12 @@ impl<'a> Settings<'a> {
     }
 
     /// Refuses settings nobody understands.
-    pub(crate) fn finish(&self, family: &'static str, ignored: &[&str]) -> Result<(), ModelError> {
+    pub(crate) fn finish(&self, family: &str, ignored: &[&str]) -> Result<(), ModelError> {
         let leftovers = self.leftovers(ignored);
         if leftovers.is_empty() {
             return Ok(());
         }
-        Err(ModelError::UnknownSettings { family, keys: leftovers.join(", ") })
+        Err(ModelError::UnknownSettings { family: family.to_owned(), keys: leftovers.join(", ") })
     }
 }
 

@@ -22,9 +22,9 @@ impl<'a> Setting<'a> {
     pub(crate) fn integer(&self) -> Option<i64> {
         match self {
             // Some exporters write whole numbers as floats.
-            Self::Json(json) => json.as_i64().or_else(|| {
-                json.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64)
-            }),
+            Self::Json(json) => {
+                json.as_i64().or_else(|| json.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64))
+            }
             Self::Gguf(value) => value.as_i64(),
         }
     }

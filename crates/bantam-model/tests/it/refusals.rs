@@ -1,0 +1,159 @@
+//! What a checkpoint is refused for, each in one clear sentence.
+
+use bantam_model::{Checkpoint, Tensor};
+use bantam_testkit::Golden;
+use serde_json::{Value, json};
+
+use crate::load;
+
+fn parts() -> (Value, Vec<Tensor>) {
+    load::parts(&Golden::load("tiny-llama-c").directory)
+}
+
+/// Changes one key of the configuration (null removes it) and expects a sentence, or none.
+fn check_setting(key: &str, value: Value, expected: &str) {
+    let (mut config, tensors) = parts();
+    config[key] = value.clone();
+    let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).map_err(|error| error.to_string());
+    match found {
+        Ok(()) => assert_eq!("", expected, "{key} = {value} was accepted"),
+        Err(found) => assert_eq!(found, expected, "{key} = {value}"),
+    }
+}
+
+#[test]
+fn settings_are_understood_or_refused_by_name() {
+    let refused = "not understood for family `llama`: `sliding_window` = 4096; a model is only run when every setting is understood";
+    check_setting("sliding_window", json!(4096), refused);
+    check_setting("sliding_window", Value::Null, "");
+    check_setting("torch_dtype", json!("float16"), "");
+    check_setting(
+        "quantization_config",
+        json!({"quant_method": "gptq"}),
+        "not understood for family `llama`: `quantization_config` = {\"quant_method\":\"gptq\"}; a model is only run when every setting is understood",
+    );
+    check_setting(
+        "hidden_size",
+        json!("wide"),
+        "setting `hidden_size`: expected a whole number from 1 to 2147483648, found wide",
+    );
+    check_setting("hidden_size", Value::Null, "setting `hidden_size` is missing");
+    check_setting(
+        "hidden_size",
+        json!(1e12),
+        "setting `hidden_size`: expected a whole number from 1 to 2147483648, found 1000000000000.0",
+    );
+    check_setting(
+        "num_hidden_layers",
+        json!(1 << 20),
+        "setting `num_hidden_layers`: expected at most 4096, found 1048576",
+    );
+    check_setting(
+        "num_key_value_heads",
+        json!(3),
+        "setting `key and value heads of layer 0`: expected a divisor of the 2 query heads, found 3",
+    );
+    check_setting(
+        "hidden_act",
+        json!("mish"),
+        "setting `hidden_act`: expected silu, gelu, gelu_pytorch_tanh, relu or relu2, found mish",
+    );
+    check_setting("rms_norm_eps", json!(-1), "setting `rms_norm_eps`: expected a finite number above 0, found -1");
+    check_setting("rope_interleaved", json!(true), "setting `rope_interleaved`: expected false, found true");
+    check_setting(
+        "rope_scaling",
+        json!({"rope_type": "yarn", "factor": 4.0}),
+        "setting `rope_type`: expected default, linear or llama3, found yarn",
+    );
+    check_setting(
+        "rope_scaling",
+        json!({"rope_type": "linear", "factor": 4.0, "beta_fast": 32}),
+        "not understood for family `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
+    );
+    check_setting("rope_scaling", json!(7), "setting `rope_scaling`: expected an object, found 7");
+    check_setting("architectures", json!(["T5Model"]), "unknown model family `T5Model`; known: LlamaForCausalLM");
+    check_setting("architectures", json!([]), "setting `architectures`: expected a list of one name, found []");
+    check_setting("architectures", Value::Null, "setting `architectures` is missing");
+}
+
+#[test]
+fn both_forms_of_rope_settings_are_read() {
+    let spec = |change: &dyn Fn(&mut Value)| {
+        let (mut config, tensors) = parts();
+        change(&mut config);
+        Checkpoint::from_hugging_face(&config, tensors).unwrap().spec().clone()
+    };
+    let old = spec(&|_| {});
+    let new = spec(&|config| {
+        let mut parameters = config["rope_scaling"].take();
+        parameters["rope_theta"] = config["rope_theta"].take();
+        config["rope_parameters"] = parameters;
+    });
+    assert_eq!(old, new);
+    let older_key = spec(&|config| {
+        let kind = config["rope_scaling"]["rope_type"].take();
+        config["rope_scaling"]["type"] = kind;
+    });
+    assert_eq!(old, older_key);
+}
+
+/// Changes the tensors and expects a sentence.
+fn check_tensors(change: impl Fn(&mut Vec<Tensor>), expected: &str) {
+    let (config, mut tensors) = parts();
+    change(&mut tensors);
+    let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).unwrap_err();
+    assert_eq!(found.to_string(), expected);
+}
+
+#[test]
+fn tensors_are_all_there_of_their_shape_and_no_more() {
+    let named = |name: &'static str| {
+        move |tensors: &Vec<Tensor>| tensors.iter().position(|tensor| tensor.file_name == name).unwrap()
+    };
+    let (norm, q) = (named("model.norm.weight"), named("model.layers.1.self_attn.q_proj.weight"));
+    check_tensors(|tensors| drop(tensors.remove(norm(tensors))), "tensor `model.norm.weight` is missing");
+    check_tensors(
+        |tensors| {
+            let n = q(tensors);
+            tensors[n].shape = vec![32, 48];
+        },
+        "tensor `model.layers.1.self_attn.q_proj.weight`: expected [48, 32], found [32, 48]",
+    );
+    check_tensors(
+        |tensors| {
+            let n = q(tensors);
+            tensors[n].shape = vec![2, 24, 32];
+        },
+        "tensor `model.layers.1.self_attn.q_proj.weight`: expected [48, 32], found [2, 24, 32]",
+    );
+    check_tensors(
+        |tensors| {
+            let n = q(tensors);
+            tensors[n].tensor_type = Err("F8_E4M3".into());
+        },
+        "tensor `model.layers.1.self_attn.q_proj.weight` has type F8_E4M3, which Bantam cannot decode",
+    );
+    check_tensors(
+        |tensors| {
+            let n = q(tensors);
+            tensors.push(Tensor { file_name: "model.layers.1.self_attn.q_norm.weight".into(), ..tensors[n].clone() });
+        },
+        "tensor `model.layers.1.self_attn.q_norm.weight` is not part of the model as family `llama` describes it",
+    );
+    check_tensors(
+        |tensors| {
+            let n = q(tensors);
+            tensors.push(Tensor { file_name: "model.layers.2.self_attn.q_proj.weight".into(), ..tensors[n].clone() });
+        },
+        "tensor `model.layers.2.self_attn.q_proj.weight` is not part of the model as family `llama` describes it",
+    );
+}
+
+#[test]
+fn a_tied_model_may_carry_its_head_twice_and_old_rope_buffers() {
+    let (config, mut tensors) = parts();
+    let table = tensors.iter().find(|tensor| tensor.file_name == "model.embed_tokens.weight").unwrap().clone();
+    tensors.push(Tensor { file_name: "lm_head.weight".into(), ..table.clone() });
+    tensors.push(Tensor { file_name: "model.layers.0.self_attn.rotary_emb.inv_freq".into(), ..table });
+    assert!(Checkpoint::from_hugging_face(&config, tensors).unwrap().spec().head.tied);
+}
