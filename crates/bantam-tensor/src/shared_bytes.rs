@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(clippy::reversed_empty_ranges)]
+    #[allow(clippy::reversed_empty_ranges, reason = "that they are refused is the point")]
     fn windows_stay_inside() {
         let bytes = SharedBytes::from_vec((0..10).collect());
         let check = |window: Option<SharedBytes>, expected: Option<&[u8]>| assert_eq!(window.as_deref(), expected);

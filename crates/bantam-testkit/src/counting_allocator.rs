@@ -1,7 +1,7 @@
 //! An allocator that counts, for tests that hold the number of allocations of a piece of work.
 //!
 //! The one file of this crate with `unsafe`: the allocator's trait is an unsafe trait.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

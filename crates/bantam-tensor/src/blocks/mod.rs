@@ -23,7 +23,7 @@ pub(crate) use format::BlockFormat;
 macro_rules! table {
     ($($variant:ident = $module:ident,)*) => {
         /// How the numbers of a tensor are stored. Blocks run along a row; a row is a whole number of blocks.
-        #[allow(missing_docs, non_camel_case_types)]
+        #[allow(missing_docs, non_camel_case_types, reason = "the names are the formats' own")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum TensorType {
             $($variant,)*
