@@ -1,0 +1,361 @@
+//! A persistent thread pool for short parallel regions.
+//!
+//! A decode step has a few hundred regions of tens of microseconds, so starting one must cost about a microsecond: workers
+//! spin for a moment after a region before they park, and the caller takes part as worker 0. Spinning is bounded, and
+//! waiting for stragglers yields the processor, so a machine with fewer processors than threads slows down without
+//! collapsing. Work is handed out as contiguous ranges of pieces, one range a worker; a worker that is done takes pieces
+//! from the end of another's range.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for the next region before it parks.
+const SPIN: Duration = Duration::from_micros(50);
+/// Looks between two glances at the clock.
+const SPINS_PER_GLANCE: u32 = 64;
+
+/// Processors that this process may use: its affinity and its container's limit, at least 1.
+pub fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+type Region = dyn Fn(usize) + Sync;
+
+/// On a cache line of its own, so that one worker's writes do not slow another's reads.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+struct Shared {
+    /// Counts regions; a worker that sees it change has a region to run.
+    epoch: Apart<AtomicUsize>,
+    /// Workers that have not finished the current region.
+    unfinished: Apart<AtomicUsize>,
+    region: UnsafeCell<Option<*const Region>>,
+    stop: AtomicBool,
+    parked: Vec<Apart<AtomicBool>>,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `region` is written by the caller of a region only while every worker waits (`unfinished` is 0), and read by
+// workers only after they have seen the epoch that the caller stored after the write; everything else is Sync.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `region` is only followed while the caller of the region keeps its closure alive.
+unsafe impl Send for Shared {}
+
+/// Threads that run regions together.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    handles: Vec<Thread>,
+    /// Held for the length of a region: one region at a time.
+    busy: Mutex<()>,
+    /// Per worker, the pieces it still has: start in the low half, end in the high half.
+    ranges: Vec<Apart<AtomicU64>>,
+    scratch: Vec<Mutex<Vec<f32>>>,
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Pool {
+    /// A pool of `threads` workers, the caller of a region being one of them (0 counts as 1).
+    ///
+    /// Where the system refuses a thread, the pool is smaller: see [`Pool::threads`].
+    pub fn new(threads: usize) -> Self {
+        let wanted = threads.clamp(1, 1024);
+        let shared = Arc::new(Shared {
+            epoch: Apart(AtomicUsize::new(0)),
+            unfinished: Apart(AtomicUsize::new(0)),
+            region: UnsafeCell::new(None),
+            stop: AtomicBool::new(false),
+            parked: (1..wanted).map(|_| Apart(AtomicBool::new(false))).collect(),
+            panic: Mutex::new(None),
+        });
+        let mut workers = Vec::new();
+        for worker in 1..wanted {
+            let shared = Arc::clone(&shared);
+            match thread::Builder::new().name(format!("bantam-{worker}")).spawn(move || work(&shared, worker)) {
+                Ok(handle) => workers.push(handle),
+                Err(_) => break,
+            }
+        }
+        let threads = workers.len() + 1;
+        Self {
+            handles: workers.iter().map(|worker| worker.thread().clone()).collect(),
+            workers,
+            shared,
+            busy: Mutex::new(()),
+            ranges: (0..threads).map(|_| Apart(AtomicU64::new(0))).collect(),
+            scratch: (0..threads).map(|_| Mutex::new(Vec::new())).collect(),
+        }
+    }
+
+    /// Workers, the caller of a region among them.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Runs `region(worker)` once for each worker, all at the same time, and returns when all are done.
+    ///
+    /// A panic in one of them is raised again here, after all have finished. Called from inside a region, the workers'
+    /// parts run one after the other on the calling thread.
+    pub fn run(&self, region: impl Fn(usize) + Sync) {
+        if self.workers.is_empty() || INSIDE.get() {
+            (0..self.threads()).for_each(region);
+            return;
+        }
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run_locked(&region, &busy);
+    }
+
+    /// Runs `piece(i)` for every `i < pieces`, each once, spread over the workers.
+    pub fn pieces(&self, pieces: usize, piece: impl Fn(usize) + Sync) {
+        self.pieces_with(pieces, |_, i| piece(i));
+    }
+
+    /// As [`Pool::pieces`], telling `piece(worker, i)` the worker it runs on. A worker runs one piece at a time.
+    ///
+    /// Each worker goes upwards through a contiguous range; one that is done takes the last piece of another's.
+    pub fn pieces_with(&self, pieces: usize, piece: impl Fn(usize, usize) + Sync) {
+        let threads = self.threads();
+        if pieces <= 1 || threads == 1 || INSIDE.get() || pieces > u32::MAX as usize {
+            (0..pieces).for_each(|i| piece(0, i));
+            return;
+        }
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        for (worker, range) in self.ranges.iter().enumerate() {
+            let bound = |worker: usize| (pieces as u64 * worker as u64) / threads as u64;
+            range.0.store(bound(worker) | bound(worker + 1) << 32, Ordering::Relaxed);
+        }
+        let region = |worker: usize| {
+            while let Some(i) = take(&self.ranges[worker].0, true) {
+                piece(worker, i);
+            }
+            for step in 1..threads {
+                let victim = &self.ranges[(worker + step) % threads].0;
+                while let Some(i) = take(victim, false) {
+                    piece(worker, i);
+                }
+            }
+        };
+        self.run_locked(&region, &busy);
+    }
+
+    /// Scratch of a worker, kept between regions. To be held only by that worker, inside a region.
+    pub(crate) fn scratch(&self, worker: usize) -> MutexGuard<'_, Vec<f32>> {
+        self.scratch[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every worker's scratch at least `length` long, so that no later region has to.
+    pub(crate) fn reserve_scratch(&self, length: usize) {
+        for worker in 0..self.threads() {
+            let mut scratch = self.scratch(worker);
+            if scratch.len() < length {
+                scratch.resize(length, 0.0);
+            }
+        }
+    }
+
+    fn run_locked(&self, region: &(dyn Fn(usize) + Sync), _busy: &MutexGuard<'_, ()>) {
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. The pointer is followed by workers between the epoch's change and their
+        // decrement of `unfinished`, and this function does not return or unwind before `unfinished` is 0.
+        let erased = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const Region>(region) };
+        // SAFETY: `busy` is held and the last region's workers are done, so nobody reads the cell now.
+        unsafe { *shared.region.get() = Some(erased) };
+        shared.unfinished.0.store(self.workers.len(), Ordering::Relaxed);
+        // SeqCst pairs with the worker's: either it sees the new epoch before parking, or we see that it parked.
+        shared.epoch.0.fetch_add(1, Ordering::SeqCst);
+        for (parked, handle) in shared.parked.iter().zip(&self.handles) {
+            if parked.0.swap(false, Ordering::SeqCst) {
+                handle.unpark();
+            }
+        }
+        INSIDE.set(true);
+        let own = catch_unwind(AssertUnwindSafe(|| region(0)));
+        INSIDE.set(false);
+        let mut spins = 0u32;
+        while shared.unfinished.0.load(Ordering::Acquire) != 0 {
+            spins += 1;
+            // A straggler may have lost its processor to us: after a moment, offer it.
+            if spins < 4096 { std::hint::spin_loop() } else { thread::yield_now() }
+        }
+        let other = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Err(payload) = own {
+            resume_unwind(payload);
+        }
+        if let Some(payload) = other {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.epoch.0.fetch_add(1, Ordering::SeqCst);
+        for handle in &self.handles {
+            handle.unpark();
+        }
+        for worker in self.workers.drain(..) {
+            // A worker catches every panic of a region, so there is nothing to hear of here.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Pool({} threads)", self.threads())
+    }
+}
+
+/// Takes the first or the last piece of a range.
+fn take(range: &AtomicU64, first: bool) -> Option<usize> {
+    let mut now = range.load(Ordering::Relaxed);
+    loop {
+        let (start, end) = (now & 0xffff_ffff, now >> 32);
+        if start >= end {
+            return None;
+        }
+        let (left, taken) = if first { (start + 1 | end << 32, start) } else { (start | (end - 1) << 32, end - 1) };
+        match range.compare_exchange_weak(now, left, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(taken as usize),
+            Err(other) => now = other,
+        }
+    }
+}
+
+fn work(shared: &Shared, worker: usize) {
+    INSIDE.set(true);
+    let mut seen = 0;
+    loop {
+        seen = wait(shared, worker, seen);
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        // SAFETY: the epoch has changed, so the caller has written the region and waits for `unfinished` before it
+        // writes again or lets the closure go.
+        let region = unsafe { (*shared.region.get()).map(|region| &*region) };
+        if let Some(region) = region {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| region(worker))) {
+                shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+            }
+        }
+        shared.unfinished.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Waits until the epoch is no longer `seen`, and gives the new one.
+fn wait(shared: &Shared, worker: usize, seen: usize) -> usize {
+    let started = Instant::now();
+    loop {
+        for _ in 0..SPINS_PER_GLANCE {
+            let epoch = shared.epoch.0.load(Ordering::Acquire);
+            if epoch != seen {
+                return epoch;
+            }
+            std::hint::spin_loop();
+        }
+        if started.elapsed() < SPIN {
+            continue;
+        }
+        let parked = &shared.parked[worker - 1].0;
+        loop {
+            // Said anew before every look: the caller of the last region may take it back late, when we wait already.
+            parked.store(true, Ordering::SeqCst);
+            if shared.epoch.0.load(Ordering::SeqCst) != seen {
+                break;
+            }
+            thread::park();
+        }
+        parked.store(false, Ordering::SeqCst);
+        return shared.epoch.0.load(Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_runs_once_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 7] {
+            let pool = Pool::new(threads);
+            for pieces in [0, 1, 2, 5, 64, 1000] {
+                let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+                pool.pieces(pieces, |i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(
+                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                    "{threads} threads, {pieces} pieces"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_runs_once_on_each_worker_over_and_over() {
+        let pool = Pool::new(4);
+        let counts: [AtomicUsize; 4] = Default::default();
+        for _ in 0..2000 {
+            pool.run(|worker| {
+                counts[worker].fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 2000));
+    }
+
+    #[test]
+    fn a_region_inside_a_region_runs_on_the_caller() {
+        let pool = Pool::new(3);
+        let total = AtomicUsize::new(0);
+        pool.run(|_| {
+            pool.pieces(10, |_| {
+                total.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(total.into_inner(), 30);
+    }
+
+    #[test]
+    fn regions_from_several_threads_take_turns() {
+        let pool = Pool::new(2);
+        let total = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        pool.pieces(8, |_| {
+                            total.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 3200);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3);
+        for culprit in 0..3 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(|worker| assert_ne!(worker, culprit, "this panic is part of the test"));
+            }));
+            assert!(result.is_err(), "worker {culprit}");
+        }
+        let sum = AtomicUsize::new(0);
+        pool.pieces(100, |i| {
+            sum.fetch_add(i, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 4950);
+    }
+}

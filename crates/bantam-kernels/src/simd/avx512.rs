@@ -1,0 +1,185 @@
+//! Sixteen lanes in one 512-bit register.
+
+use super::{LANES, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, with AVX2, FMA and F16C.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The machine must have those features.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Calls an instruction whose feature the token vouches for.
+macro_rules! with_token {
+    ($call:expr) => {
+        // SAFETY: `self` exists only on a machine that has these instructions.
+        unsafe { $call }
+    };
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F {
+        with_token!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load_at(self, from: *const f32) -> Self::F {
+        // SAFETY: the caller gives 64 readable bytes.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_at(self, value: Self::F, to: *mut f32) {
+        // SAFETY: the caller gives 64 writable bytes.
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_at(self, from: *const u8) -> Self::F {
+        // SAFETY: the caller gives 32 readable bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16_at(self, value: Self::F, to: *mut u8) {
+        // SAFETY: the caller gives 32 writable bytes.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_at(self, from: *const u8) -> Self::F {
+        // SAFETY: the caller gives 32 readable bytes.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_at(self, from: *const i8) -> Self::F {
+        // SAFETY: the caller gives 16 readable bytes.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        with_token!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        with_token!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        with_token!(_mm512_abs_ps(a))
+    }
+
+    #[inline(always)]
+    fn round(self, a: Self::F) -> Self::F {
+        with_token!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn select_less(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
+        with_token!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x))
+    }
+
+    #[inline(always)]
+    fn exp2_whole(self, n: Self::F) -> Self::F {
+        with_token!({
+            let biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, a: Self::F) -> f32 {
+        with_token!({
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            super::avx2::sum_eight(eight)
+        })
+    }
+
+    #[inline(always)]
+    fn greatest(self, a: Self::F) -> f32 {
+        let a = self.max(a, self.splat(f32::NEG_INFINITY));
+        with_token!(_mm512_reduce_max_ps(a))
+    }
+
+    #[inline(always)]
+    fn zero_i(self) -> Self::I {
+        with_token!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn max_abs_bits(self, acc: Self::I, a: Self::F) -> Self::I {
+        with_token!(_mm512_max_epi32(acc, _mm512_castps_si512(_mm512_abs_ps(a))))
+    }
+
+    #[inline(always)]
+    fn greatest_i(self, a: Self::I) -> i32 {
+        with_token!(_mm512_reduce_max_epi32(a))
+    }
+
+    #[inline(always)]
+    fn to_whole(self, a: Self::F) -> Self::I {
+        with_token!(_mm512_cvtps_epi32(a))
+    }
+
+    #[inline(always)]
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
+        with_token!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn sum_i(self, a: Self::I) -> i32 {
+        with_token!(_mm512_reduce_add_epi32(a))
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, a: Self::I) -> [i8; LANES] {
+        let mut bytes = [0i8; LANES];
+        // SAFETY: the token vouches for the instructions; the array is 16 writable bytes.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+        bytes
+    }
+}
