@@ -16,6 +16,7 @@ mod chat;
 mod error;
 mod generation;
 mod lane;
+mod loaded;
 mod logprobs;
 mod model;
 mod reasoning;

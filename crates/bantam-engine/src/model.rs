@@ -4,7 +4,42 @@ use std::error::Error;
 
 /// Names a sequence held in a model's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SequenceId(pub usize);
+pub struct SequenceId(Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Number(usize),
+    Loaded(bantam_runtime::SequenceId),
+}
+
+impl SequenceId {
+    /// A name by number, for models that are not the runtime's.
+    pub fn numbered(number: usize) -> Self {
+        Self(Name::Number(number))
+    }
+
+    /// The number of [`numbered`](Self::numbered).
+    pub fn number(self) -> Option<usize> {
+        match self.0 {
+            Name::Number(number) => Some(number),
+            Name::Loaded(_) => None,
+        }
+    }
+
+    /// The runtime's own name.
+    pub(crate) fn loaded(self) -> Option<bantam_runtime::SequenceId> {
+        match self.0 {
+            Name::Number(_) => None,
+            Name::Loaded(sequence) => Some(sequence),
+        }
+    }
+}
+
+impl From<bantam_runtime::SequenceId> for SequenceId {
+    fn from(sequence: bantam_runtime::SequenceId) -> Self {
+        Self(Name::Loaded(sequence))
+    }
+}
 
 /// Which rows of a feed give logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
