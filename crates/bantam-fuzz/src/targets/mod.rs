@@ -2,6 +2,7 @@
 
 mod gguf;
 mod safetensors;
+mod tokenizer;
 
 use bantam_testkit::mutate::Region;
 
@@ -30,7 +31,8 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: &[Target] = &[gguf::TARGET, safetensors::TARGET];
+pub const TARGETS: &[Target] =
+    &[gguf::TARGET, safetensors::TARGET, tokenizer::JSON, tokenizer::SENTENCEPIECE, tokenizer::VOCABULARY];
 
 impl Target {
     /// The target of this name.
