@@ -132,7 +132,8 @@ impl Candidates {
     pub fn divide(&mut self, divisor: f32) {
         let greatest = self.list.iter().map(|candidate| candidate.logit).fold(f32::NEG_INFINITY, f32::max);
         for candidate in &mut self.list {
-            candidate.logit = ((candidate.logit - greatest) / divisor).max(f32::MIN);
+            let distance = f64::from(candidate.logit) - f64::from(greatest);
+            candidate.logit = ((distance / f64::from(divisor)) as f32).max(f32::MIN);
         }
         self.weighed = false;
     }

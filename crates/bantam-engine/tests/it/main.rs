@@ -1,0 +1,13 @@
+//! The engine over a scripted model.
+
+mod allocations;
+mod batch;
+mod chat;
+mod fake;
+mod generate;
+mod samplers;
+
+use bantam_testkit::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
