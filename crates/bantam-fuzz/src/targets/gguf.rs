@@ -10,7 +10,7 @@ pub(super) const TARGET: Target =
     Target { name: "gguf", about: "header, metadata and tensor descriptions of GGUF", seeds, region, take };
 
 /// Everything before the tensors' data.
-fn region(bytes: &[u8]) -> Region {
+pub(super) fn region(bytes: &[u8]) -> Region {
     let header = Gguf::parse(bytes).map_or(4096, |gguf| gguf.data_offset);
     Region::half_in_first(header.min(bytes.len()))
 }

@@ -1,5 +1,6 @@
 //! What is fuzzed: one file per target, one row per target in [`TARGETS`].
 
+mod checkpoint;
 mod gguf;
 mod safetensors;
 mod tokenizer;
@@ -31,8 +32,15 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: &[Target] =
-    &[gguf::TARGET, safetensors::TARGET, tokenizer::JSON, tokenizer::SENTENCEPIECE, tokenizer::VOCABULARY];
+pub const TARGETS: &[Target] = &[
+    gguf::TARGET,
+    safetensors::TARGET,
+    tokenizer::JSON,
+    tokenizer::SENTENCEPIECE,
+    tokenizer::VOCABULARY,
+    checkpoint::GGUF,
+    checkpoint::CONFIG,
+];
 
 impl Target {
     /// The target of this name.
