@@ -55,7 +55,7 @@ impl Family {
         let prefixed: Vec<String> = IGNORED_GGUF.iter().map(|key| format!("{prefix}.{key}")).collect();
         let mut ignored: Vec<&str> = IGNORED.iter().chain(self.ignored).copied().collect();
         ignored.extend(prefixed.iter().map(String::as_str));
-        settings.finish(self.name, &ignored)?;
+        settings.finish(&format!("family `{}`", self.name), &ignored)?;
         check(&spec)?;
         Ok(spec)
     }
@@ -185,7 +185,7 @@ pub(crate) fn rope(settings: &mut Settings<'_>, head_width: usize) -> Result<Rop
                 theta = Some(stated);
             }
             let stated = config_scaling(&mut object)?;
-            object.finish(key.0, &[])?;
+            object.finish(&format!("`{}`", key.0), &[])?;
             if stated != RopeScaling::None {
                 scaling = stated;
             }

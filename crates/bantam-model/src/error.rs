@@ -33,10 +33,10 @@ pub enum ModelError {
         found: String,
     },
     /// Settings nobody here understands: running without them could be silently wrong.
-    #[error("not understood for family `{family}`: {keys}; a model is only run when every setting is understood")]
+    #[error("not understood by {reader}: {keys}; a model is only run when every setting is understood")]
     UnknownSettings {
-        /// Family that read the rest.
-        family: String,
+        /// Who read the rest: the family, or the nested setting they stand in.
+        reader: String,
         /// The keys with their values.
         keys: String,
     },

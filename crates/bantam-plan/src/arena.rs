@@ -69,7 +69,8 @@ impl Arena {
             (rows * plan.values[id].width).next_multiple_of(ALIGNMENT)
         };
         // Largest first, each at the lowest place free over its whole life.
-        let mut order: Vec<usize> = (0..plan.values.len()).filter(|&id| lives[id].is_some() && home[id] == id).collect();
+        let mut order: Vec<usize> =
+            (0..plan.values.len()).filter(|&id| lives[id].is_some() && home[id] == id).collect();
         order.sort_by_key(|&id| (std::cmp::Reverse(size(id)), lives[id].map(|life| life.0)));
         let mut placements = vec![Placement::default(); plan.values.len()];
         let mut placed: Vec<usize> = Vec::new();

@@ -142,10 +142,10 @@ impl Plan {
     pub fn memory_layers(&self) -> Vec<crate::Attend> {
         let mut layers: Vec<crate::Attend> = Vec::new();
         for step in &self.steps {
-            if let Op::Attend(attend) = &step.op {
-                if attend.memory == layers.len() {
-                    layers.push(attend.clone());
-                }
+            if let Op::Attend(attend) = &step.op
+                && attend.memory == layers.len()
+            {
+                layers.push(attend.clone());
             }
         }
         layers

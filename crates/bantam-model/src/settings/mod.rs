@@ -194,12 +194,12 @@ impl<'a> Settings<'a> {
     }
 
     /// Refuses settings nobody understands.
-    pub(crate) fn finish(&self, family: &str, ignored: &[&str]) -> Result<(), ModelError> {
+    pub(crate) fn finish(&self, reader: &str, ignored: &[&str]) -> Result<(), ModelError> {
         let leftovers = self.leftovers(ignored);
         if leftovers.is_empty() {
             return Ok(());
         }
-        Err(ModelError::UnknownSettings { family: family.to_owned(), keys: leftovers.join(", ") })
+        Err(ModelError::UnknownSettings { reader: reader.to_owned(), keys: leftovers.join(", ") })
     }
 }
 

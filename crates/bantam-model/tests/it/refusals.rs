@@ -23,14 +23,14 @@ fn check_setting(key: &str, value: Value, expected: &str) {
 
 #[test]
 fn settings_are_understood_or_refused_by_name() {
-    let refused = "not understood for family `llama`: `sliding_window` = 4096; a model is only run when every setting is understood";
+    let refused = "not understood by family `llama`: `sliding_window` = 4096; a model is only run when every setting is understood";
     check_setting("sliding_window", json!(4096), refused);
     check_setting("sliding_window", Value::Null, "");
     check_setting("torch_dtype", json!("float16"), "");
     check_setting(
         "quantization_config",
         json!({"quant_method": "gptq"}),
-        "not understood for family `llama`: `quantization_config` = {\"quant_method\":\"gptq\"}; a model is only run when every setting is understood",
+        "not understood by family `llama`: `quantization_config` = {\"quant_method\":\"gptq\"}; a model is only run when every setting is understood",
     );
     check_setting(
         "hidden_size",
@@ -68,7 +68,7 @@ fn settings_are_understood_or_refused_by_name() {
     check_setting(
         "rope_scaling",
         json!({"rope_type": "linear", "factor": 4.0, "beta_fast": 32}),
-        "not understood for family `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
+        "not understood by `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
     );
     check_setting("rope_scaling", json!(7), "setting `rope_scaling`: expected an object, found 7");
     check_setting("architectures", json!(["T5Model"]), "unknown model family `T5Model`; known: LlamaForCausalLM");

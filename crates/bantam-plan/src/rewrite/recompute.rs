@@ -16,10 +16,7 @@ pub fn recompute(plan: &Plan) -> Result<Plan, PlanError> {
     for step in &plan.steps {
         let is_backward = matches!(step.op, Op::Backward(_));
         if let (Some(layer), true) = (step.layer, is_backward) {
-            if !again.contains_key(&layer) {
-                let stand_ins = repeat_layer(plan, &mut out, layer);
-                again.insert(layer, stand_ins);
-            }
+            again.entry(layer).or_insert_with(|| repeat_layer(plan, &mut out, layer));
         }
         let mut step = step.clone();
         if let (Some(stand_ins), true) = (step.layer.and_then(|layer| again.get(&layer)), is_backward) {
