@@ -39,11 +39,6 @@ impl Buffer {
         Ok(Self { memory: Some((memory, layout)), start, length })
     }
 
-    /// Its first byte, for writers that share it out among threads.
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.start.as_ptr()
     }
@@ -100,11 +95,6 @@ impl<T> Shared<T> {
     pub(crate) unsafe fn part(&self, start: usize, length: usize) -> &mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn at(&self, index: usize) -> *mut T {
-        self.0.wrapping_add(index)
     }
 }
 

@@ -1,4 +1,5 @@
 //! SIMD kernels, thread pool and memory maps: the only unsafe code of the house.
+mod attention;
 mod buffer;
 mod elementwise;
 mod error;
@@ -9,6 +10,9 @@ mod matrix;
 mod pool;
 mod simd;
 
+pub use attention::{
+    AttentionScratch, AttentionShape, KvFormat, KvLayer, KvMemory, PAGE_CELLS, PageTables, RowPlace, attend,
+};
 pub use elementwise::{
     Activation, RopePairs, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
 };

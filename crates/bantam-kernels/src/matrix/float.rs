@@ -6,6 +6,7 @@
 //! into a tile of f32 first. All of that is exact, so it leaves the result alone.
 
 use super::{Matrix, Store};
+use crate::simd::read::{BF16, F16, F32, Read};
 use crate::simd::{LANES, Simd, Task, dispatch};
 use bantam_tensor::TensorType;
 
@@ -61,9 +62,9 @@ impl<T: Sink> Tile<'_, T> {
             let dot =
                 Dots { x, rows, inputs, weights: weights.as_ptr(), stride: *row_bytes, count, first, sink: &sink };
             match matrix.tensor_type {
-                TensorType::F16 => dispatch(matrix.isa, Read::<_, F16>(dot, F16)),
-                TensorType::BF16 => dispatch(matrix.isa, Read::<_, BF16>(dot, BF16)),
-                _ => dispatch(matrix.isa, Read::<_, F32>(dot, F32)),
+                TensorType::F16 => dispatch(matrix.isa, All(dot, F16)),
+                TensorType::BF16 => dispatch(matrix.isa, All(dot, BF16)),
+                _ => dispatch(matrix.isa, All(dot, F32)),
             }
             return;
         }
@@ -80,36 +81,9 @@ impl<T: Sink> Tile<'_, T> {
         }
         let weights = decoded.as_ptr().cast::<u8>();
         let dot = Dots { x, rows, inputs, weights, stride: stride * 4, count, first, sink: &sink };
-        dispatch(matrix.isa, Read::<_, F32>(dot, F32));
+        dispatch(matrix.isa, All(dot, F32));
     }
 }
-
-/// How weights are read.
-trait Weight: Copy {
-    const BYTES: usize;
-    /// # Safety
-    /// Sixteen weights must be readable.
-    unsafe fn load<S: Simd>(self, s: S, from: *const u8) -> S::F;
-}
-
-macro_rules! weight {
-    ($name:ident, $bytes:literal, |$s:ident, $from:ident| $load:expr) => {
-        #[derive(Clone, Copy)]
-        struct $name;
-        impl Weight for $name {
-            const BYTES: usize = $bytes;
-            #[inline(always)]
-            unsafe fn load<S: Simd>(self, $s: S, $from: *const u8) -> S::F {
-                // SAFETY: the caller's promise.
-                unsafe { $load }
-            }
-        }
-    };
-}
-
-weight!(F32, 4, |s, from| s.load_at(from.cast()));
-weight!(F16, 2, |s, from| s.load_f16_at(from));
-weight!(BF16, 2, |s, from| s.load_bf16_at(from));
 
 /// All rows times `count` weight rows, `stride` bytes apart. `weights` is readable that far, `x` is `[rows, inputs]`.
 struct Dots<'a, T> {
@@ -123,9 +97,9 @@ struct Dots<'a, T> {
     sink: &'a T,
 }
 
-struct Read<'a, T, W>(Dots<'a, T>, W);
+struct All<'a, T, W>(Dots<'a, T>, W);
 
-impl<T: Sink, W: Weight> Task for Read<'_, T, W> {
+impl<T: Sink, W: Read> Task for All<'_, T, W> {
     type Output = ();
 
     #[inline(always)]
@@ -154,7 +128,7 @@ impl<T: Sink, W: Weight> Task for Read<'_, T, W> {
 /// # Safety
 /// `row + ROWS` must not exceed the rows, and the weights must be readable.
 #[inline(always)]
-unsafe fn strip<S: Simd, T: Sink, W: Weight, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn strip<S: Simd, T: Sink, W: Read, const ROWS: usize, const COLUMNS: usize>(
     s: S,
     dots: &Dots<'_, T>,
     w: W,
@@ -177,7 +151,7 @@ unsafe fn strip<S: Simd, T: Sink, W: Weight, const ROWS: usize, const COLUMNS: u
 /// # Safety
 /// `row + ROWS` and `column + COLUMNS` must not exceed the rows and weights, and the weights must be readable.
 #[inline(always)]
-unsafe fn block<S: Simd, T: Sink, W: Weight, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn block<S: Simd, T: Sink, W: Read, const ROWS: usize, const COLUMNS: usize>(
     s: S,
     dots: &Dots<'_, T>,
     w: W,
