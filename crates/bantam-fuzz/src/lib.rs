@@ -10,5 +10,5 @@
 mod runner;
 pub mod targets;
 
-pub use runner::{Finding, Limits, Report, run};
+pub use runner::{Finding, Limits, Report, damaged, run};
 pub use targets::{TARGETS, Target};

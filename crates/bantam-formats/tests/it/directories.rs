@@ -266,3 +266,25 @@ fn weights_in_one_file_or_several() {
         Err("DIR holds an adapter, which needs the model it was trained for"),
     );
 }
+
+/// Directories that PyPI's transformers wrote (`tools/goldens/tiny_llama.py`), one of them sharded.
+#[test]
+fn directories_of_transformers() {
+    let goldens = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../bantam-testkit/goldens");
+    let check = |name: &str, files: usize, tensors: usize| {
+        let path = goldens.join(name);
+        assert_eq!(what_is_it(&path).unwrap(), ModelReference::HuggingFace(path.clone()));
+        let directory = HfDirectory::open(&path).unwrap();
+        assert_eq!(directory.config()["model_type"], "llama");
+        let weights = directory.weight_files().unwrap();
+        assert_eq!(weights.paths.len(), files);
+        let shards = weights.paths.iter().map(|path| SafeTensors::parse(&std::fs::read(path).unwrap()).unwrap());
+        let found = weights.assemble(shards.collect()).unwrap();
+        assert_eq!(found.tensors().count(), tensors, "{name}");
+        assert_eq!(found.tensor("model.embed_tokens.weight").unwrap().1.shape.len(), 2);
+    };
+    // Two layers of nine weights, two of them with seven biases in `d`; embedding, last norm and, untied, the head.
+    check("tiny-llama-a", 1, 2 * 9 + 3);
+    check("tiny-llama-c", 1, 2 * 9 + 2);
+    check("tiny-llama-d", 2, 2 * (9 + 7) + 3);
+}
