@@ -10,10 +10,9 @@ pub const END: u32 = 2;
 /// The first of the 256 tokens for single bytes.
 pub const BYTES: u32 = 3;
 pub const THINK: u32 = BYTES + 256;
-pub const THINK_END: u32 = THINK + 1;
-pub const CONTROL: u32 = THINK + 2;
+pub const CONTROL: u32 = THINK + 2; // behind `</think>`
 /// A token that no tokenizer has: models have more rows than vocabularies.
-pub const NAMELESS: u32 = CONTROL + 1;
+pub const NAMELESS: u32 = CONTROL + 2;
 pub const VOCABULARY: usize = NAMELESS as usize + 3;
 
 /// Single bytes, start and end of text, a spelled pair of markers (one of them a control token), one more control token.
@@ -24,7 +23,7 @@ pub fn tokenizer() -> Tokenizer {
         tokens.push(format!("<0x{byte:02X}>").into_bytes());
         types.push(6);
     }
-    for (text, kind) in [("<think>", 3), ("</think>", 4), ("<|im_start|>", 3)] {
+    for (text, kind) in [("<think>", 3), ("</think>", 4), ("<|im_start|>", 3), ("▁", 1)] {
         tokens.push(text.into());
         types.push(kind);
     }
@@ -72,8 +71,8 @@ pub struct FakeModel {
     pub rows: usize,
     pub widest: usize,
     pub most_rows: usize,
-    sequences: Vec<Option<Vec<u32>>>,
-    logits: Vec<f32>,
+    pub sequences: Vec<Option<Vec<u32>>>,
+    pub logits: Vec<f32>,
 }
 
 impl FakeModel {

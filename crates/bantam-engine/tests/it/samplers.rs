@@ -113,7 +113,7 @@ fn check(case: &Case, candidates: &mut Candidates) {
     let mut sampler = Sampler::new(case.settings.resolve(), 11, case.size).unwrap();
     sampler.read_prompt(&case.history);
     let plain = case.history.is_empty();
-    let draws = if plain { 400 } else { 1 };
+    let draws = if plain { 20_000 / case.size } else { 1 };
     let mut counts = HashMap::new();
     for _ in 0..draws {
         *counts.entry(sampler.sample(&logits, candidates).unwrap()).or_insert(0u32) += 1;
