@@ -5,16 +5,20 @@
 //! Version 1 has 32-bit lengths and dimensions where later versions have 64-bit ones; version 3 differs from 2 only in
 //! allowing big-endian files, which are refused here by name.
 
+mod array;
 mod cursor;
 mod reader;
 mod split;
+mod tensor;
 mod value;
 mod writer;
 
-pub use reader::{Gguf, TensorInfo, TensorKind};
+pub use array::{Array, Strings};
+pub use reader::Gguf;
 pub(crate) use split::split_name;
 pub use split::{SplitGguf, split_parts, write_split};
-pub use value::{Array, Strings, Value, ValueType};
+pub use tensor::{TensorInfo, TensorKind};
+pub use value::{Value, ValueType};
 pub use writer::{GgufWriter, TensorHeader};
 
 /// Alignment of tensor data where `general.alignment` says nothing, in bytes.

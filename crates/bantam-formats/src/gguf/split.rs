@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::reader::{Gguf, TensorInfo};
+use super::reader::Gguf;
+use super::tensor::TensorInfo;
 use super::value::Value;
 use super::writer::{GgufWriter, TensorHeader};
 use crate::error::{FormatError, quoted};

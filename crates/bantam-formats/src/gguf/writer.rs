@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::reader::{TensorKind, sorted_order, tensor_bytes};
-use super::value::{Array, Value};
+use super::array::Array;
+use super::reader::sorted_order;
+use super::tensor::{TensorKind, tensor_bytes};
+use super::value::Value;
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_DIMENSIONS};
 use crate::atomic::{AtomicFile, ExactWriter};
 use crate::error::{FormatError, quoted};

@@ -5,7 +5,7 @@ use bantam_tensor::TensorType;
 macro_rules! dtypes {
     ($($variant:ident $name:literal $bits:literal $tensor_type:expr;)*) => {
         /// How the numbers of a tensor in a safetensors file are stored.
-        #[allow(missing_docs, non_camel_case_types)]
+        #[allow(missing_docs, non_camel_case_types, reason = "the names are the format's own")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Dtype {
             $($variant,)*
