@@ -1,2 +1,87 @@
 //! The CPU backend: Plan to Program on the kernels.
+//!
+//! Duty: decide, once per model, how each step runs on this processor (which steps run as one, what is written in place,
+//! which weights are repacked), then run batches without a decision or an allocation left.
+//!
+//! Invariants
+//! * A row's result does not depend on the rest of its batch, on chunking or on the number of threads, bit for bit.
+//! * A run allocates nothing; all buffers are made by [`CpuBackend::compile`].
+//! * Every fused or repacked path computes what `bantam_plan::reference` says, up to the format's own rounding.
+//!
+//! Not here: the kernels themselves (`bantam-kernels`), what a model is, who owns which page of the memory.
 #![forbid(unsafe_code)]
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod compile;
+mod fuse;
+mod program;
+mod vectors;
+
+use std::sync::Arc;
+
+use bantam_kernels::{Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool};
+use bantam_plan::{
+    Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, WeightView, Weights, fetch_weight,
+};
+
+const _: () = assert!(PAGE_CELLS == bantam_plan::PAGE_CELLS, "kernels and Plan agree on the page");
+
+/// Runs Plans on the processor's cores.
+pub struct CpuBackend {
+    pool: Arc<Pool>,
+    isa: Isa,
+    cache: KvFormat,
+}
+
+impl CpuBackend {
+    /// A backend on a thread pool, with the number format of its key-value memory.
+    pub fn new(pool: Arc<Pool>, isa: Isa, cache: KvFormat) -> Self {
+        Self { pool, isa, cache }
+    }
+}
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError> {
+        let mut memory = ProgramMemory::default();
+        let vectors = vectors::wanted(plan);
+        for (index, weight) in plan.weights.iter().enumerate() {
+            let view = fetch_weight(weights, weight)?;
+            if vectors[index] {
+                memory.scratch += 4 * (weight.rows * weight.width) as u64;
+                continue;
+            }
+            match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {
+                0 => memory.mapped += bytes_of(&view),
+                owned => memory.weights += owned as u64,
+            }
+        }
+        let layers = compile::memory_layers(plan);
+        let cache = KvMemory::bytes(&layers, options.pages, self.cache);
+        memory.cache = cache.ok_or(PlanError::OutOfMemory { what: "the key-value memory", bytes: u64::MAX })?;
+        let fused = fuse::Fusions::of(plan);
+        let arena =
+            Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fused.in_place(index, step));
+        memory.scratch += 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.pool.threads());
+        Ok(memory)
+    }
+
+    fn compile(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Box<dyn Program>, PlanError> {
+        let setting = compile::Setting { pool: &self.pool, isa: self.isa, cache: self.cache };
+        Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
+    }
+}
+
+/// Bytes of a weight in its format (a view's own bytes may still be of another, when sizes are asked beforehand).
+fn bytes_of(view: &WeightView) -> u64 {
+    view.tensor_type.bytes(view.rows, view.width).map_or(u64::MAX, |bytes| bytes as u64)
+}

@@ -11,6 +11,8 @@ pub struct CompileOptions {
     pub outputs: usize,
     /// Most sequences in one batch.
     pub sequences: usize,
+    /// Most positions in one sequence.
+    pub positions: usize,
     /// Pages of the paged memory.
     pub pages: usize,
 }

@@ -19,6 +19,8 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     settings.only(Key("rope_interleaved", ""), &["false"])?;
+    // Early converters wrote where the rows of queries and keys come from: the interleaved order all GGUF files have.
+    settings.only(Key("", "tensor_data_layout"), &["Meta AI original pth"])?;
     settings.only(Key("", "expert_count"), &["0"])?;
     settings.only(Key("", "expert_used_count"), &["0"])?;
     decoder(settings)

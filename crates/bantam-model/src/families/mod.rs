@@ -43,6 +43,6 @@ pub(crate) fn by_gguf(architecture: &str) -> Result<&'static Family, ModelError>
 fn find(wanted: &str, names: impl Fn(&Family) -> &'static [&'static str]) -> Result<&'static Family, ModelError> {
     FAMILIES.iter().find(|family| names(family).contains(&wanted)).ok_or_else(|| ModelError::UnknownFamily {
         found: wanted.chars().take(80).collect(),
-        known: FAMILIES.iter().flat_map(|family| names(family)).copied().collect::<Vec<_>>().join(", "),
+        known: FAMILIES.iter().flat_map(names).copied().collect::<Vec<_>>().join(", "),
     })
 }

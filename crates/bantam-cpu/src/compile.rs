@@ -1,0 +1,289 @@
+//! From Plan to Program: every decision is taken here, once.
+
+use std::sync::Arc;
+
+use bantam_kernels::{
+    ActivationKind, AttentionScratch, AttentionShape, Int8Rows, Isa, KernelError, KvFormat, KvLayer, KvMemory, Matrix,
+    Pool, RopePairs as KernelPairs,
+};
+use bantam_plan::{
+    Activation, Arena, Attend, CompileOptions, Op, Plan, PlanError, RopePairs, Rows, Step, ValueId, WeightId, Weights,
+    fetch_weight,
+};
+
+use crate::fuse::Fusions;
+use crate::program::{Angles, CpuProgram, Instruction, ProductSlot, Slot};
+use crate::vectors;
+
+/// What a Program is compiled for, beside its sizes.
+pub(crate) struct Setting<'a> {
+    pub(crate) pool: &'a Arc<Pool>,
+    pub(crate) isa: Isa,
+    pub(crate) cache: KvFormat,
+}
+
+/// Most products that run as one (queries, keys and values).
+pub(crate) const MOST_PRODUCTS: usize = 3;
+
+/// The layers of key-value memory a Plan needs.
+pub(crate) fn memory_layers(plan: &Plan) -> Vec<KvLayer> {
+    plan.memory_layers()
+        .iter()
+        .map(|attend| KvLayer {
+            kv_heads: attend.kv_heads,
+            key_width: attend.key_width,
+            value_width: attend.value_width,
+        })
+        .collect()
+}
+
+/// Bytes of buffers beside the arena.
+pub(crate) fn scratch_bytes(plan: &Plan, options: &CompileOptions, threads: usize) -> u64 {
+    let widest = widest_input(plan);
+    let angles: usize = plan.tables.iter().map(|table| 2 * table.frequencies.len()).sum();
+    let shapes: Vec<AttentionShape> = plan.memory_layers().iter().map(attention_shape).collect();
+    let attention = AttentionScratch::bytes(threads, &shapes, options.rows, options.positions);
+    let int8 = Int8Rows::bytes(options.rows, widest);
+    (int8 + 4 * angles * options.rows + attention) as u64
+}
+
+fn widest_input(plan: &Plan) -> usize {
+    let linear = |step: &Step| match &step.op {
+        Op::Linear(linear) => plan.weights[linear.weight.0].width,
+        Op::Embed(_)
+        | Op::Norm(_)
+        | Op::Rope(_)
+        | Op::Attend(_)
+        | Op::Glu(_)
+        | Op::Activate(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Softcap(_)
+        | Op::Select(_)
+        | Op::Loss(_)
+        | Op::Observe(_)
+        | Op::Backward(_) => 0,
+    };
+    plan.steps.iter().map(linear).max().unwrap_or(0)
+}
+
+fn attention_shape(attend: &Attend) -> AttentionShape {
+    AttentionShape {
+        heads: attend.heads,
+        kv_heads: attend.kv_heads,
+        key_width: attend.key_width,
+        value_width: attend.value_width,
+        scale: attend.scale,
+        window: attend.window.map(|window| u32::try_from(window).unwrap_or(u32::MAX)),
+        softcap: attend.softcap,
+        causal: attend.causal,
+    }
+}
+
+fn activation(activation: Activation) -> bantam_kernels::Activation {
+    match activation {
+        Activation::Silu => bantam_kernels::Activation::Silu,
+        Activation::GeluErf => bantam_kernels::Activation::GeluErf,
+        Activation::GeluTanh => bantam_kernels::Activation::GeluTanh,
+        Activation::Relu => bantam_kernels::Activation::Relu,
+        Activation::ReluSquared => bantam_kernels::Activation::ReluSquared,
+    }
+}
+
+fn kernel_error(name: &str, error: KernelError) -> PlanError {
+    PlanError::Unsupported { backend: "cpu", step: name.to_owned(), problem: error.to_string() }
+}
+
+/// Loads weights, plans buffers and writes the instructions.
+pub(crate) fn compile(
+    setting: &Setting<'_>,
+    plan: &Plan,
+    weights: &dyn Weights,
+    options: &CompileOptions,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<CpuProgram, PlanError> {
+    plan.check()?;
+    let (mut matrices, mut vectors) = (Vec::new(), Vec::new());
+    let mut places = Vec::with_capacity(plan.weights.len());
+    let is_vector = vectors::wanted(plan);
+    for (weight, is_vector) in plan.weights.iter().zip(is_vector) {
+        let view = fetch_weight(weights, weight)?;
+        let stored = weights.weight(&weight.name).map_or(0, |view| view.bytes.len());
+        if is_vector {
+            let mut values = vec![0.0; view.rows * view.width];
+            let wrong = |problem: String| PlanError::WeightBytes { name: weight.name.clone(), problem };
+            view.tensor_type.decode(&view.bytes, &mut values).map_err(|error| wrong(error.to_string()))?;
+            places.push(vectors.len());
+            vectors.push(values);
+        } else {
+            let matrix =
+                Matrix::new(view.tensor_type, view.rows, view.width, view.bytes.clone(), setting.isa, setting.pool);
+            places.push(matrices.len());
+            matrices.push(matrix.map_err(|error| kernel_error(&weight.name, error))?);
+        }
+        if !progress(stored as u64) {
+            return Err(PlanError::Interrupted);
+        }
+    }
+    let fusions = Fusions::of(plan);
+    let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
+    let mut writer = Writer { plan, fusions: &fusions, arena: &arena, places: &places, matrices: &matrices, vectors };
+    let instructions = writer.instructions()?;
+    let output = plan.output.map(|id| writer.slot(id)).ok_or_else(|| unsupported("the plan", "it has no output"))?;
+    let vectors = writer.vectors;
+
+    let layers = memory_layers(plan);
+    let memory = KvMemory::new(&layers, options.pages, setting.cache).map_err(|error| kernel_error("attend", error))?;
+    let shapes: Vec<AttentionShape> = plan.memory_layers().iter().map(attention_shape).collect();
+    let attention = AttentionScratch::new(setting.pool, &shapes, options.rows, options.positions);
+    let int8 = Int8Rows::with_capacity(options.rows, widest_input(plan));
+    let angles = plan.tables.iter().map(|table| Angles::new(table.clone(), options.rows)).collect();
+    Ok(CpuProgram {
+        pool: Arc::clone(setting.pool),
+        isa: setting.isa,
+        options: *options,
+        vocabulary: plan.vocabulary().unwrap_or(usize::MAX),
+        instructions,
+        matrices,
+        vectors,
+        angles,
+        arena: vec![0.0; arena.length],
+        int8: int8.map_err(|error| kernel_error("linear", error))?,
+        attention: attention.map_err(|error| kernel_error("attend", error))?,
+        memory,
+        positions: Vec::with_capacity(options.rows),
+        places: Vec::with_capacity(options.rows),
+        output,
+    })
+}
+
+fn unsupported(step: &str, problem: &str) -> PlanError {
+    PlanError::Unsupported { backend: "cpu", step: step.to_owned(), problem: problem.to_owned() }
+}
+
+struct Writer<'a> {
+    plan: &'a Plan,
+    fusions: &'a Fusions,
+    arena: &'a Arena,
+    /// By weight: its index among matrices or vectors.
+    places: &'a [usize],
+    matrices: &'a [Matrix],
+    vectors: Vec<Vec<f32>>,
+}
+
+impl Writer<'_> {
+    fn slot(&self, id: ValueId) -> Slot {
+        let value = self.plan.get(id);
+        Slot { offset: self.arena.placements[id.0].offset, width: value.width, of_outputs: value.rows == Rows::Outputs }
+    }
+
+    fn vector(&self, id: Option<WeightId>) -> Option<usize> {
+        id.map(|id| self.places[id.0])
+    }
+
+    fn instructions(&mut self) -> Result<Vec<Instruction>, PlanError> {
+        let mut out: Vec<Instruction> = Vec::new();
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if self.fusions.is_absorbed(index) {
+                continue;
+            }
+            let inputs: Vec<Slot> = step.inputs.iter().map(|id| self.slot(*id)).collect();
+            let input = |n: usize| inputs[n];
+            let Some(output) = step.outputs.first().map(|id| self.slot(*id)) else {
+                return Err(unsupported(step.op.name(), "only inference runs here so far"));
+            };
+            let instruction = match &step.op {
+                Op::Embed(embed) => Instruction::Embed { matrix: self.places[embed.table.0], out: output },
+                Op::Norm(norm) => {
+                    let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
+                    Instruction::Norm {
+                        kind: norm.kind,
+                        eps: norm.eps,
+                        groups: norm.groups,
+                        weight,
+                        bias: self.vector(norm.bias),
+                        x: input(0),
+                        out: output,
+                    }
+                }
+                Op::Linear(linear) => {
+                    let matrix = self.places[linear.weight.0];
+                    let stream = self.fusions.adds_to(index).map(|id| self.slot(id));
+                    let product = ProductSlot {
+                        matrix,
+                        out: stream.unwrap_or(output),
+                        bias: self.vector(linear.bias),
+                        accumulate: stream.is_some(),
+                    };
+                    let kind = self.matrices[matrix].activation();
+                    let x = input(0);
+                    // Linears that follow each other and read the same rows in the same form are one pass.
+                    if let Some(Instruction::Multiply { x: same, kind: same_kind, products, .. }) = out.last_mut() {
+                        if *same == x
+                            && *same_kind == kind
+                            && products.len() < MOST_PRODUCTS
+                            && !product.accumulate
+                            && products.iter().all(|other| !other.accumulate)
+                        {
+                            products.push(product);
+                            continue;
+                        }
+                    }
+                    // The form made for the instruction before serves where its input is the same.
+                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
+                    let quantize = kind == ActivationKind::Int8 && !ready;
+                    Instruction::Multiply { x, kind, quantize, products: vec![product] }
+                }
+                Op::Rope(rope) => Instruction::Rope {
+                    heads: rope.heads,
+                    head_width: rope.head_width,
+                    rotated: rope.rotated,
+                    pairs: match rope.pairs {
+                        RopePairs::Interleaved => KernelPairs::Interleaved,
+                        RopePairs::Halves => KernelPairs::Halves,
+                    },
+                    table: rope.table.0,
+                    x: input(0),
+                    out: output,
+                },
+                Op::Attend(attend) => Instruction::Attend {
+                    layer: attend.memory,
+                    shape: attention_shape(attend),
+                    q: input(0),
+                    k: input(1),
+                    v: input(2),
+                    out: output,
+                },
+                Op::Glu(glu) => Instruction::Glu {
+                    activation: activation(glu.activation),
+                    gate: input(0),
+                    up: input(1),
+                    out: output,
+                },
+                Op::Activate(op) => {
+                    Instruction::Activate { activation: activation(op.activation), x: input(0), out: output }
+                }
+                Op::Add(_) => Instruction::Add { a: input(0), b: input(1), out: output },
+                Op::Scale(scale) => Instruction::Scale { by: scale.by, x: input(0), out: output },
+                Op::Softcap(softcap) => Instruction::Softcap { cap: softcap.cap, x: input(0), out: output },
+                Op::Select(_) => Instruction::Select { x: input(0), out: output },
+                Op::Loss(_) | Op::Observe(_) | Op::Backward(_) => {
+                    return Err(unsupported(step.op.name(), "only inference runs here so far"));
+                }
+            };
+            out.push(instruction);
+        }
+        Ok(out)
+    }
+
+    /// A norm's factor with its shift added, once and for all.
+    fn shifted(&mut self, id: WeightId, shift: f32) -> usize {
+        let place = self.places[id.0];
+        if shift == 0.0 {
+            return place;
+        }
+        let shifted = self.vectors[place].iter().map(|weight| weight + shift).collect();
+        self.vectors.push(shifted);
+        self.vectors.len() - 1
+    }
+}

@@ -1,0 +1,35 @@
+//! Which weights are vectors kept as f32 (norms, biases) rather than matrices.
+
+use bantam_plan::{Op, Plan, WeightId};
+
+/// By weight: whether some step reads it as a vector.
+pub(crate) fn wanted(plan: &Plan) -> Vec<bool> {
+    let mut vectors = vec![false; plan.weights.len()];
+    let mut mark = |id: Option<WeightId>| {
+        if let Some(id) = id {
+            vectors[id.0] = true;
+        }
+    };
+    for step in &plan.steps {
+        match &step.op {
+            Op::Norm(norm) => {
+                mark(norm.weight);
+                mark(norm.bias);
+            }
+            Op::Linear(linear) => mark(linear.bias),
+            Op::Embed(_)
+            | Op::Rope(_)
+            | Op::Attend(_)
+            | Op::Glu(_)
+            | Op::Activate(_)
+            | Op::Add(_)
+            | Op::Scale(_)
+            | Op::Softcap(_)
+            | Op::Select(_)
+            | Op::Loss(_)
+            | Op::Observe(_)
+            | Op::Backward(_) => {}
+        }
+    }
+    vectors
+}
