@@ -6,18 +6,23 @@ use crate::tree::Tree;
 /// See the module.
 pub(super) const RULE: Rule = Rule {
     name: "tests",
-    about: "one integration-test binary a crate (tests/main.rs or tests/it/main.rs): each more is a link more",
+    about: "one integration-test binary a crate (each more is a link more), and `allocations` where a crate counts them",
     check,
 };
 
+/// A counting global allocator counts for its whole binary, so it stands alone in one.
+const ALONE: &str = "allocations";
+
 fn check(tree: &Tree) -> Vec<Finding> {
-    let several = tree.packages.iter().filter(|package| package.tests.len() > 1);
-    several
-        .map(|package| {
-            let message = format!("{} test binaries ({}): expected one", package.tests.len(), package.tests.join(", "));
-            Finding::refused(&format!("{}/tests", package.directory), 0, message)
-        })
-        .collect()
+    let mut findings = Vec::new();
+    for package in &tree.packages {
+        let binaries: Vec<&str> = package.tests.iter().map(String::as_str).filter(|name| *name != ALONE).collect();
+        if binaries.len() > 1 {
+            let message = format!("{} test binaries ({}): expected one", binaries.len(), binaries.join(", "));
+            findings.push(Finding::refused(&format!("{}/tests", package.directory), 0, message));
+        }
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -37,6 +42,7 @@ mod tests {
     fn binaries() {
         check(&[], &[]);
         check(&["main"], &[]);
+        check(&["main", "allocations"], &[]);
         check(&["main", "other"], &["crates/a/tests: 2 test binaries (main, other)"]);
     }
 }
