@@ -1,6 +1,6 @@
 //! `exp` with the same bits on every machine; the mathematics library of the system differs from one to the other.
 
-/// `e^x` for `x ≤ 0`, within two units in the last place; 0 below -708.
+/// `e^x` for `x ≤ 0`, within two units in the last place; 0 below -708 and for NaN.
 ///
 /// Splits `x = n ln 2 + r` with ln 2 in two parts (Cody and Waite, 1980) and sums the Taylor series of `e^r` for
 /// `|r| ≤ ln 2 / 2`. Plain products and sums without branches, so that loops over it are vectorised.
@@ -24,18 +24,18 @@ pub(crate) fn exponential(x: f64) -> f64 {
         0.5,
         1.0,
     ];
-    if x.is_nan() {
-        return 0.0;
-    }
     let bounded = x.clamp(-708.0, 0.0);
-    let n = (bounded * std::f64::consts::LOG2_E + ROUND) - ROUND;
+    // The sum's lowest bits are n, so shifting them to the exponent's place makes 2^n without a conversion.
+    let shifted = bounded * std::f64::consts::LOG2_E + ROUND;
+    let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
+    let n = shifted - ROUND;
     let r = (bounded - n * LN_2_HIGH) - n * LN_2_LOW;
     let mut sum = TERMS[0];
     for term in &TERMS[1..] {
         sum = sum * r + term;
     }
-    let power = f64::from_bits(((n as i64 + 1023) << 52) as u64);
-    if x < -708.0 { 0.0 } else { (sum * r + 1.0) * power }
+    // Not "below": a NaN takes the other way.
+    if x >= -708.0 { (sum * r + 1.0) * power } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod batch;
 mod chat;
 mod fake;
 mod generate;
+mod real;
 mod samplers;
 
 use bantam_testkit::CountingAllocator;
