@@ -135,6 +135,11 @@ impl Checkpoint {
         ignored: &[&str],
         file_name: impl Fn(&str) -> String,
     ) -> Result<Self, ModelError> {
+        // A damaged number of layers is seen before thousands of them are written down.
+        let layers = tensors.keys().filter_map(|name| layer_of(name)).max().map_or(0, |last| last + 1);
+        if layers != spec.layers.len() {
+            return Err(ModelError::Layers { settings: spec.layers.len(), tensors: layers });
+        }
         let plan = lower(&spec)?;
         for weight in &plan.weights {
             let Some(tensor) = tensors.get(&weight.name) else {
@@ -153,7 +158,7 @@ impl Checkpoint {
                 return Err(ModelError::TensorType { name: tensor.file_name.clone(), found: found.clone() });
             }
         }
-        let known = |name: &str| ignored.contains(&name) || plan.weights.iter().any(|weight| weight.name == name);
+        let known = |name: &str| ignored.contains(&name) || plan.weight_named(name).is_some();
         if let Some((_, tensor)) = tensors.iter().find(|(name, _)| !known(name) && !family.names.is_ignored(name)) {
             return Err(ModelError::UnknownTensor { name: tensor.file_name.clone(), family: family.name });
         }
@@ -184,6 +189,11 @@ impl Checkpoint {
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
+}
+
+/// The layer a tensor belongs to by its GGUF name.
+fn layer_of(name: &str) -> Option<usize> {
+    name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
 }
 
 impl Weights for Checkpoint {

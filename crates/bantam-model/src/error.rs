@@ -54,6 +54,14 @@ pub enum ModelError {
         /// Its name as the file would call it.
         name: String,
     },
+    /// Settings and tensors disagree on the number of layers.
+    #[error("the settings speak of {settings} layers, the tensors of {tensors}")]
+    Layers {
+        /// Layers by the settings.
+        settings: usize,
+        /// Layers by the tensors' names.
+        tensors: usize,
+    },
     /// A tensor of the wrong extents.
     #[error("tensor `{name}`: expected {expected}, found {found}")]
     TensorShape {

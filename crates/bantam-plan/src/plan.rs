@@ -1,5 +1,7 @@
 //! The Plan itself: values, weights, steps.
 
+use std::collections::HashMap;
+
 use crate::op::Op;
 use crate::{PlanError, reference};
 
@@ -85,6 +87,8 @@ pub struct Plan {
     pub output: Option<ValueId>,
     /// Layer that steps added now belong to.
     pub current_layer: Option<usize>,
+    /// Weights by name, so that naming one twice is quick in a model of many layers.
+    names: HashMap<String, WeightId>,
 }
 
 impl Plan {
@@ -96,11 +100,18 @@ impl Plan {
     /// Names a weight `[rows, width]`; the same name gives the same weight.
     pub fn weight(&mut self, name: impl Into<String>, rows: usize, width: usize) -> WeightId {
         let name = name.into();
-        if let Some(found) = self.weights.iter().position(|weight| weight.name == name) {
-            return WeightId(found);
+        if let Some(&found) = self.names.get(&name) {
+            return found;
         }
+        let id = WeightId(self.weights.len());
+        self.names.insert(name.clone(), id);
         self.weights.push(Weight { name, rows, width, trainable: false });
-        WeightId(self.weights.len() - 1)
+        id
+    }
+
+    /// The weight of that name, where the Plan has one.
+    pub fn weight_named(&self, name: &str) -> Option<WeightId> {
+        self.names.get(name).copied()
     }
 
     /// Adds a rope table, or finds an equal one.

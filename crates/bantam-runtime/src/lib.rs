@@ -1,2 +1,33 @@
 //! A loaded model: Spec, Plan, weights, Program, paged memory and the memory promise.
+//!
+//! Duty: from a path to something that turns tokens into logits. [`Model::open`] reads what a model is (headers,
+//! settings, vocabulary, template; no weights); [`Model::memory`] says what loading it would take; [`Model::load`] maps
+//! and repacks the weights; [`Loaded`] keeps sequences in paged memory and runs batches.
+//!
+//! Invariants
+//! * Nothing is cut: what does not fit a context or the machine is refused with both numbers.
+//! * After a load, a step fails only for what the caller asked (a full context, an unknown token) or an interruption.
+//!
+//! Not here: sampling, scheduling, chats (`bantam-engine`); what a step computes (`bantam-plan`, backends).
 #![forbid(unsafe_code)]
+
+mod describe;
+mod error;
+mod generation;
+mod loaded;
+mod machine;
+mod memory;
+mod metadata;
+mod model;
+mod open;
+mod quantize;
+
+pub use bantam_kernels::KvFormat;
+pub use describe::{Description, TypeShare, describe};
+pub use error::RuntimeError;
+pub use generation::GenerationDefaults;
+pub use loaded::{Feed, Loaded, Outputs, SequenceId};
+pub use machine::{MemoryLimit, memory_limit};
+pub use memory::MemoryPromise;
+pub use model::{LoadOptions, Model, OpenOptions, Progress};
+pub use open::{TextFiles, open_text};

@@ -1,0 +1,312 @@
+//! A model that was opened: known, checked, not yet in memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam_cpu::CpuBackend;
+use bantam_kernels::{Isa, KvFormat, Pool, available_threads};
+use bantam_model::{Checkpoint, Spec, TOKEN_EMBEDDING};
+use bantam_plan::{Backend, CompileOptions, Op, PAGE_CELLS, Plan, Weights};
+use bantam_tensor::TensorType;
+use bantam_text::{ChatTemplate, Tokenizer};
+
+use crate::generation::GenerationDefaults;
+use crate::machine::memory_limit;
+use crate::memory::{MemoryPromise, in_words};
+use crate::open::TextFiles;
+use crate::quantize::Quantized;
+use crate::{Loaded, RuntimeError};
+
+/// How to open a model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    /// Re-encode matrices to this type when loading.
+    pub quantize: Option<TensorType>,
+}
+
+/// How to load a model.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Threads; all that this process may use where not given.
+    pub threads: Option<usize>,
+    /// Most tokens of one sequence; the model's own up to [`DEFAULT_CONTEXT`] where not given.
+    pub context: Option<usize>,
+    /// Sequences open at once.
+    pub sequences: usize,
+    /// Number format of keys and values.
+    pub kv: KvFormat,
+    /// Rows that run together in a long prompt.
+    pub chunk_rows: usize,
+    /// Most memory to take, where the user says so.
+    pub memory_limit: Option<u64>,
+}
+
+/// The context a model gets where nobody says how long it should be.
+pub const DEFAULT_CONTEXT: usize = 8192;
+/// Output rows a batch has room for at least.
+const LEAST_OUTPUTS: usize = 8;
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { threads: None, context: None, sequences: 1, kv: KvFormat::F16, chunk_rows: 512, memory_limit: None }
+    }
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Bytes of weights that are ready.
+    pub done_bytes: u64,
+    /// Bytes of weights in all.
+    pub total_bytes: u64,
+}
+
+/// A model that was opened.
+pub struct Model {
+    path: PathBuf,
+    name: Option<String>,
+    checkpoint: Checkpoint,
+    text: TextFiles,
+    defaults: GenerationDefaults,
+    quantize: Option<TensorType>,
+}
+
+impl Model {
+    pub(crate) fn new(
+        path: PathBuf,
+        name: Option<String>,
+        checkpoint: Checkpoint,
+        text: TextFiles,
+        defaults: GenerationDefaults,
+    ) -> Result<Self, RuntimeError> {
+        let rows = checkpoint.spec().vocabulary;
+        if let Some(tokens) = text.tokenizer.as_ref().map(Tokenizer::vocabulary_len).filter(|tokens| *tokens > rows) {
+            return Err(RuntimeError::Vocabulary { path, tokens, rows });
+        }
+        Ok(Self { path, name, checkpoint, text, defaults, quantize: None })
+    }
+
+    pub(crate) fn with(mut self, options: &OpenOptions) -> Result<Self, RuntimeError> {
+        if let Some(wanted) = options.quantize {
+            if !wanted.can_encode() {
+                return Err(RuntimeError::Option(format!("Bantam cannot quantize to {}", wanted.name())));
+            }
+            self.quantize = Some(wanted);
+        }
+        Ok(self)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its makers call it, or its file's name.
+    pub fn name(&self) -> String {
+        let file = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        self.name.clone().or_else(file).unwrap_or_default()
+    }
+
+    /// What it is.
+    pub fn spec(&self) -> &Spec {
+        self.checkpoint.spec()
+    }
+
+    /// What it computes.
+    pub fn plan(&self) -> &Plan {
+        self.checkpoint.plan()
+    }
+
+    /// Its settings and tensors.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Its tokenizer; an error where the files bring none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, RuntimeError> {
+        let none = || RuntimeError::Option(format!("{} has no tokenizer", self.path.display()));
+        self.text.tokenizer.as_ref().ok_or_else(none)
+    }
+
+    /// Its tokenizer, where the files bring one.
+    pub fn has_tokenizer(&self) -> bool {
+        self.text.tokenizer.is_some()
+    }
+
+    /// Its chat template: the one for tools where `tools` and there is one, else the default; `None` where it has none.
+    pub fn chat_template(&self, tools: bool) -> Result<Option<ChatTemplate>, RuntimeError> {
+        self.text.chat_template(&self.path, tools)
+    }
+
+    /// The sampling its makers recommend.
+    pub fn generation_defaults(&self) -> &GenerationDefaults {
+        &self.defaults
+    }
+
+    /// The context it was made for.
+    pub fn context_length(&self) -> usize {
+        self.spec().context
+    }
+
+    /// The context it would be loaded with.
+    pub fn context_for(&self, options: &LoadOptions) -> usize {
+        options.context.unwrap_or_else(|| self.context_length().min(DEFAULT_CONTEXT))
+    }
+
+    /// The type a tensor has once loaded.
+    pub fn loaded_type(&self, name: &str, stored: TensorType, width: usize) -> TensorType {
+        match self.quantize {
+            Some(wanted) if self.is_matrix(name) => Quantized::target(wanted, name, self.head(), width),
+            _ => stored,
+        }
+    }
+
+    /// Names of its chat templates.
+    pub fn template_names(&self) -> impl Iterator<Item = &str> {
+        self.text.template_names()
+    }
+
+    /// Why a tensor is loaded as another type than asked for, where it is.
+    pub(crate) fn fallback_note(&self, name: &str, width: usize, loaded: TensorType) -> Option<String> {
+        let wanted = self.quantize.filter(|wanted| *wanted != loaded && self.is_matrix(name))?;
+        let (wanted_name, loaded_name) = (wanted.name(), loaded.name());
+        Some(if wanted.fallback(width) == wanted {
+            format!("{name}: {loaded_name}, since the output matrix needs more bits than {wanted_name} has")
+        } else {
+            let block = wanted.block_len();
+            format!("{name}: {loaded_name}, since rows of {width} are no multiple of {wanted_name}'s blocks of {block}")
+        })
+    }
+
+    fn is_matrix(&self, name: &str) -> bool {
+        self.plan().steps.iter().any(|step| match &step.op {
+            Op::Linear(linear) => self.plan().weights[linear.weight.0].name == name,
+            Op::Embed(embed) => self.plan().weights[embed.table.0].name == name,
+            _ => false,
+        })
+    }
+
+    fn head(&self) -> &'static str {
+        if self.spec().head.tied { TOKEN_EMBEDDING } else { "output.weight" }
+    }
+
+    fn compile_options(&self, options: &LoadOptions) -> Result<CompileOptions, RuntimeError> {
+        let context = self.context_for(options);
+        if context == 0 || options.sequences == 0 || options.chunk_rows == 0 {
+            return Err(RuntimeError::Option("context, sequences and chunk rows must be at least 1".into()));
+        }
+        if context > self.context_length() {
+            return Err(RuntimeError::Context { asked: context, trained: self.context_length() });
+        }
+        let outputs = options.sequences.max(LEAST_OUTPUTS);
+        let too_many =
+            || RuntimeError::Option(format!("{} sequences of {context} tokens are too many", options.sequences));
+        let pages = context.div_ceil(PAGE_CELLS).checked_mul(options.sequences).filter(|pages| *pages < 1 << 31);
+        Ok(CompileOptions {
+            rows: options.chunk_rows.min(context * options.sequences).max(options.sequences),
+            outputs,
+            sequences: options.sequences,
+            positions: context,
+            pages: pages.ok_or_else(too_many)?,
+        })
+    }
+
+    fn with_weights<T>(&self, use_them: impl FnOnce(&dyn Weights) -> T) -> T {
+        match self.quantize {
+            None => use_them(&self.checkpoint),
+            Some(wanted) => {
+                use_them(&Quantized::new(&self.checkpoint, wanted, self.head(), &|name| self.is_matrix(name)))
+            }
+        }
+    }
+
+    /// What loading would take. Reads no weights.
+    pub fn memory(&self, options: &LoadOptions) -> Result<MemoryPromise, RuntimeError> {
+        let compile = self.compile_options(options)?;
+        let threads = options.threads.unwrap_or_else(available_threads);
+        let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv);
+        let types = |name: &str, stored: TensorType, width: usize| self.loaded_type(name, stored, width);
+        let program = backend.memory(self.plan(), &crate::memory::Sizes::new(&self.checkpoint, &types), &compile)?;
+        Ok(MemoryPromise::new(program, crate::memory::overhead(self.text.tokenizer.as_ref(), threads)))
+    }
+
+    /// Says whether it fits, and with which context it would.
+    fn fits(&self, options: &LoadOptions) -> Result<(), RuntimeError> {
+        let Some(limit) = memory_limit(options.memory_limit) else { return Ok(()) };
+        let promise = self.memory(options)?;
+        if promise.total() <= limit.bytes {
+            return Ok(());
+        }
+        let context = self.context_for(options);
+        let fitting = |context| {
+            let smaller = LoadOptions { context: Some(context), ..*options };
+            self.memory(&smaller).is_ok_and(|promise| promise.total() <= limit.bytes)
+        };
+        // Memory grows with the context, so the largest that fits is found by halving.
+        let (mut fits, mut too_much) = (0, context.div_ceil(PAGE_CELLS));
+        while fits + 1 < too_much {
+            let middle = fits.midpoint(too_much);
+            if fitting(middle * PAGE_CELLS) { fits = middle } else { too_much = middle }
+        }
+        let advice = match fits * PAGE_CELLS {
+            0 => "no context fits; a smaller model or type would (see --type)".to_owned(),
+            largest => format!("a context of {largest} fits (--context {largest})"),
+        };
+        Err(RuntimeError::Memory {
+            needed: in_words(promise.total()),
+            context,
+            limit: limit.whose.to_owned(),
+            available: in_words(limit.bytes),
+            advice,
+        })
+    }
+
+    /// Loads it, if it fits the machine. `progress` is told now and then how far it is; where it gives `false` the load
+    /// stops with [`RuntimeError::Interrupted`].
+    pub fn load(
+        &self,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Loaded, RuntimeError> {
+        let compile = self.compile_options(options)?;
+        self.fits(options)?;
+        let threads = options.threads.unwrap_or_else(available_threads);
+        let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), options.kv);
+        let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
+        let mut done_bytes = 0u64;
+        if !progress(Progress { done_bytes, total_bytes }) {
+            return Err(RuntimeError::Interrupted);
+        }
+        let program = self.with_weights(|weights| {
+            backend.compile(self.plan(), weights, &compile, &mut |bytes| {
+                done_bytes = done_bytes.saturating_add(bytes).min(total_bytes);
+                progress(Progress { done_bytes, total_bytes })
+            })
+        })?;
+        progress(Progress { done_bytes: total_bytes, total_bytes });
+        Ok(Loaded::new(program, self.spec().vocabulary, self.context_for(options)))
+    }
+}
+
+impl TextFiles {
+    /// The chat template: the one for tools where `tools` and there is one, else the default; `None` where there is none.
+    pub fn chat_template(&self, path: &Path, tools: bool) -> Result<Option<ChatTemplate>, RuntimeError> {
+        let named = |name: &str| self.templates.iter().find(|template| template.name == name);
+        let for_tools = if tools { named("tool_use") } else { None };
+        let Some(chosen) = for_tools.or_else(|| named("default")).or(self.templates.first()) else { return Ok(None) };
+        let spelled = |id: Option<u32>| {
+            let text = self.tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_text(id?));
+            text.map(|text| text.into_owned()).unwrap_or_default()
+        };
+        let tokenizer = self.tokenizer.as_ref();
+        let (bos, eos) = (tokenizer.and_then(Tokenizer::bos), tokenizer.and_then(Tokenizer::eos));
+        ChatTemplate::new(&chosen.source, &spelled(bos), &spelled(eos), &chosen.name)
+            .map(Some)
+            .map_err(|error| RuntimeError::Text { path: path.to_owned(), error })
+    }
+
+    /// Names of the chat templates.
+    pub fn template_names(&self) -> impl Iterator<Item = &str> {
+        self.templates.iter().map(|template| template.name.as_str())
+    }
+}

@@ -1,0 +1,155 @@
+//! From a path to what lies there: mapped files, vocabulary, templates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam_formats::gguf::{SplitGguf, split_parts};
+use bantam_formats::huggingface::{HfDirectory, HfFile};
+use bantam_formats::safetensors::SafeTensors;
+use bantam_formats::{Gguf, ModelReference, what_is_it};
+use bantam_kernels::Mapping;
+use bantam_model::{Checkpoint, Tensor};
+use bantam_tensor::SharedBytes;
+use bantam_text::{HfFiles, TextError, Tokenizer};
+use serde_json::Value;
+
+use crate::generation::GenerationDefaults;
+use crate::metadata::{self, TemplateSource};
+use crate::{Model, OpenOptions, RuntimeError};
+
+/// What a model says about text: its tokenizer and chat templates.
+pub struct TextFiles {
+    /// The tokenizer, where there is one.
+    pub tokenizer: Option<Tokenizer>,
+    pub(crate) templates: Vec<TemplateSource>,
+}
+
+/// A file mapped into memory.
+pub(crate) fn map(path: &Path) -> Result<SharedBytes, RuntimeError> {
+    let failed = |problem: std::io::Error| RuntimeError::Read { path: path.to_owned(), problem: problem.to_string() };
+    let mapping = Mapping::open(path).map_err(failed)?;
+    let length = mapping.as_ref().len();
+    let gone = || RuntimeError::Read { path: path.to_owned(), problem: "it shrank while it was opened".into() };
+    SharedBytes::new(Arc::new(mapping), 0..length).ok_or_else(gone)
+}
+
+/// A GGUF model's parts, mapped and parsed.
+pub(crate) struct GgufFiles {
+    pub(crate) model: SplitGguf,
+    pub(crate) bytes: Vec<SharedBytes>,
+}
+
+impl GgufFiles {
+    pub(crate) fn open(path: &Path) -> Result<Self, RuntimeError> {
+        let parse = |path: &Path, bytes: &SharedBytes| Gguf::parse(bytes).map_err(|error| error.in_file(path));
+        let first_bytes = map(path)?;
+        let first = parse(path, &first_bytes)?;
+        let paths = split_parts(path, &first)?;
+        let (mut parts, mut bytes) = (vec![first], vec![first_bytes]);
+        for path in &paths[1..] {
+            let mapped = map(path)?;
+            parts.push(parse(path, &mapped)?);
+            bytes.push(mapped);
+        }
+        let model = SplitGguf::new(parts).map_err(|error| error.in_file(path))?;
+        Ok(Self { model, bytes })
+    }
+
+    fn text(&self, path: &Path) -> Result<TextFiles, RuntimeError> {
+        let metadata = self.model.first();
+        let vocabulary = metadata::vocabulary(metadata).map_err(|error| error.in_file(path))?;
+        let templates = metadata::templates(metadata).map_err(|error| error.in_file(path))?;
+        // "none" and "no_vocab" say that the file goes without.
+        let vocabulary = vocabulary.filter(|vocabulary| !matches!(vocabulary.model.as_str(), "none" | "no_vocab"));
+        let tokenizer = vocabulary.map(Tokenizer::from_vocabulary).transpose();
+        Ok(TextFiles { tokenizer: tokenizer.map_err(|error| in_model(path, error))?, templates })
+    }
+}
+
+fn in_model(path: &Path, error: TextError) -> RuntimeError {
+    RuntimeError::Text { path: path.to_owned(), error }
+}
+
+fn directory_text(directory: &HfDirectory) -> Result<TextFiles, RuntimeError> {
+    let path = directory.path();
+    let bytes = |file| directory.bytes(file);
+    let (tokenizer_config, special_tokens_map) = (bytes(HfFile::TokenizerConfig)?, bytes(HfFile::SpecialTokensMap)?);
+    let (generation_config, config) = (bytes(HfFile::GenerationConfig)?, bytes(HfFile::Config)?);
+    let files = HfFiles {
+        tokenizer_config: tokenizer_config.as_deref(),
+        special_tokens_map: special_tokens_map.as_deref(),
+        generation_config: generation_config.as_deref(),
+        config: config.as_deref(),
+    };
+    let tokenizer = if let Some(json) = bytes(HfFile::Tokenizer)? {
+        Some(Tokenizer::from_json(&json, files).map_err(|error| in_model(path, error))?)
+    } else if let Some(model) = bytes(HfFile::TokenizerModel)? {
+        Some(Tokenizer::from_sentencepiece(&model).map_err(|error| in_model(path, error))?)
+    } else {
+        None
+    };
+    let templates = directory.chat_templates()?;
+    let templates = templates.into_iter().map(|named| TemplateSource { name: named.name, source: named.source });
+    Ok(TextFiles { tokenizer, templates: templates.collect() })
+}
+
+/// Opens only what a model says about text: works on vocabulary-only GGUF files of any architecture.
+pub fn open_text(path: &Path) -> Result<TextFiles, RuntimeError> {
+    match what_is_it(path)? {
+        ModelReference::Gguf(path) => GgufFiles::open(&path)?.text(&path),
+        ModelReference::HuggingFace(path) => directory_text(&HfDirectory::open(&path)?),
+    }
+}
+
+impl Model {
+    /// Reads what a model is: headers, settings, vocabulary and template, but no weights.
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, RuntimeError> {
+        let model = match what_is_it(path)? {
+            ModelReference::Gguf(path) => open_gguf(path)?,
+            ModelReference::HuggingFace(path) => open_directory(path)?,
+        };
+        model.with(options)
+    }
+}
+
+fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
+    let files = GgufFiles::open(&path)?;
+    let metadata = files.model.first();
+    let checkpoint = Checkpoint::from_gguf(&files.model, &files.bytes)
+        .map_err(|error| RuntimeError::Model { path: path.clone(), error })?;
+    let defaults = GenerationDefaults::from_gguf(metadata);
+    let name = metadata.get("general.name").and_then(|value| value.as_str()).map(str::to_owned);
+    let text = files.text(&path)?;
+    Model::new(path, name, checkpoint, text, defaults)
+}
+
+fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
+    let directory = HfDirectory::open(&path)?;
+    let weights = directory.weight_files()?;
+    let (mut shards, mut mapped) = (Vec::new(), Vec::new());
+    for file in &weights.paths {
+        let bytes = map(file)?;
+        shards.push(SafeTensors::parse(&bytes).map_err(|error| error.in_file(file))?);
+        mapped.push(bytes);
+    }
+    let assembled = weights.assemble(shards)?;
+    let mut tensors = Vec::new();
+    for (shard, tensor) in assembled.tensors() {
+        let bytes = mapped
+            .get(shard)
+            .and_then(|bytes| bytes.slice(tensor.range.clone()))
+            .unwrap_or_else(|| SharedBytes::from_vec(Vec::new()));
+        let shape = tensor.shape.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
+        let tensor_type = tensor.dtype.tensor_type().ok_or_else(|| tensor.dtype.name().to_owned());
+        tensors.push(Tensor { file_name: tensor.name.clone(), tensor_type, shape, bytes });
+    }
+    let config = Value::Object(directory.config().clone());
+    let checkpoint = Checkpoint::from_hugging_face(&config, tensors)
+        .map_err(|error| RuntimeError::Model { path: path.clone(), error })?;
+    let defaults = directory.json(HfFile::GenerationConfig)?;
+    let defaults = defaults.as_ref().map(GenerationDefaults::from_json).unwrap_or_default();
+    let name =
+        path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let text = directory_text(&directory)?;
+    Model::new(path, name, checkpoint, text, defaults)
+}

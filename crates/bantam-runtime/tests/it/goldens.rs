@@ -1,0 +1,137 @@
+//! The CPU backend against transformers' logits, and against itself bit for bit.
+
+use bantam_runtime::{Feed, KvFormat, LoadOptions, Loaded, Model, OpenOptions, Outputs};
+use bantam_testkit::{Golden, assert_bits_equal, assert_close};
+
+fn load(model: &Model, change: impl FnOnce(&mut LoadOptions)) -> Loaded {
+    let mut options = LoadOptions { threads: Some(1), sequences: 2, kv: KvFormat::F32, ..LoadOptions::default() };
+    change(&mut options);
+    model.load(&options, &mut |_| true).unwrap()
+}
+
+/// Logits of all tokens, fed in pieces of `piece`.
+fn logits(loaded: &mut Loaded, tokens: &[u32], piece: usize) -> Vec<f32> {
+    let sequence = loaded.open_sequence().unwrap();
+    let mut out = Vec::new();
+    for tokens in tokens.chunks(piece) {
+        out.extend_from_slice(loaded.run(&[Feed { sequence, tokens, outputs: Outputs::All }]).unwrap());
+    }
+    assert_eq!(loaded.length(sequence), tokens.len());
+    loaded.close_sequence(sequence);
+    out
+}
+
+fn models(golden: &Golden) -> Vec<Model> {
+    let paths = [Some(golden.directory.clone()), golden.gguf.clone()];
+    paths.into_iter().flatten().map(|path| Model::open(&path, &OpenOptions::default()).unwrap()).collect()
+}
+
+#[test]
+fn logits_are_those_of_transformers_whatever_the_batch() {
+    for golden in Golden::names().iter().map(|name| Golden::load(name)) {
+        for model in models(&golden) {
+            let mut loaded = load(&model, |_| ());
+            let mut alone = Vec::new();
+            for sequence in &golden.sequences {
+                let whole = logits(&mut loaded, &sequence.tokens, usize::MAX);
+                let first = sequence.first_row * sequence.width;
+                assert_close(&whole[first..], &sequence.logits, golden.tolerance, &golden.name);
+                alone.push(whole);
+            }
+            let tokens = &golden.sequences[0].tokens;
+            for piece in [1, 3, 16] {
+                let context = format!("{}: pieces of {piece}", golden.name);
+                assert_bits_equal(&logits(&mut loaded, tokens, piece), &alone[0], &context);
+            }
+            for (threads, chunk_rows) in [(2, 512), (3, 5), (1, 2)] {
+                let mut other = load(&model, |options| {
+                    options.threads = Some(threads);
+                    options.chunk_rows = chunk_rows;
+                });
+                let context = format!("{}: {threads} threads, chunks of {chunk_rows}", golden.name);
+                assert_bits_equal(&logits(&mut other, tokens, usize::MAX), &alone[0], &context);
+            }
+            let (a, b) = (loaded.open_sequence().unwrap(), loaded.open_sequence().unwrap());
+            let feeds = [a, b].into_iter().zip(&golden.sequences);
+            let feeds: Vec<Feed<'_>> = feeds
+                .map(|(sequence, golden)| Feed { sequence, tokens: &golden.tokens, outputs: Outputs::All })
+                .collect();
+            let together = loaded.run(&feeds).unwrap();
+            assert_bits_equal(together, &alone.concat(), &format!("{}: in one batch", golden.name));
+        }
+    }
+}
+
+#[test]
+fn half_precision_and_quantized_memory_stay_close_and_bit_equal_to_themselves() {
+    let golden = Golden::load("tiny-llama-a");
+    let model = &models(&golden)[0];
+    let tokens = &golden.sequences[0].tokens;
+    let exact = logits(&mut load(model, |_| ()), tokens, usize::MAX);
+    for (kv, tolerance) in [(KvFormat::F16, 5e-3), (KvFormat::Q8_0, 0.1)] {
+        let loaded =
+            model.load(&LoadOptions { threads: Some(1), kv, sequences: 2, ..LoadOptions::default() }, &mut |_| true);
+        match loaded {
+            Ok(mut loaded) => {
+                let whole = logits(&mut loaded, tokens, usize::MAX);
+                assert_close(&whole, &exact, tolerance, &format!("{kv:?}"));
+                assert_bits_equal(&logits(&mut loaded, tokens, 1), &whole, &format!("{kv:?}, token by token"));
+                assert!(whole.iter().zip(&exact).any(|(a, b)| a != b), "{kv:?} was used");
+            }
+            Err(error) => assert_eq!(kv, KvFormat::Q8_0, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn sequences_are_truncated_and_their_pages_reused() {
+    let golden = Golden::load("tiny-llama-c");
+    let model = &models(&golden)[0];
+    let mut loaded = load(model, |options| options.context = Some(128));
+    let tokens = &golden.sequences[0].tokens;
+    let sequence = loaded.open_sequence().unwrap();
+    let mut feed = |loaded: &mut Loaded, tokens: &[u32]| {
+        loaded.run(&[Feed { sequence, tokens, outputs: Outputs::Last }]).unwrap().to_vec()
+    };
+    feed(&mut loaded, &tokens[..20]);
+    let expected = feed(&mut loaded, &tokens[20..30]);
+    feed(&mut loaded, &tokens[30..48]);
+    feed(&mut loaded, &tokens[..40]);
+    loaded.truncate(sequence, 20);
+    assert_bits_equal(&feed(&mut loaded, &tokens[20..30]), &expected, "after a truncation");
+    for _ in 0..50 {
+        let other = loaded.open_sequence().unwrap();
+        loaded.run(&[Feed { sequence: other, tokens, outputs: Outputs::None }]).unwrap();
+        loaded.close_sequence(other);
+    }
+    loaded.truncate(sequence, 20);
+    assert_bits_equal(&feed(&mut loaded, &tokens[20..30]), &expected, "after others came and went");
+}
+
+#[test]
+fn what_cannot_run_is_refused_and_changes_nothing() {
+    let golden = Golden::load("tiny-llama-a");
+    let model = &models(&golden)[0];
+    let mut loaded = load(model, |options| options.context = Some(16));
+    let sequence = loaded.open_sequence().unwrap();
+    let check = |loaded: &mut Loaded, sequence, tokens: &[u32], expected: &str| {
+        let error = loaded.run(&[Feed { sequence, tokens, outputs: Outputs::Last }]).map(<[f32]>::len).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(loaded.length(sequence), 0);
+    };
+    check(&mut loaded, sequence, &[1; 17], "17 tokens do not fit the context of 16");
+    check(&mut loaded, sequence, &[1, 64], "token 64 is outside the vocabulary of 64");
+    let other = loaded.open_sequence().unwrap();
+    assert_eq!(loaded.open_sequence().unwrap_err().to_string(), "all 2 sequences are in use");
+    loaded.close_sequence(other);
+    check(&mut loaded, other, &[1], "this sequence is closed");
+    loaded.interrupt().store(true, std::sync::atomic::Ordering::Relaxed);
+    check(&mut loaded, sequence, &[1, 2, 3], "interrupted");
+    loaded.interrupt().store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(loaded.run(&[Feed { sequence, tokens: &[1, 2, 3], outputs: Outputs::Last }]).is_ok());
+    let too_long = LoadOptions { context: Some(1 << 20), ..LoadOptions::default() };
+    let error = model.load(&too_long, &mut |_| true).map(drop).unwrap_err().to_string();
+    assert!(error.starts_with("a context of 1048576 was asked for, but the model was made for "), "{error}");
+    let stopped = model.load(&LoadOptions::default(), &mut |_| false).map(drop).unwrap_err();
+    assert_eq!(stopped.to_string(), "interrupted");
+}

@@ -1,0 +1,6 @@
+//! Tests of loaded models: right logits whatever the batch, right memory, right refusals.
+
+mod goldens;
+mod memory;
+mod opening;
+mod stories;
