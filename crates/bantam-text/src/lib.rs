@@ -9,10 +9,12 @@
 
 mod detokenizer;
 mod error;
+pub mod template;
 mod tokenizer;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TextError;
+pub use template::{ChatInput, ChatTemplate, Moment, Prompt};
 pub use tokenizer::{HfFiles, Piece, Special, Tokenizer, pre_tokenizer_names};
 pub use vocabulary::{TokenKind, Vocabulary};

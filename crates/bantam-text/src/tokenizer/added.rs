@@ -88,13 +88,20 @@ impl AddedTokens {
         sections
     }
 
-    /// Where the spellings of special tokens stand in `text`.
-    pub(crate) fn special_spellings(&self, text: &str) -> Vec<Range<usize>> {
-        self.automaton
-            .iter()
-            .flat_map(|automaton| automaton.find_iter(text))
-            .filter_map(|found| self.tokens[found.pattern().as_usize()].special.then(|| found.range()))
-            .collect()
+    /// Behind the first character of every special token's spelling in `text`, overlapping ones and those that the end of
+    /// the text cuts off included.
+    pub(crate) fn special_starts(&self, text: &str) -> Vec<usize> {
+        let mut starts = Vec::new();
+        for token in self.tokens.iter().filter(|token| token.special) {
+            let Some(first) = token.content.chars().next() else { continue };
+            for (at, _) in text.match_indices(first) {
+                let rest = &text[at..];
+                if rest.starts_with(&token.content) || token.content.starts_with(rest) {
+                    starts.push(at + first.len_utf8());
+                }
+            }
+        }
+        starts
     }
 }
 

@@ -14,7 +14,7 @@ mod split;
 mod words;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use json::HfFiles;
 pub use patterns::pre_tokenizer_names;
@@ -271,12 +271,59 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// The spellings of special tokens that stand in `text`, as byte ranges.
-    pub(crate) fn special_spellings(&self, text: &str) -> Vec<std::ops::Range<usize>> {
-        let mut found = self.added.special_spellings(text);
-        found.extend(self.normalized_added.special_spellings(text));
-        found.sort_by_key(|range| (range.start, range.end));
-        found
+    /// The characters that special tokens begin with.
+    pub(crate) fn special_first_characters(&self) -> Vec<char> {
+        let tokens = self.added.tokens().iter().chain(self.normalized_added.tokens());
+        let mut firsts: Vec<char> =
+            tokens.filter(|token| token.special).filter_map(|token| token.content.chars().next()).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        firsts
+    }
+
+    /// Where, behind their first character, the spellings of special tokens in `text` may be broken: whole ones, and
+    /// ones that the end of the text cuts off. Ascending.
+    pub(crate) fn special_starts(&self, text: &str) -> Vec<usize> {
+        let mut starts = self.added.special_starts(text);
+        starts.extend(self.normalized_added.special_starts(text));
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    }
+
+    /// Encodes text in which `mark` breaks the spellings that are to stay text; the marks themselves are left out.
+    /// Gives the ids and how often each special token was found.
+    pub(crate) fn encode_marked(&self, text: &str, mark: char) -> Result<(Vec<u32>, BTreeMap<u32, usize>), TextError> {
+        let mut out = Vec::with_capacity(text.len() / 3 + 4);
+        let mut counts = BTreeMap::new();
+        let mut scratch = Vec::new();
+        for section in self.added.split(text, true) {
+            match section {
+                Section::Token(id) => {
+                    out.push(id);
+                    if self.is_special(id) {
+                        *counts.entry(id).or_insert(0) += 1;
+                    }
+                }
+                Section::Text(range) => {
+                    let at_start = range.start == 0;
+                    // Special tokens of the normalized kind are only looked for where no message was.
+                    let parse = !text[range.clone()].contains(mark);
+                    let plain = text[range].replace(mark, "");
+                    // Added tokens that are no special ones are found again without the marks.
+                    for section in self.added.split(&plain, false) {
+                        match section {
+                            Section::Token(id) => out.push(id),
+                            Section::Text(range) => {
+                                let at_start = at_start && range.start == 0;
+                                self.encode_section(&plain[range], at_start, parse, &mut scratch, &mut out)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok((out, counts))
     }
 
     pub(crate) fn joining(&self) -> Joining {

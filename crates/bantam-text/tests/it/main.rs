@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 mod gguf;
+mod hostile;
+mod templates;
 mod vocabularies;
 
 use std::path::PathBuf;

@@ -12,10 +12,8 @@ fn check(name: &str, back: impl Fn(&str, &str) -> bool) {
     let expected = std::fs::read_to_string(path.with_extension("gguf.out")).unwrap();
     let texts = texts.strip_suffix("\n__ggml_vocab_test__\n").unwrap_or(&texts);
     let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
-    let expected: Vec<Vec<u32>> = expected
-        .lines()
-        .map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect())
-        .collect();
+    let expected: Vec<Vec<u32>> =
+        expected.lines().map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect()).collect();
     assert_eq!(texts.len(), expected.len());
     for (text, expected) in texts.iter().zip(&expected) {
         let ids = tokenizer.encode(text, Special::AsText).unwrap();

@@ -1,0 +1,782 @@
+//! Walks the tree and writes the prompt.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::arguments::Values;
+use super::ast::{Arguments, Comparison, Expr, ForLoop, Macro, Postfix, Statement, StatementKind, Target};
+use super::checks::check;
+use super::filters;
+use super::meter::{Fallible, Meter};
+use super::methods;
+use super::operators::{self, arithmetic, contains, equal, items, order};
+use super::print;
+use super::time::Moment;
+use super::value::{Function, List, LoopState, Method, Value};
+use crate::error::TextError;
+
+/// Jinja's sandbox allows no longer range.
+const LONGEST_RANGE: usize = 100_000;
+
+type Variables<'t> = Rc<RefCell<HashMap<&'t str, Value>>>;
+
+enum Flow {
+    Normal,
+    Break,
+    Continue,
+}
+
+/// A macro with the variables it sees.
+struct Closure<'t> {
+    definition: &'t Macro,
+    scopes: Vec<Variables<'t>>,
+}
+
+struct RecursiveLoop<'t> {
+    definition: &'t ForLoop,
+    scopes: Vec<Variables<'t>>,
+}
+
+/// One rendering.
+pub(super) struct Renderer<'t> {
+    globals: HashMap<String, Value>,
+    scopes: Vec<Variables<'t>>,
+    namespaces: Vec<HashMap<String, Value>>,
+    macros: Vec<Closure<'t>>,
+    recursive_loops: Vec<RecursiveLoop<'t>>,
+    /// What `loop.changed` saw last, by run of a loop.
+    changed: HashMap<usize, Value>,
+    loops: usize,
+    out: String,
+    meter: Meter,
+    now: Moment,
+}
+
+impl<'t> Renderer<'t> {
+    pub(super) fn new(globals: HashMap<String, Value>, meter: Meter, now: Moment) -> Renderer<'t> {
+        Renderer {
+            globals,
+            scopes: vec![Variables::default()],
+            namespaces: Vec::new(),
+            macros: Vec::new(),
+            recursive_loops: Vec::new(),
+            changed: HashMap::new(),
+            loops: 0,
+            out: String::new(),
+            meter,
+            now,
+        }
+    }
+
+    /// Renders a whole template.
+    pub(super) fn render(mut self, body: &'t [Statement]) -> Fallible<String> {
+        self.body(body)?;
+        Ok(self.out)
+    }
+
+    fn body(&mut self, body: &'t [Statement]) -> Fallible<Flow> {
+        for statement in body {
+            if statement.line > 0 {
+                self.meter.line = statement.line;
+            }
+            self.meter.enter()?;
+            let flow = self.statement(&statement.kind)?;
+            self.meter.leave();
+            if !matches!(flow, Flow::Normal) {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Normal)
+    }
+
+    fn statement(&mut self, kind: &'t StatementKind) -> Fallible<Flow> {
+        match kind {
+            StatementKind::Text(text) => {
+                self.meter.allocate(text.len())?;
+                self.out.push_str(text);
+            }
+            StatementKind::Output(expr) => {
+                let value = self.expr(expr)?;
+                print::write_text(&value, &mut self.out, &mut self.meter)?;
+            }
+            StatementKind::If { branches, otherwise } => {
+                for (test, body) in branches {
+                    if self.expr(test)?.is_true() {
+                        return self.body(body);
+                    }
+                }
+                return self.body(otherwise);
+            }
+            StatementKind::For(definition) => self.for_loop(definition)?,
+            StatementKind::Set(target, expr) => {
+                let value = self.expr(expr)?;
+                self.assign(target, value)?;
+            }
+            StatementKind::SetBlock { target, filters, body } => {
+                let text = self.capture(body)?;
+                let value = self.filtered(Value::Text(Rc::from(text)), filters)?;
+                self.assign(target, value)?;
+            }
+            StatementKind::Macro(definition) => {
+                let value = self.closure(definition)?;
+                self.set(&definition.name, value)?;
+            }
+            StatementKind::Call { call, body } => {
+                let caller = self.closure(body)?;
+                let Expr::Postfix(base, steps) = call else { return self.meter.fail("expected a call") };
+                let Some((Postfix::Call(arguments), before)) = steps.split_last() else {
+                    return self.meter.fail("expected a call");
+                };
+                let callee = self.postfixes(base, before)?;
+                let mut values = self.arguments(arguments)?;
+                values.named.push(("caller".to_owned(), caller));
+                let value = self.call(&callee, values)?;
+                print::write_text(&value, &mut self.out, &mut self.meter)?;
+            }
+            StatementKind::Filter { filters, body } => {
+                let text = self.capture(body)?;
+                let value = self.filtered(Value::Text(Rc::from(text)), filters)?;
+                print::write_text(&value, &mut self.out, &mut self.meter)?;
+            }
+            StatementKind::With { assignments, body } => {
+                let mut values = Vec::with_capacity(assignments.len());
+                for (target, expr) in assignments {
+                    values.push((target, self.expr(expr)?));
+                }
+                self.push_scope()?;
+                for (target, value) in values {
+                    self.assign(target, value)?;
+                }
+                let flow = self.body(body)?;
+                self.scopes.pop();
+                return Ok(flow);
+            }
+            StatementKind::Scope(body) => {
+                self.push_scope()?;
+                let flow = self.body(body)?;
+                self.scopes.pop();
+                return Ok(flow);
+            }
+            StatementKind::Evaluate(expr) => {
+                self.expr(expr)?;
+            }
+            StatementKind::Break => return Ok(Flow::Break),
+            StatementKind::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Normal)
+    }
+
+    fn push_scope(&mut self) -> Fallible<()> {
+        self.meter.allocate(96)?;
+        self.scopes.push(Variables::default());
+        Ok(())
+    }
+
+    /// What a body writes, with variables of its own.
+    fn capture(&mut self, body: &'t [Statement]) -> Fallible<String> {
+        let outer = std::mem::take(&mut self.out);
+        self.push_scope()?;
+        self.body(body)?;
+        self.scopes.pop();
+        Ok(std::mem::replace(&mut self.out, outer))
+    }
+
+    fn closure(&mut self, definition: &'t Macro) -> Fallible<Value> {
+        self.meter.allocate(self.scopes.len() * 8 + 64)?;
+        self.macros.push(Closure { definition, scopes: self.scopes.clone() });
+        Ok(Value::Macro(self.macros.len() - 1))
+    }
+
+    fn set(&mut self, name: &'t str, value: Value) -> Fallible<()> {
+        let Some(scope) = self.scopes.last() else { return Ok(()) };
+        let before = scope.borrow_mut().insert(name, value);
+        if before.is_none() { self.meter.allocate(96) } else { Ok(()) }
+    }
+
+    fn assign(&mut self, target: &'t Target, value: Value) -> Fallible<()> {
+        match target {
+            Target::Name(name) => self.set(name, value),
+            Target::Tuple(targets) => {
+                let values = items(&value, &mut self.meter)?;
+                if values.len() != targets.len() {
+                    let (expected, found) = (targets.len(), values.len());
+                    return self.meter.fail(format!("cannot unpack {found} values into {expected} variables"));
+                }
+                targets.iter().zip(values).try_for_each(|(target, value)| self.assign(target, value))
+            }
+            Target::Attribute(name, attribute) => {
+                let Value::Namespace(at) = self.name(name) else {
+                    return self.meter.fail("cannot assign attribute on non-namespace object");
+                };
+                self.meter.allocate(attribute.len() + 64)?;
+                if let Some(namespace) = self.namespaces.get_mut(at) {
+                    namespace.insert(attribute.clone(), value);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn name(&self, name: &str) -> Value {
+        for scope in self.scopes.iter().rev() {
+            if let Some(value) = scope.borrow().get(name) {
+                return value.clone();
+            }
+        }
+        self.globals.get(name).cloned().unwrap_or_else(|| Value::undefined(name))
+    }
+
+    fn for_loop(&mut self, definition: &'t ForLoop) -> Fallible<()> {
+        let iterable = self.expr(&definition.iterable)?;
+        let recursive = if definition.recursive {
+            self.meter.allocate(self.scopes.len() * 8 + 64)?;
+            self.recursive_loops.push(RecursiveLoop { definition, scopes: self.scopes.clone() });
+            Some(self.recursive_loops.len() - 1)
+        } else {
+            None
+        };
+        self.run_loop(definition, &iterable, recursive, 0)
+    }
+
+    fn run_loop(
+        &mut self,
+        definition: &'t ForLoop,
+        iterable: &Value,
+        recursive: Option<usize>,
+        level: usize,
+    ) -> Fallible<()> {
+        let mut values = items(iterable, &mut self.meter)?;
+        if let Some(condition) = &definition.condition {
+            let mut kept = Vec::with_capacity(values.len());
+            for value in values {
+                self.push_scope()?;
+                self.assign(&definition.target, value.clone())?;
+                if self.expr(condition)?.is_true() {
+                    kept.push(value);
+                }
+                self.scopes.pop();
+            }
+            values = kept;
+        }
+        if values.is_empty() {
+            self.push_scope()?;
+            self.body(&definition.otherwise)?;
+            self.scopes.pop();
+            return Ok(());
+        }
+        let values = List::new(values, &mut self.meter)?;
+        self.loops += 1;
+        let id = self.loops;
+        for index in 0..values.items.len() {
+            self.push_scope()?;
+            self.assign(&definition.target, values.items[index].clone())?;
+            let state = LoopState { id, recursive, items: Rc::clone(&values), index, level };
+            self.set("loop", Value::Loop(Rc::new(state)))?;
+            let flow = self.body(&definition.body)?;
+            self.scopes.pop();
+            if matches!(flow, Flow::Break) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, expr: &'t Expr) -> Fallible<Value> {
+        self.meter.enter()?;
+        let value = self.expr_inside(expr)?;
+        self.meter.leave();
+        Ok(value)
+    }
+
+    fn expr_inside(&mut self, expr: &'t Expr) -> Fallible<Value> {
+        Ok(match expr {
+            Expr::None => Value::None,
+            Expr::Bool(value) => Value::Bool(*value),
+            Expr::Integer(value) => Value::Integer(*value),
+            Expr::Float(value) => Value::Float(*value),
+            Expr::Text(text) => {
+                self.meter.allocate(text.len())?;
+                Value::text(text)
+            }
+            Expr::Name(name) => {
+                self.meter.work(self.scopes.len() / 8)?;
+                self.name(name)
+            }
+            Expr::List(list) => {
+                let values = self.all(list)?;
+                Value::list(values, &mut self.meter)?
+            }
+            Expr::Tuple(list) => {
+                let values = self.all(list)?;
+                Value::tuple(values, &mut self.meter)?
+            }
+            Expr::Dict(entries) => self.dict(entries)?,
+            Expr::Arithmetic(first, rest) => {
+                let mut value = self.expr(first)?;
+                for (operator, right) in rest {
+                    let right = self.expr(right)?;
+                    value = arithmetic(*operator, &value, &right, &mut self.meter)?;
+                }
+                value
+            }
+            Expr::Concat(parts) => {
+                let mut text = String::new();
+                for part in parts {
+                    let value = self.expr(part)?;
+                    print::write_text(&value, &mut text, &mut self.meter)?;
+                }
+                self.meter.allocate(text.len())?;
+                Value::Text(Rc::from(text))
+            }
+            Expr::Compare(first, rest) => self.compare(first, rest)?,
+            Expr::And(parts) => self.either(parts, false)?,
+            Expr::Or(parts) => self.either(parts, true)?,
+            Expr::Not(inner, count) => Value::Bool(self.expr(inner)?.is_true() == count.is_multiple_of(2)),
+            Expr::Sign(inner, signs) => self.sign(inner, signs)?,
+            Expr::If { test, yes, no } => {
+                if self.expr(test)?.is_true() {
+                    self.expr(yes)?
+                } else {
+                    match no {
+                        Some(no) => self.expr(no)?,
+                        None => Value::undefined("the inline if-expression"),
+                    }
+                }
+            }
+            Expr::Postfix(base, steps) => self.postfixes(base, steps)?,
+        })
+    }
+
+    fn all(&mut self, list: &'t [Expr]) -> Fallible<Vec<Value>> {
+        list.iter().map(|item| self.expr(item)).collect()
+    }
+
+    fn dict(&mut self, parts: &'t [(Expr, Expr)]) -> Fallible<Value> {
+        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(parts.len());
+        for (key, value) in parts {
+            let (key, value) = (self.expr(key)?, self.expr(value)?);
+            if matches!(key, Value::List(_) | Value::Dict(_)) {
+                return self.meter.fail(format!("unhashable type: '{}'", key.type_name()));
+            }
+            insert(&mut entries, key, value, &mut self.meter)?;
+        }
+        Value::dict(entries, &mut self.meter)
+    }
+
+    fn compare(&mut self, first: &'t Expr, rest: &'t [(Comparison, Expr)]) -> Fallible<Value> {
+        let mut left = self.expr(first)?;
+        for (comparison, right) in rest {
+            let right = self.expr(right)?;
+            let meter = &mut self.meter;
+            let holds = match comparison {
+                Comparison::Equal => equal(&left, &right, meter)?,
+                Comparison::NotEqual => !equal(&left, &right, meter)?,
+                Comparison::Less => order(&left, &right, meter)?.is_lt(),
+                Comparison::LessEqual => order(&left, &right, meter)?.is_le(),
+                Comparison::Greater => order(&left, &right, meter)?.is_gt(),
+                Comparison::GreaterEqual => order(&left, &right, meter)?.is_ge(),
+                Comparison::In => contains(&right, &left, meter)?,
+                Comparison::NotIn => !contains(&right, &left, meter)?,
+            };
+            if !holds {
+                return Ok(Value::Bool(false));
+            }
+            left = right;
+        }
+        Ok(Value::Bool(true))
+    }
+
+    /// The first operand that is true (`or`) or false (`and`), else the last.
+    fn either(&mut self, parts: &'t [Expr], wanted: bool) -> Fallible<Value> {
+        let mut value = Value::None;
+        for part in parts {
+            value = self.expr(part)?;
+            if value.is_true() == wanted {
+                break;
+            }
+        }
+        Ok(value)
+    }
+
+    fn sign(&mut self, inner: &'t Expr, signs: &[bool]) -> Fallible<Value> {
+        let value = self.expr(inner)?;
+        let negative = signs.iter().filter(|minus| **minus).count() % 2 == 1;
+        match &value {
+            Value::Float(float) => Ok(Value::Float(if negative { -float } else { *float })),
+            other => match other.as_integer() {
+                Some(integer) if negative => match integer.checked_neg() {
+                    Some(integer) => Ok(Value::Integer(integer)),
+                    None => self.meter.fail("the negated number is too large"),
+                },
+                Some(integer) => Ok(Value::Integer(integer)),
+                None => self.meter.fail(format!("bad operand type for unary -: '{}'", other.type_name())),
+            },
+        }
+    }
+
+    fn postfixes(&mut self, base: &'t Expr, steps: &'t [Postfix]) -> Fallible<Value> {
+        let mut value = self.expr(base)?;
+        for step in steps {
+            self.meter.work(1)?;
+            value = match step {
+                Postfix::Attribute(name) => self.attribute(&value, name)?,
+                Postfix::Item(key) => {
+                    let key = self.expr(key)?;
+                    self.item(&value, &key)?
+                }
+                Postfix::Slice(bounds) => self.slice(&value, bounds)?,
+                Postfix::Call(arguments) => {
+                    let values = self.arguments(arguments)?;
+                    self.call(&value, values)?
+                }
+                Postfix::Filter(name, arguments) => {
+                    let values = self.arguments(arguments)?;
+                    self.filter(name, &value, values)?
+                }
+                Postfix::Test { name, negated, arguments } => {
+                    let values = self.arguments(arguments)?;
+                    Value::Bool(check(name, &value, values, &mut self.meter)? != *negated)
+                }
+            };
+        }
+        Ok(value)
+    }
+
+    fn slice(&mut self, value: &Value, bounds: &'t [Option<Expr>; 3]) -> Fallible<Value> {
+        let mut numbers = [None; 3];
+        for (number, bound) in numbers.iter_mut().zip(bounds) {
+            let Some(bound) = bound else { continue };
+            *number = match self.expr(bound)? {
+                Value::None => None,
+                other => match other.as_integer() {
+                    Some(number) => Some(number),
+                    None => return self.meter.fail("slice indices must be integers or None"),
+                },
+            };
+        }
+        operators::slice(value, numbers, &mut self.meter)
+    }
+
+    fn filtered(&mut self, mut value: Value, filters: &'t [Postfix]) -> Fallible<Value> {
+        for filter in filters {
+            if let Postfix::Filter(name, arguments) = filter {
+                let values = self.arguments(arguments)?;
+                value = self.filter(name, &value, values)?;
+            }
+        }
+        Ok(value)
+    }
+
+    fn arguments(&mut self, arguments: &'t Arguments) -> Fallible<Values> {
+        let mut values = Values::default();
+        for expr in &arguments.positional {
+            let value = self.expr(expr)?;
+            values.positional.push_back(value);
+        }
+        if let Some(star) = &arguments.star {
+            let star = self.expr(star)?;
+            values.positional.extend(items(&star, &mut self.meter)?);
+        }
+        for (name, expr) in &arguments.named {
+            let value = self.expr(expr)?;
+            values.named.push((name.clone(), value));
+        }
+        if let Some(star) = &arguments.double_star {
+            let star = self.expr(star)?;
+            let Value::Dict(dict) = &star else { return self.meter.fail("argument after ** must be a mapping") };
+            self.meter.values(dict.entries.len() * 2)?;
+            for (key, value) in &dict.entries {
+                if let Some(key) = key.as_text() {
+                    values.named.push((key.to_owned(), value.clone()));
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// `value.name`: a method or attribute first, then an item.
+    fn attribute(&mut self, value: &Value, name: &str) -> Fallible<Value> {
+        if name.starts_with("__") {
+            return self.meter.fail(format!("access to attribute '{name}' is unsafe"));
+        }
+        if let Some(found) = self.own_attribute(value, name)? {
+            return Ok(found);
+        }
+        match value {
+            Value::Undefined(of) => self.meter.fail(format!("'{of}' is undefined")),
+            Value::Dict(_) => filters::item(value, &Value::text(name), &mut self.meter),
+            _ => Ok(Value::undefined(name)),
+        }
+    }
+
+    /// `value[key]`: an item first, then a method or attribute.
+    fn item(&mut self, value: &Value, key: &Value) -> Fallible<Value> {
+        let found = filters::item(value, key, &mut self.meter)?;
+        if matches!(found, Value::Undefined(_))
+            && let Value::Text(name) = key
+            && !name.starts_with("__")
+            && let Some(own) = self.own_attribute(value, name)?
+        {
+            return Ok(own);
+        }
+        Ok(found)
+    }
+
+    fn own_attribute(&mut self, value: &Value, name: &str) -> Fallible<Option<Value>> {
+        Ok(match value {
+            Value::Namespace(at) => self.namespaces.get(*at).and_then(|all| all.get(name)).cloned(),
+            Value::Loop(state) => self.loop_attribute(state, name)?,
+            Value::Macro(at) if name == "name" => {
+                self.macros.get(*at).map(|closure| Value::text(&closure.definition.name))
+            }
+            value if methods::exists(value, name) => {
+                self.meter.allocate(64)?;
+                Some(Value::Method(Rc::new(Method { on: value.clone(), name: name.to_owned() })))
+            }
+            _ => None,
+        })
+    }
+
+    fn loop_attribute(&mut self, state: &Rc<LoopState>, name: &str) -> Fallible<Option<Value>> {
+        let count = |value: usize| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+        let len = state.items.items.len();
+        Ok(Some(match name {
+            "index" => count(state.index + 1),
+            "index0" => count(state.index),
+            "revindex" => count(len - state.index),
+            "revindex0" => count(len - state.index - 1),
+            "first" => Value::Bool(state.index == 0),
+            "last" => Value::Bool(state.index + 1 == len),
+            "length" => count(len),
+            "depth" => count(state.level + 1),
+            "depth0" => count(state.level),
+            "previtem" | "nextitem" => {
+                let at = if name == "previtem" { state.index.checked_sub(1) } else { Some(state.index + 1) };
+                let found = at.and_then(|at| state.items.items.get(at));
+                found.cloned().unwrap_or_else(|| Value::undefined(name))
+            }
+            "cycle" | "changed" => {
+                self.meter.allocate(64)?;
+                Value::Method(Rc::new(Method { on: Value::Loop(Rc::clone(state)), name: name.to_owned() }))
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn call(&mut self, callee: &Value, mut values: Values) -> Fallible<Value> {
+        self.meter.work(4)?;
+        match callee {
+            Value::Method(method) => match &method.on {
+                Value::Loop(state) => self.loop_method(state, &method.name, values),
+                on => methods::call(on, &method.name, values, &mut self.meter),
+            },
+            Value::Macro(at) => self.call_macro(*at, values),
+            Value::Loop(state) => {
+                let Some(at) = state.recursive else { return self.meter.fail("the loop is not recursive") };
+                let iterable = values.required("iterable", &self.meter)?;
+                let RecursiveLoop { definition, scopes } = &self.recursive_loops[at];
+                let definition = *definition;
+                let outer_scopes = std::mem::replace(&mut self.scopes, scopes.clone());
+                let outer = std::mem::take(&mut self.out);
+                self.meter.enter()?;
+                self.run_loop(definition, &iterable, Some(at), state.level + 1)?;
+                self.meter.leave();
+                self.scopes = outer_scopes;
+                let text = std::mem::replace(&mut self.out, outer);
+                Ok(Value::Text(Rc::from(text)))
+            }
+            Value::Function(function) => self.function(*function, values),
+            Value::Undefined(name) => self.meter.fail(format!("'{name}' is undefined")),
+            other => self.meter.fail(format!("'{}' object is not callable", other.type_name())),
+        }
+    }
+
+    fn loop_method(&mut self, state: &Rc<LoopState>, name: &str, values: Values) -> Fallible<Value> {
+        if name == "cycle" {
+            if values.positional.is_empty() {
+                return self.meter.fail("no items for cycling given");
+            }
+            let at = state.index % values.positional.len();
+            return Ok(values.positional[at].clone());
+        }
+        let now = Value::tuple(values.positional.into(), &mut self.meter)?;
+        let same = match self.changed.get(&state.id) {
+            Some(before) => equal(before, &now, &mut self.meter)?,
+            None => false,
+        };
+        self.changed.insert(state.id, now);
+        Ok(Value::Bool(!same))
+    }
+
+    fn call_macro(&mut self, at: usize, mut values: Values) -> Fallible<Value> {
+        let Some(closure) = self.macros.get(at) else { return self.meter.fail("no such macro") };
+        let definition = closure.definition;
+        self.meter.allocate(closure.scopes.len() * 8 + 64)?;
+        let outer_scopes = std::mem::replace(&mut self.scopes, closure.scopes.clone());
+        let outer = std::mem::take(&mut self.out);
+        let line = self.meter.line;
+        self.meter.enter()?;
+        self.push_scope()?;
+        let caller = values.take_named("caller").unwrap_or_else(|| Value::undefined("caller"));
+        self.set("caller", caller)?;
+        for (name, default) in &definition.parameters {
+            let value = match (values.take(name), default) {
+                (Some(value), _) => value,
+                (None, Some(default)) => self.expr(default)?,
+                (None, None) => Value::undefined(name),
+            };
+            self.set(name, value)?;
+        }
+        let rest = Value::tuple(values.positional.into(), &mut self.meter)?;
+        self.set("varargs", rest)?;
+        let named = values.named.into_iter().map(|(name, value)| (Value::text(&name), value)).collect();
+        let named = Value::dict(named, &mut self.meter)?;
+        self.set("kwargs", named)?;
+        self.body(&definition.body)?;
+        self.meter.leave();
+        self.meter.line = line;
+        self.scopes = outer_scopes;
+        let text = std::mem::replace(&mut self.out, outer);
+        self.meter.allocate(text.len())?;
+        Ok(Value::Text(Rc::from(text)))
+    }
+
+    fn function(&mut self, function: Function, mut values: Values) -> Fallible<Value> {
+        match function {
+            Function::Range => self.range(values),
+            Function::Dict | Function::Namespace => {
+                let mut entries = Vec::new();
+                if let Some(first) = values.positional.pop_front() {
+                    match &first {
+                        Value::Dict(dict) => {
+                            self.meter.values(dict.entries.len() * 2)?;
+                            entries = dict.entries.clone();
+                        }
+                        other => {
+                            for pair in items(other, &mut self.meter)? {
+                                match items(&pair, &mut self.meter)?.as_slice() {
+                                    [key, value] => {
+                                        insert(&mut entries, key.clone(), value.clone(), &mut self.meter)?;
+                                    }
+                                    _ => return self.meter.fail("pairs are needed to make a dict"),
+                                }
+                            }
+                        }
+                    }
+                }
+                for (name, value) in values.named {
+                    insert(&mut entries, Value::text(&name), value, &mut self.meter)?;
+                }
+                if function == Function::Dict {
+                    return Value::dict(entries, &mut self.meter);
+                }
+                self.meter.allocate(entries.len() * 96 + 64)?;
+                let names = entries.into_iter().filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value)));
+                self.namespaces.push(names.collect());
+                Ok(Value::Namespace(self.namespaces.len() - 1))
+            }
+            Function::RaiseException => {
+                let message = values.take("message").unwrap_or_else(|| Value::text(""));
+                let message = print::text(&message, &mut self.meter)?;
+                Err(TextError::TemplateRefused(crate::error::shorten(&message, 500)))
+            }
+            Function::StrftimeNow => {
+                let format = values.required_text("format", &mut self.meter)?;
+                Ok(Value::Text(Rc::from(self.now.format(&format, &mut self.meter)?)))
+            }
+        }
+    }
+
+    fn range(&mut self, values: Values) -> Fallible<Value> {
+        let numbers: Option<Vec<i64>> = values.positional.iter().map(Value::as_integer).collect();
+        let (start, stop, step) = match numbers.as_deref() {
+            Some([stop]) => (0, *stop, 1),
+            Some([start, stop]) => (*start, *stop, 1),
+            Some([start, stop, step]) if *step != 0 => (*start, *stop, *step),
+            _ => return self.meter.fail("range needs one to three integers, the third not zero"),
+        };
+        let distance = if step > 0 { stop.checked_sub(start) } else { start.checked_sub(stop) };
+        let count = match (distance, step.checked_abs()) {
+            (Some(distance), Some(step)) if distance > 0 => (distance - 1) / step + 1,
+            (Some(_), Some(_)) => 0,
+            _ => i64::MAX,
+        };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if count > LONGEST_RANGE {
+            return self.meter.fail(format!("Range too big. The sandbox blocks ranges larger than {LONGEST_RANGE}."));
+        }
+        self.meter.values(count)?;
+        let mut numbers = Vec::with_capacity(count);
+        let mut at = start;
+        for _ in 0..count {
+            numbers.push(Value::Integer(at));
+            at = at.saturating_add(step);
+        }
+        Value::list(numbers, &mut self.meter)
+    }
+
+    /// A filter; those that take the name of another filter or test are here, the others in `filters.rs`.
+    fn filter(&mut self, name: &str, value: &Value, mut values: Values) -> Fallible<Value> {
+        self.meter.work(4)?;
+        match name {
+            "map" => {
+                let all = items(value, &mut self.meter)?;
+                let mut mapped = Vec::with_capacity(all.len());
+                if let Some(path) = values.take_named("attribute") {
+                    let default = values.take_named("default");
+                    for item in all {
+                        let mut found = filters::attribute(&item, &path, &mut self.meter)?;
+                        if let (Value::Undefined(_), Some(default)) = (&found, &default) {
+                            found = default.clone();
+                        }
+                        mapped.push(found);
+                    }
+                } else {
+                    let filter = values.required_text("filter", &mut self.meter)?;
+                    for item in all {
+                        let values = Values { positional: values.positional.clone(), named: values.named.clone() };
+                        mapped.push(self.filter(&filter, &item, values)?);
+                    }
+                }
+                Value::list(mapped, &mut self.meter)
+            }
+            "select" | "reject" | "selectattr" | "rejectattr" => {
+                let path = if name.ends_with("attr") { Some(values.required("attribute", &self.meter)?) } else { None };
+                let test = values.text("test", &mut self.meter)?;
+                let mut kept = Vec::new();
+                for item in items(value, &mut self.meter)? {
+                    let subject = match &path {
+                        Some(path) => filters::attribute(&item, path, &mut self.meter)?,
+                        None => item.clone(),
+                    };
+                    let holds = match &test {
+                        Some(test) => {
+                            let values = Values { positional: values.positional.clone(), named: values.named.clone() };
+                            check(test, &subject, values, &mut self.meter)?
+                        }
+                        None => subject.is_true(),
+                    };
+                    if holds == name.starts_with("select") {
+                        kept.push(item);
+                    }
+                }
+                Value::list(kept, &mut self.meter)
+            }
+            _ => filters::apply(name, value, values, &mut self.meter),
+        }
+    }
+}
+
+/// Sets `key`, in its old place if it has one.
+fn insert(entries: &mut Vec<(Value, Value)>, key: Value, value: Value, meter: &mut Meter) -> Fallible<()> {
+    for (found, old) in entries.iter_mut() {
+        if equal(found, &key, meter)? {
+            *old = value;
+            return Ok(());
+        }
+    }
+    meter.values(2)?;
+    entries.push((key, value));
+    Ok(())
+}
