@@ -22,7 +22,7 @@ pub(crate) fn likeliest(a: &Candidate, b: &Candidate) -> Ordering {
 
 /// The candidates of one token to come. One buffer serves any number of sequences, one after the other.
 ///
-/// First all logits stand in [`logits`](Self::logits), one a token of the vocabulary; [`list`](Self::list) or
+/// First all logits stand in [`logits_mut`](Self::logits_mut), one a token of the vocabulary; [`list`](Self::list) or
 /// [`list_greatest`](Self::list_greatest) then turn them into candidates, which filters take from.
 #[derive(Debug, Default)]
 pub struct Candidates {
