@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Goldens of the number formats, from PyPI's `gguf` (numpy reference) and, for the K-quants' quality, from ggml.
+"""Goldens of the number formats, from PyPI's `gguf` (numpy reference) and, for the quality of formats with a search, from
+ggml.
 
 Writes crates/bantam-tensor/tests/goldens/:
 
@@ -23,10 +24,16 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T
 OUT = pathlib.Path(__file__).resolve().parents[2] / "crates/bantam-tensor/tests/goldens"
 # Offsets of the halves in a block: they must be finite.
 HALVES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
-          T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.F16: [0]}
+          T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.F16: [0],
+          T.Q2_K: [80, 82], T.Q3_K: [108], T.IQ1_S: [0], T.IQ2_XXS: [0], T.IQ2_XS: [0], T.IQ2_S: [0],
+          T.IQ3_XXS: [0], T.IQ3_S: [0], T.IQ4_NL: [0], T.IQ4_XS: [0], T.TQ1_0: [52], T.TQ2_0: [64]}
 DECODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q4_K, T.Q5_K, T.Q6_K]
-ENCODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0]
-K_QUANTS = [T.Q4_K, T.Q5_K, T.Q6_K]
+NUMBERS = {T.F64: "<f8", T.I8: "<i1", T.I16: "<i2", T.I32: "<i4", T.I64: "<i8"}
+# Each of these draws from a generator of its own, so that adding a type changes no other type's golden.
+LATER = [*NUMBERS, T.Q2_K, T.Q3_K, T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS, T.IQ3_S, T.IQ4_NL,
+         T.IQ4_XS, T.TQ1_0, T.TQ2_0, T.MXFP4, T.NVFP4]
+ENCODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.TQ1_0, T.TQ2_0, T.MXFP4]
+SEARCHED = [T.Q2_K, T.Q3_K, T.Q4_K, T.Q5_K, T.Q6_K, T.IQ4_NL, T.IQ4_XS]
 
 
 def random_blocks(kind: T, rng: np.random.Generator) -> np.ndarray:
@@ -39,7 +46,22 @@ def random_blocks(kind: T, rng: np.random.Generator) -> np.ndarray:
         blocks[:, offset:offset + 2] = bits[:, None].view(np.uint8)
     if kind == T.BF16:
         blocks[:, 1] = blocks[:, 1] & 0xBF  # no infinities, no NaN
+    if kind == T.IQ1_M:
+        # The half lies in the highest four bits of four u16, the lowest first; the exponent must not be all ones.
+        last = blocks[:, 55] >> 4
+        blocks[:, 55] = np.where(last & 7 == 7, blocks[:, 55] & 0xBF, blocks[:, 55])
+    if kind == T.F64:
+        # Numbers that binary32 holds as normal and subnormal ones, and the two next to its end.
+        numbers = rng.normal(0, 1, count) * 2.0 ** rng.integers(-150, 127, count)
+        numbers[:4] = [float(np.finfo(np.float32).max), 3.4028235677973362e38, -2.0 ** -150, 1 + 2.0 ** -24]
+        blocks = numbers.astype("<f8")[:, None].view(np.uint8)
     return blocks
+
+
+def decode(blocks: np.ndarray, kind: T) -> np.ndarray:
+    if kind in NUMBERS:
+        return blocks.view(NUMBERS[kind]).astype(np.float32)
+    return gguf.quants.dequantize(blocks, kind)
 
 
 def values_to_encode(rng: np.random.Generator) -> np.ndarray:
@@ -85,9 +107,15 @@ def main() -> None:
     for kind in ENCODED:
         encoded = gguf.quants.quantize(values, kind)
         np.ascontiguousarray(encoded).view(np.uint8).tofile(OUT / f"encode-{kind.name.lower()}.bin")
+    for kind in LATER:
+        blocks = random_blocks(kind, np.random.default_rng([20240607, int(kind)]))
+        decoded = decode(blocks, kind)
+        assert not np.isnan(decoded).any()
+        blocks.tofile(OUT / f"decode-{kind.name.lower()}.bin")
+        decoded.astype("<f4").tofile(OUT / f"decode-{kind.name.lower()}.f32")
     if "--ggml" in sys.argv:
         errors = {}
-        for kind in K_QUANTS:
+        for kind in SEARCHED:
             decoded = gguf.quants.dequantize(ggml_quantize(values, kind), kind)
             errors[kind.name] = [float(x) for x in np.sqrt(((decoded - values) ** 2).mean(axis=1))]
         (OUT / "encode-errors.json").write_text(json.dumps(errors, indent=1) + "\n")

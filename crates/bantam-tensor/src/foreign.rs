@@ -13,33 +13,13 @@ const FOREIGN: &[ForeignType] = &[
     (4, "Q4_2", None),
     (5, "Q4_3", None),
     (9, "Q8_1", Some((32, 36))),
-    (10, "Q2_K", Some((256, 84))),
-    (11, "Q3_K", Some((256, 110))),
     (15, "Q8_K", Some((256, 292))),
-    (16, "IQ2_XXS", Some((256, 66))),
-    (17, "IQ2_XS", Some((256, 74))),
-    (18, "IQ3_XXS", Some((256, 98))),
-    (19, "IQ1_S", Some((256, 50))),
-    (20, "IQ4_NL", Some((32, 18))),
-    (21, "IQ3_S", Some((256, 110))),
-    (22, "IQ2_S", Some((256, 82))),
-    (23, "IQ4_XS", Some((256, 136))),
-    (24, "I8", Some((1, 1))),
-    (25, "I16", Some((1, 2))),
-    (26, "I32", Some((1, 4))),
-    (27, "I64", Some((1, 8))),
-    (28, "F64", Some((1, 8))),
-    (29, "IQ1_M", Some((256, 56))),
     (31, "Q4_0_4_4", None),
     (32, "Q4_0_4_8", None),
     (33, "Q4_0_8_8", None),
-    (34, "TQ1_0", Some((256, 54))),
-    (35, "TQ2_0", Some((256, 66))),
     (36, "IQ4_NL_4_4", None),
     (37, "IQ4_NL_4_8", None),
     (38, "IQ4_NL_8_8", None),
-    (39, "MXFP4", Some((32, 17))),
-    (40, "NVFP4", Some((64, 36))),
     (41, "Q1_0", Some((128, 18))),
 ];
 
@@ -78,6 +58,7 @@ mod tests {
         check(23, Some("IQ4_XS"), Some((256, 136)));
         check(31, Some("Q4_0_4_4"), None);
         check(39, Some("MXFP4"), Some((32, 17)));
+        check(41, Some("Q1_0"), Some((128, 18)));
         check(42, None, None);
         check(u32::MAX, None, None);
     }

@@ -50,7 +50,7 @@ impl TensorType {
         self.block_bytes() as f64 * 8.0 / self.block_len() as f64
     }
 
-    /// Whether several elements share a scale (all types but the floats).
+    /// Whether several elements share a scale (all types but floats and integers).
     pub fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
@@ -161,7 +161,7 @@ mod tests {
         }
         assert_eq!(TensorType::from_name("q4_k"), Some(Q4_K));
         assert_eq!(TensorType::from_name("Q4_K_M"), None);
-        assert_eq!(TensorType::from_ggml_id(10), None);
+        assert_eq!(TensorType::from_ggml_id(9), None);
     }
 
     #[test]
@@ -201,6 +201,10 @@ mod tests {
         check(Q6_K, 896, Q8_0);
         check(Q4_K, 900, F16);
         check(Q8_0, 900, F16);
+        check(Q2_K, 896, IQ4_NL);
+        check(IQ4_XS, 896, IQ4_NL);
+        check(IQ4_XS, 900, F16);
+        check(TQ2_0, 896, Q4_0);
         check(Q4_0, 64, Q4_0);
         check(F32, 1, F32);
         check(BF16, 3, BF16);
@@ -223,5 +227,6 @@ mod tests {
         values[3] = f32::NEG_INFINITY;
         check(Q4_0.encode(&values, &mut [0; 18]), "Q4_0 holds finite numbers only, and element 3 is -inf");
         assert_eq!(F16.encode(&values, &mut [0; 64]), Ok(()));
+        check(IQ1_S.encode(&[0.0; 256], &mut [0; 50]), "IQ1_S can be read but not written");
     }
 }

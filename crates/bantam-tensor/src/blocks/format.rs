@@ -77,6 +77,11 @@ pub(crate) fn span(min: f32, max: f32) -> f32 {
     max.max(0.0) - min.min(0.0)
 }
 
+/// The bound of a type that is only read.
+pub(crate) fn unbounded(_min: f32, _max: f32) -> f32 {
+    f32::INFINITY
+}
+
 /// Room for the rounding of `f32` arithmetic on the way.
 pub(crate) fn with_slack(bound: f32) -> f32 {
     bound * (1.0 + 1e-5)

@@ -20,7 +20,7 @@ pub(super) const FORMAT: BlockFormat = BlockFormat {
     block_bytes: 144,
     decode,
     encode: Some(encode),
-    error_bound: |min, max| sub_scales::error_bound(min, max, 15.0),
+    error_bound: |min, max| sub_scales::error_bound(min, max, 15.0, 63.0),
     fallback: Some(TensorType::Q5_0),
 };
 

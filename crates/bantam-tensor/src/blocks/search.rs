@@ -5,6 +5,8 @@
 //! least squares to the codes that came out, keep the best. What is added here is a promise for single elements: a grid
 //! that puts one further off than a step of the obvious grid is not taken, however good its sum.
 
+use super::codebooks::NON_LINEAR;
+
 /// Sums run in this many lanes so that they vectorise; their order is fixed.
 const LANES: usize = 8;
 
@@ -51,10 +53,10 @@ struct Sums {
     xl: f32,
 }
 
-/// Finds scale and offset of 32 values. Elements weigh their magnitude plus the root mean square. The promise: no
+/// Finds scale and offset of a sub-block. Elements weigh their magnitude plus the root mean square. The promise: no
 /// element is further from its code's value than one step of the grid that spans the values (and zero) evenly; the
 /// scale is at most [`SCALE_GROWTH`] of that step.
-pub(super) fn affine(values: &[f32; 32], grids: Grids) -> Affine {
+pub(super) fn affine<const LEN: usize>(values: &[f32; LEN], grids: Grids) -> Affine {
     let (min, max) = super::format::range(values);
     let min = min.min(0.0);
     let extent = max - min;
@@ -63,8 +65,8 @@ pub(super) fn affine(values: &[f32; 32], grids: Grids) -> Affine {
         return Affine { scale: 0.0, min };
     }
     let square: f32 = values.iter().map(|x| x * x).sum();
-    let root = (square / 32.0).sqrt();
-    let mut weights = [0.0f32; 32];
+    let root = (square / LEN as f32).sqrt();
+    let mut weights = [0.0f32; LEN];
     let mut sum_w = 0.0;
     let mut sum_x = 0.0;
     for (weight, x) in weights.iter_mut().zip(values) {
@@ -100,7 +102,13 @@ pub(super) fn affine(values: &[f32; 32], grids: Grids) -> Affine {
     best
 }
 
-fn affine_sums(values: &[f32; 32], weights: &[f32; 32], inverse: f32, min: f32, levels: f32) -> Sums {
+fn affine_sums<const LEN: usize>(
+    values: &[f32; LEN],
+    weights: &[f32; LEN],
+    inverse: f32,
+    min: f32,
+    levels: f32,
+) -> Sums {
     let (mut l, mut ll, mut xl) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
         for lane in 0..LANES {
@@ -115,9 +123,9 @@ fn affine_sums(values: &[f32; 32], weights: &[f32; 32], inverse: f32, min: f32, 
 }
 
 /// Weighted squared error and the largest single error of `found`, with the codes the grid `inverse`, `min` gives.
-fn affine_error(
-    values: &[f32; 32],
-    weights: &[f32; 32],
+fn affine_error<const LEN: usize>(
+    values: &[f32; LEN],
+    weights: &[f32; LEN],
     found: Affine,
     inverse: f32,
     min: f32,
@@ -175,6 +183,81 @@ pub(super) fn symmetric(values: &[f32; 16], half: f32) -> f32 {
     best
 }
 
+/// A code's neighbours in [`NON_LINEAR`] meet halfway; there the upper one begins.
+const MIDDLES: [f32; 15] = {
+    let mut middles = [0.0; 15];
+    let mut index = 0;
+    while index < 15 {
+        middles[index] = (NON_LINEAR[index] as f32 + NON_LINEAR[index + 1] as f32) / 2.0;
+        index += 1;
+    }
+    middles
+};
+
+/// The code whose value in [`NON_LINEAR`] is nearest. Counted without branches, so that loops vectorise.
+#[inline(always)]
+pub(super) fn non_linear_code(value: f32) -> u8 {
+    MIDDLES.iter().map(|&middle| (value >= middle) as u8).sum()
+}
+
+/// The value of [`non_linear_code`].
+#[inline(always)]
+fn non_linear_value(value: f32) -> f32 {
+    let mut nearest = NON_LINEAR[0] as f32;
+    for (index, &middle) in MIDDLES.iter().enumerate() {
+        let step = (NON_LINEAR[index + 1] - NON_LINEAR[index]) as f32;
+        nearest += if value >= middle { step } else { 0.0 };
+    }
+    nearest
+}
+
+/// No element is further from the nearest code's value of the scale that [`non_linear`] finds than this share of the
+/// largest element. (It is one just opposite to the largest, at the end of values that go to 113 only, with
+/// [`NON_LINEAR_SHRINKAGE`]. The widest gap of values has 12 on either side, which is less.)
+pub(super) const NON_LINEAR_PROMISE: f32 = 0.2;
+
+/// The scale may be this share of the one that puts the largest element at -127.
+const NON_LINEAR_SHRINKAGE: f32 = 0.9;
+
+/// Where [`non_linear`] puts the largest element: about -127 mostly, and near the other end, which is better where few
+/// others are large.
+const NON_LINEAR_ENDS: [f32; 19] = [
+    -127.0, -134.0, -133.0, -132.0, -131.0, -130.0, -129.0, -128.0, -126.0, -125.0, -124.0, -123.0, -122.0, -121.0,
+    -120.0, 113.0, 118.0, 123.0, 127.0,
+];
+
+/// Finds the scale of 32 values `x ≈ scale · NON_LINEAR[code]`; it may be negative. Elements weigh their square. The
+/// promise: [`NON_LINEAR_PROMISE`]; the scale's magnitude is at most [`SCALE_GROWTH`] of the one that puts the largest
+/// element at -127. As ggml's `quantize_row_iq4_nl_impl` searches.
+pub(super) fn non_linear(values: &[f32; 32]) -> f32 {
+    let largest = super::format::largest(values);
+    if largest.abs() < 1e-15 {
+        return 0.0;
+    }
+    let obvious = largest / -127.0;
+    let (mut best, mut best_gain) = (obvious, f32::NEG_INFINITY);
+    for end in NON_LINEAR_ENDS {
+        let inverse = end / largest;
+        let (mut ll, mut xl) = ([0.0; LANES], [0.0; LANES]);
+        for values in values.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                let x = values[lane];
+                let value = non_linear_value(inverse * x);
+                let weighted = x * x * value;
+                ll[lane] += weighted * value;
+                xl[lane] += weighted * x;
+            }
+        }
+        let (ll, xl) = (total(ll), total(xl));
+        let scale = xl / ll;
+        let gain = scale * xl;
+        if gain > best_gain && (NON_LINEAR_SHRINKAGE..=SCALE_GROWTH).contains(&(scale / obvious).abs()) {
+            (best, best_gain) = (scale, gain);
+        }
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +275,17 @@ mod tests {
     }
 
     #[test]
+    fn non_linear_codes_are_the_nearest() {
+        for twice in -400..400 {
+            let value = twice as f32 / 2.0 + 0.125;
+            let distance = |code: &i8| (*code as f32 - value).abs();
+            let nearest = NON_LINEAR.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+            assert_eq!(NON_LINEAR[non_linear_code(value) as usize], *nearest, "{value}");
+            assert_eq!(non_linear_value(value), *nearest as f32, "{value}");
+        }
+    }
+
+    #[test]
     fn finds_the_grid_values_come_from() {
         let grids = Grids { levels: 15.0, first: -1.0, step: 0.1, count: 20 };
         let values: [f32; 32] = std::array::from_fn(|index| 0.25 * (index % 16) as f32 - 1.5);
@@ -201,5 +295,8 @@ mod tests {
         let values: [f32; 16] = std::array::from_fn(|index| 0.5 * (4 * index as i32 - 32) as f32);
         assert_eq!(symmetric(&values, 32.0), 0.5);
         assert_eq!(symmetric(&[0.0; 16], 32.0), 0.0);
+        let values: [f32; 32] = std::array::from_fn(|index| -0.25 * NON_LINEAR[index % 16] as f32);
+        assert_eq!(non_linear(&values), -0.25);
+        assert_eq!(non_linear(&[0.0; 32]), 0.0);
     }
 }

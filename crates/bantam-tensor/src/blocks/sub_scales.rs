@@ -1,4 +1,4 @@
-//! What Q4_K and Q5_K share: super-blocks of 256 in eight sub-blocks of 32, each with a 6-bit scale and a 6-bit minimum,
+//! What Q4_K and Q5_K share (and Q2_K in part): super-blocks of 256 in eight sub-blocks of 32, each with a 6-bit scale and a 6-bit minimum,
 //! and a half for all scales and one for all minima.
 //!
 //! The twelve bytes hold scale `s[0..8]` and minimum `m[0..8]` of the sub-blocks:
@@ -37,32 +37,61 @@ pub(super) fn read(head: &[u8; 16]) -> SubScales {
     SubScales { scale, min }
 }
 
-/// Finds scales, minima and codes of a super-block.
-pub(super) fn encode(values: &[f32; 256], grids: Grids) -> ([u8; 16], [u8; 256]) {
-    // What the format cannot reach is held at its ends first; so nothing below leaves the range of f32.
-    let (low, high) = (-63.0 * F16_MAX, 63.0 * grids.levels * F16_MAX);
-    let mut held = [0.0f32; 256];
-    for (held, &value) in held.iter_mut().zip(values) {
-        *held = value.clamp(low, high);
-    }
-    let sub_blocks = held.as_chunks::<32>().0;
-    let mut found = [Affine::default(); 8];
+/// Scales and minima of a super-block as they are stored: each code times its scale of scales.
+pub(super) struct Stored<const COUNT: usize> {
+    pub scale_of_scales: [u8; 2],
+    pub scale_of_mins: [u8; 2],
+    pub scale: [u8; COUNT],
+    pub min: [u8; COUNT],
+}
+
+/// Holds values at the ends of what the format can reach, where scales and minima have codes up to `top`; so nothing
+/// that is done with them leaves the range of f32.
+pub(super) fn held(values: &[f32; 256], levels: f32, top: f32) -> [f32; 256] {
+    let (low, high) = (-top * F16_MAX, top * levels * F16_MAX);
+    values.map(|value| value.clamp(low, high))
+}
+
+/// Finds scales and minima of a super-block's sub-blocks, with codes up to `top`.
+pub(super) fn find<const LEN: usize, const COUNT: usize>(
+    sub_blocks: &[[f32; LEN]],
+    grids: Grids,
+    top: f32,
+) -> Stored<COUNT> {
+    let mut found = [Affine::default(); COUNT];
     for (found, values) in found.iter_mut().zip(sub_blocks) {
         *found = search::affine(values, grids);
     }
     let largest_scale = found.iter().fold(0.0f32, |largest, each| largest.max(each.scale));
     let largest_min = found.iter().fold(0.0f32, |largest, each| largest.max(-each.min));
-    let inverse = |largest: f32| if largest > 0.0 { 63.0 / largest } else { 0.0 };
+    let inverse = |largest: f32| if largest > 0.0 { top / largest } else { 0.0 };
     let (inverse_scale, inverse_min) = (inverse(largest_scale), inverse(largest_min));
-    let (mut scale, mut min) = ([0u8; 8], [0u8; 8]);
-    for (index, each) in found.iter().enumerate() {
-        scale[index] = nearest(inverse_scale * each.scale, 0.0, 63.0) as u8;
-        min[index] = nearest(inverse_min * -each.min, 0.0, 63.0) as u8;
+    Stored {
+        scale_of_scales: write_f16(largest_scale / top),
+        scale_of_mins: write_f16(largest_min / top),
+        scale: found.map(|each| nearest(inverse_scale * each.scale, 0.0, top) as u8),
+        min: found.map(|each| nearest(inverse_min * -each.min, 0.0, top) as u8),
     }
+}
+
+/// Codes for a sub-block whose scale and minimum are as stored.
+pub(super) fn assign<const LEN: usize>(codes: &mut [u8; LEN], values: &[f32; LEN], scale: f32, min: f32, levels: f32) {
+    if scale != 0.0 {
+        for (code, &value) in codes.iter_mut().zip(values) {
+            *code = nearest((value + min) / scale, 0.0, levels) as u8;
+        }
+    }
+}
+
+/// Finds scales, minima and codes of a super-block of Q4_K or Q5_K.
+pub(super) fn encode(values: &[f32; 256], grids: Grids) -> ([u8; 16], [u8; 256]) {
+    let held = held(values, grids.levels, 63.0);
+    let sub_blocks = held.as_chunks::<32>().0;
+    let Stored { scale_of_scales, scale_of_mins, scale, min } = find::<32, 8>(sub_blocks, grids, 63.0);
     let mut head = [0u8; 16];
     let [d0, d1, m0, m1, packed @ ..] = &mut head;
-    [*d0, *d1] = write_f16(largest_scale / 63.0);
-    [*m0, *m1] = write_f16(largest_min / 63.0);
+    [*d0, *d1] = scale_of_scales;
+    [*m0, *m1] = scale_of_mins;
     for index in 0..4 {
         packed[index] = scale[index] | (scale[4 + index] >> 4) << 6;
         packed[4 + index] = min[index] | (min[4 + index] >> 4) << 6;
@@ -72,27 +101,23 @@ pub(super) fn encode(values: &[f32; 256], grids: Grids) -> ([u8; 16], [u8; 256])
     let stored = read(&head);
     let mut codes = [0u8; 256];
     for (index, (codes, values)) in codes.as_chunks_mut::<32>().0.iter_mut().zip(sub_blocks).enumerate() {
-        let (scale, min) = (stored.scale[index], stored.min[index]);
-        if scale != 0.0 {
-            for (code, &value) in codes.iter_mut().zip(values) {
-                *code = nearest((value + min) / scale, 0.0, grids.levels) as u8;
-            }
-        }
+        assign(codes, values, stored.scale[index], stored.min[index], grids.levels);
     }
     (head, codes)
 }
 
-/// The search's step, then what rounding scales to 6 bits of a half (times the largest code) and minima adds.
-pub(super) fn error_bound(min: f32, max: f32, levels: f32) -> f32 {
+/// The search's step, then what rounding scales and minima to codes up to `top`, times a half, adds: for scales times the
+/// largest code.
+pub(super) fn error_bound(min: f32, max: f32, levels: f32, top: f32) -> f32 {
     let extent = span(min, max);
     let step = extent / levels;
-    let scale_of_scales = SCALE_GROWTH * step / 63.0;
-    let scale_of_mins = (min.min(0.0).abs() + step) / 63.0;
-    if scale_of_scales > F16_MAX || scale_of_mins > F16_MAX || magnitude(min, max) > 63.0 * F16_MAX {
+    let scale_of_scales = SCALE_GROWTH * step / top;
+    let scale_of_mins = (min.min(0.0).abs() + step) / top;
+    if scale_of_scales > F16_MAX || scale_of_mins > F16_MAX || magnitude(min, max) > top * F16_MAX {
         return extent;
     }
-    let from_scales = levels * (0.5 * scale_of_scales + 63.0 * f16_rounding(scale_of_scales));
-    let from_mins = 0.5 * scale_of_mins + 63.0 * f16_rounding(scale_of_mins);
+    let from_scales = levels * (0.5 * scale_of_scales + top * f16_rounding(scale_of_scales));
+    let from_mins = 0.5 * scale_of_mins + top * f16_rounding(scale_of_mins);
     with_slack(step + from_scales + from_mins) + magnitude(min, max) * 1e-6
 }
 
