@@ -74,7 +74,7 @@ def corpus():
     return [" ".join(rng.choice(WORDS) for _ in range(12)) + rng.choice([".", "!", "?", ", 12345", " été Straße"]) for _ in range(400)]
 
 
-def byte_level(pre, size=420, **options):
+def byte_level(pre, size=360, **options):
     tokenizer = Tokenizer(models.BPE(**options))
     tokenizer.pre_tokenizer = pre
     tokenizer.decoder = decoders.ByteLevel()
@@ -83,7 +83,7 @@ def byte_level(pre, size=420, **options):
     return tokenizer
 
 
-def pieces(pre, normalizer, decoder, byte_fallback=True, size=420, **options):
+def pieces(pre, normalizer, decoder, byte_fallback=True, size=380, **options):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=byte_fallback, **options))
     tokenizer.normalizer = normalizer
     if pre is not None:
@@ -148,7 +148,7 @@ def main():
         with open(sys.argv[2], "w", encoding="utf-8") as out:
             for number, (name, tokenizer) in enumerate(variants()):
                 decoded = []
-                samples = list(rows(tokenizer, 30, SEED + number))
+                samples = list(rows(tokenizer, 14, SEED + number))
                 for row in samples:
                     decoded.append(tokenizer.decode(row[1], skip_special_tokens=False))
                 record = {"name": name, "tokenizer": json.loads(tokenizer.to_str()), "rows": samples, "decoded": decoded}

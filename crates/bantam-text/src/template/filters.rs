@@ -299,10 +299,9 @@ pub(super) fn item(value: &Value, key: &Value, meter: &mut Meter) -> Fallible<Va
         },
         Value::Text(text) => match key.as_integer() {
             Some(index) => {
-                meter.scan(text.len())?;
-                let len = if index < 0 { text.chars().count() } else { 0 };
-                let at = if index < 0 { index.saturating_add(i64::try_from(len).unwrap_or(0)) } else { index };
-                let found = usize::try_from(at).ok().and_then(|at| text.chars().nth(at));
+                let steps = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+                meter.work(steps.min(text.len()) / 2 + 1)?;
+                let found = if index < 0 { text.chars().rev().nth(steps - 1) } else { text.chars().nth(steps) };
                 found.map_or_else(missing, |c| Value::text(c.encode_utf8(&mut [0; 4])))
             }
             None => missing(),

@@ -12,7 +12,7 @@ const MEMORY: u64 = 8 << 20;
 /// Further bytes for each byte of the chat: every message is copied a few times on its way into the prompt.
 const MEMORY_PER_BYTE: u64 = 24;
 /// Bytes of text that cost one unit of work.
-const BYTES_PER_UNIT: u64 = 16;
+const BYTES_PER_UNIT: u64 = 4;
 /// How deep lists and dictionaries may hold each other.
 pub(super) const DEEPEST_VALUE: u16 = 200;
 /// How deep evaluation may nest, macros that call macros included.

@@ -189,7 +189,7 @@ pub fn templates_in_config(json: &[u8]) -> Result<Vec<(String, String)>, TextErr
 }
 
 /// The template to use: `tool_use` for a chat with tools where there is one, else `default`, else the only one.
-pub fn select_template<'t>(templates: &'t [(String, String)], with_tools: bool) -> Option<&'t (String, String)> {
+pub fn select_template(templates: &[(String, String)], with_tools: bool) -> Option<&(String, String)> {
     let named = |name: &str| templates.iter().find(|(found, _)| found == name);
     let tool_use = if with_tools { named("tool_use") } else { None };
     tool_use.or_else(|| named("default")).or(if templates.len() == 1 { templates.first() } else { None })

@@ -60,7 +60,7 @@ pub(super) fn switch(source: &str) -> Option<Thinking> {
         return Some(Thinking::Effort { variable: "reasoning_effort" });
     }
     // As a bare word it may be prose or a key of the messages; a test or a choice names a variable.
-    let tested = ["if thinking", "and thinking", "not thinking", "thinking is defined", "or thinking"];
+    let tested = ["if thinking", "elif thinking", "and thinking", "not thinking", "thinking is defined", "or thinking"];
     if tested.iter().any(|phrase| names(source, phrase)) {
         return Some(Thinking::Switch { variable: "thinking" });
     }

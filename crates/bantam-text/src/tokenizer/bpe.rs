@@ -41,10 +41,12 @@ pub(crate) struct Bpe {
 }
 
 impl Bpe {
-    /// Builds the merge table from (left, right) spellings, best first; a pair that spells no token is refused.
+    /// Builds the merge table from (left, right) spellings, best first. A pair that spells no token is refused, or left
+    /// out where `lenient`: GGUF files carry such pairs, and llama.cpp spells what they would have made byte by byte.
     pub(crate) fn add_merges<'a>(
         &mut self,
         pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        lenient: bool,
     ) -> Result<(), TextError> {
         let mut joined = Vec::new();
         for (rank, (left, right)) in pairs.enumerate() {
@@ -59,7 +61,11 @@ impl Bpe {
                     ))
                 })
             };
-            let merged = (find(left)?, find(right)?, find(&joined)?);
+            let merged = match (find(left), find(right), find(&joined)) {
+                (Ok(left), Ok(right), Ok(joined)) => (left, right, joined),
+                (Err(_), ..) | (_, Err(_), _) | (.., Err(_)) if lenient => continue,
+                (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Err(error),
+            };
             let rank = u32::try_from(rank).map_err(|_| TextError::Vocabulary("too many merges".to_owned()))?;
             self.merges.insert((merged.0, merged.1), (rank, merged.2));
         }

@@ -205,7 +205,7 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         })?;
         pairs.push((unmap(&merge.as_bytes()[..space]), unmap(&merge.as_bytes()[space + 1..])));
     }
-    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())))?;
+    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), true)?;
     let parts = Parts {
         tokens,
         added: AddedTokens::new(raw)?,

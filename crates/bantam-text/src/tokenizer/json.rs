@@ -158,7 +158,7 @@ impl Tokenizer {
             return Err(damaged(FILE, "model.vocab is no map from token to id"));
         };
 
-        let mut tokens = place(vocab, &file.added_tokens, joining, model.byte_fallback)?;
+        let mut tokens = place(vocab, &file.added_tokens, &normalizers, joining, model.byte_fallback)?;
         let unknown = match &model.unk_token {
             Some(text) => Some(*vocab.get(text).ok_or_else(|| {
                 TextError::Vocabulary(format!("the unknown token {:?} is not in the vocabulary", shorten(text, 40)))
@@ -245,6 +245,7 @@ impl Tokenizer {
 fn place(
     vocab: &HashMap<String, u32>,
     added: &[Added],
+    normalizers: &[Normalizer],
     joining: Joining,
     byte_fallback: bool,
 ) -> Result<Vec<Option<Token>>, TextError> {
@@ -274,7 +275,18 @@ fn place(
     }
     for token in added {
         let kind = if token.special { TokenKind::Control } else { TokenKind::UserDefined };
-        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text: None, kind });
+        // What is looked for in normalized text is written in normalized form too.
+        let mut text = token.content.clone();
+        if token.normalized {
+            for normalizer in normalizers {
+                text = normalizer.apply(text)?;
+            }
+            if joining != Joining::Bytes {
+                text = text.replace(SPACE, " ");
+            }
+        }
+        let text = (text != token.content).then(|| text.into_bytes().into_boxed_slice());
+        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text, kind });
     }
     Ok(tokens)
 }
@@ -335,7 +347,7 @@ fn merger(
         let spell = |text: &str| if byte_level { unmap(text.as_bytes()) } else { text.as_bytes().to_vec() };
         pairs.push((spell(left), spell(right)));
     }
-    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())))?;
+    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), false)?;
     Ok(merger)
 }
 

@@ -2,8 +2,12 @@
 #![allow(missing_docs)]
 
 mod gguf;
+mod guarded;
 mod hostile;
+mod streams;
 mod templates;
+mod thinking;
+mod tokenizers;
 mod vocabularies;
 
 use std::path::PathBuf;

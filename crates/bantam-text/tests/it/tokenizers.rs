@@ -1,0 +1,150 @@
+//! `tokenizer.json` of many kinds against PyPI `tokenizers` (`tools/goldens/tokenizer_strings.py`).
+
+use bantam_text::{HfFiles, Special, TextError, Tokenizer};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::shared;
+
+/// A text with its ids as plain text, with special tokens parsed, and framed.
+type Row = (String, Vec<u32>, Vec<u32>, Vec<u32>);
+
+#[derive(Deserialize)]
+struct Variant {
+    name: String,
+    tokenizer: Value,
+    rows: Vec<Row>,
+    decoded: Vec<String>,
+}
+
+fn check(name: &str, tokenizer: &Tokenizer, (text, plain, parsed, framed): &Row) {
+    let ids = |special| tokenizer.encode(text, special).unwrap();
+    assert_eq!(&ids(Special::AsText), plain, "{name}, as text: {text:?}");
+    assert_eq!(&ids(Special::Parse), parsed, "{name}, parsed: {text:?}");
+    assert_eq!(&tokenizer.encode_with_ends(text, Special::Parse).unwrap(), framed, "{name}, framed: {text:?}");
+}
+
+#[test]
+fn tokenizers_of_many_kinds_give_the_expected_ids() {
+    for line in include_str!("../data/tokenizers.jsonl").lines() {
+        let variant: Variant = serde_json::from_str(line).unwrap();
+        let json = serde_json::to_vec(&variant.tokenizer).unwrap();
+        let tokenizer = Tokenizer::from_json(&json, HfFiles::default()).unwrap();
+        for (row, decoded) in variant.rows.iter().zip(&variant.decoded) {
+            check(&variant.name, &tokenizer, row);
+            assert_eq!(&tokenizer.decode(&row.1, false).unwrap(), decoded, "{}: {:?}", variant.name, row.1);
+        }
+    }
+}
+
+#[test]
+fn a_real_tokenizer_gives_the_expected_ids() {
+    let Some(path) = shared("data/tokenizers/smollm2/tokenizer.json") else { return };
+    let tokenizer = Tokenizer::from_json(&std::fs::read(path).unwrap(), HfFiles::default()).unwrap();
+    for line in include_str!("../data/smollm2.jsonl").lines() {
+        let row: Row = serde_json::from_str(line).unwrap();
+        check("SmolLM2", &tokenizer, &row);
+    }
+}
+
+/// A byte-level tokenizer over the 256 bytes with a few special tokens.
+pub fn bytes_with(added: Value, more: Value) -> Value {
+    let printable = |byte: u32| (0x21..=0x7e).contains(&byte) || (0xa1..=0xff).contains(&byte) && byte != 0xad;
+    let (mut vocab, mut next) = (serde_json::Map::new(), 256);
+    for byte in 0..256u32 {
+        let code = if printable(byte) { byte } else { next };
+        next += u32::from(!printable(byte));
+        vocab.insert(char::from_u32(code).unwrap().to_string(), json!(byte));
+    }
+    let mut file = json!({
+        "added_tokens": added,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        file[key] = value.clone();
+    }
+    file
+}
+
+#[test]
+fn companions_say_what_begins_and_ends_a_text() {
+    let added = json!([
+        {"id": 256, "content": "<s>", "special": true},
+        {"id": 257, "content": "</s>", "special": true},
+        {"id": 258, "content": "<|im_end|>", "special": true},
+    ]);
+    let check = |config: Value, map: Value, generation: Value, expected: (Vec<u32>, Vec<u32>, Vec<u32>)| {
+        let json = serde_json::to_vec(&bytes_with(added.clone(), json!({}))).unwrap();
+        let (config, map, generation) = (config.to_string(), map.to_string(), generation.to_string());
+        let files = HfFiles {
+            tokenizer_config: Some(config.as_bytes()),
+            special_tokens_map: Some(map.as_bytes()),
+            generation_config: Some(generation.as_bytes()),
+            config: None,
+        };
+        let tokenizer = Tokenizer::from_json(&json, files).unwrap();
+        let found = (tokenizer.prefix_ids(), tokenizer.suffix_ids(), tokenizer.end_of_generation());
+        assert_eq!(found, (&expected.0[..], &expected.1[..], &expected.2[..]), "{config} {map} {generation}");
+    };
+    let none = || json!({});
+    check(none(), none(), none(), (vec![], vec![], vec![258]));
+    check(json!({"bos_token": "<s>", "eos_token": "</s>"}), none(), none(), (vec![], vec![], vec![257, 258]));
+    check(json!({"bos_token": "<s>", "add_bos_token": true}), none(), none(), (vec![256], vec![], vec![258]));
+    check(
+        json!({"add_bos_token": true, "add_eos_token": true}),
+        json!({"bos_token": {"content": "<s>"}, "eos_token": "</s>"}),
+        json!({"eos_token_id": [257, 3]}),
+        (vec![256], vec![257], vec![3, 257, 258]),
+    );
+}
+
+#[test]
+fn files_that_are_wrong_are_refused_by_name() {
+    let check = |bytes: &[u8], expected: &str| {
+        let error = Tokenizer::from_json(bytes, HfFiles::default()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+    };
+    let with = |more: Value| serde_json::to_vec(&bytes_with(json!([]), more)).unwrap();
+    check(b"", "tokenizer.json");
+    check(b"[]", "tokenizer.json");
+    check("[".repeat(100_000).as_bytes(), "tokenizer.json");
+    check(br#"{"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}"#, "unsupported tokenizer model 'Unigram'");
+    check(br#"{"model": {"type": "BPE", "vocab": {}, "merges": []}}"#, "no tokens");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}}"#, "ids up to 4294967295");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}"#, "model.vocab");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}"#, "merge 0 needs the token \"b\"");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}"#, "merge 0 is no pair");
+    check(&with(json!({"normalizer": {"type": "Precompiled"}})), "unsupported normalizer 'Precompiled'");
+    check(&with(json!({"pre_tokenizer": {"type": "UnicodeScripts"}})), "unsupported pre-tokenizer 'UnicodeScripts'");
+    check(&with(json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}}})), "pre-tokenizer pattern");
+    check(&with(json!({"decoder": {"type": "CTC"}})), "unsupported decoder 'CTC'");
+    let nested = "(".repeat(20_000) + &")".repeat(20_000);
+    check(&with(json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": nested}}})), "pre-tokenizer pattern");
+    let large = r"(?:\p{L}{1000}){1000}";
+    check(&with(json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": large}}})), "pre-tokenizer pattern");
+    let error = Tokenizer::from_sentencepiece(b"\xff\xff").unwrap_err();
+    assert!(matches!(error, TextError::File { file: "tokenizer.model", .. }));
+}
+
+#[test]
+fn patterns_that_backtrack_without_end_stop() {
+    let more = json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"(?:(a|a)+)+(?!\S)b\1"}, "behavior": "Isolated"}});
+    let json = serde_json::to_vec(&bytes_with(json!([]), more)).unwrap();
+    let tokenizer = Tokenizer::from_json(&json, HfFiles::default()).unwrap();
+    let found = tokenizer.encode(&"a".repeat(5_000), Special::AsText);
+    assert!(matches!(found, Err(TextError::Pattern { .. })), "{found:?}");
+}
+
+#[test]
+fn long_words_are_not_quadratic() {
+    let merges: Vec<String> = (1..12).map(|n| format!("{0} {0}", "a".repeat(1 << (n - 1)))).collect();
+    let vocab: serde_json::Map<_, _> = (0..12).map(|n| ("a".repeat(1 << n), json!(n))).collect();
+    let file = json!({"model": {"type": "BPE", "vocab": vocab, "merges": merges}});
+    let tokenizer = Tokenizer::from_json(&serde_json::to_vec(&file).unwrap(), HfFiles::default()).unwrap();
+    let ids = tokenizer.encode(&"a".repeat((1 << 19) + 5), Special::AsText).unwrap();
+    let mut expected = vec![11; 1 << 8];
+    expected.extend([2, 0]);
+    assert_eq!(ids, expected);
+}
