@@ -1,0 +1,52 @@
+//! One command a file; this table is the list of them.
+
+mod bench;
+mod completions;
+mod logits;
+mod man;
+mod run;
+mod show;
+mod template;
+mod tokenize;
+
+pub use run::Asked;
+
+use crate::arguments::Cli;
+
+/// Every command with its arguments.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Answer a prompt, many prompts, or chat
+    Run(Box<run::RunArguments>),
+    /// Say what a model is, and what it needs
+    Show(show::ShowArguments),
+    /// Split a text into tokens, or join tokens into a text
+    Tokenize(tokenize::TokenizeArguments),
+    /// Print the exact prompt a chat becomes
+    Template(template::TemplateArguments),
+    /// Write the logits of a text as a NumPy file
+    Logits(logits::LogitsArguments),
+    /// Measure the speed of prompts and of generation
+    Bench(bench::BenchArguments),
+    /// Print a shell's completion script
+    Completions(completions::CompletionsArguments),
+    /// Print the man page
+    Man(man::ManArguments),
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// Whatever kept it from doing all that was asked; `failure::report` turns that into words and an exit code.
+pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run(arguments) => run::run(*arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Tokenize(arguments) => tokenize::run(&arguments),
+        Command::Template(arguments) => template::run(&arguments),
+        Command::Logits(arguments) => logits::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    }
+}

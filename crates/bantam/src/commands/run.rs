@@ -1,0 +1,161 @@
+//! `bantam run MODEL [PROMPT]`: one answer, many answers, or a chat.
+
+mod lines;
+mod once;
+mod request;
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use bantam_engine::ChatSettings;
+use bantam_runtime::{Loaded, Model};
+use clap::Args;
+
+use crate::answer::Thoughts;
+use crate::arguments::{LoadArguments, ModelArgument, SamplingArguments, ThinkArguments, positive};
+use crate::chat;
+use crate::failure::Usage;
+use crate::interrupt::Interrupt;
+use crate::models;
+use crate::output::note;
+use crate::prompter::Prompter;
+
+/// Arguments of `bantam run`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Stdin joins the prompt after an empty line, or is the prompt. Without a prompt, on a terminal, a chat begins."
+)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// What to ask; "" is an empty prompt, never a chat
+    pub prompt: Option<String>,
+    /// Text put before the prompt
+    #[arg(short = 'f', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// The system prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    pub system: Option<String>,
+    /// Give the prompt to the model without its chat template
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    pub think: ThinkArguments,
+    /// Read one prompt a line from stdin, write one answer a line
+    #[arg(long, conflicts_with_all = ["prompt", "jsonl"], help_heading = "Many prompts")]
+    pub lines: bool,
+    /// Read one {"prompt": …} or {"messages": […]} a line from stdin, write one JSON object a line
+    #[arg(long, conflicts_with_all = ["prompt", "file"], help_heading = "Many prompts")]
+    pub jsonl: bool,
+    /// Prompts decoded together
+    #[arg(long, value_name = "N", default_value = "8", value_parser = positive(), help_heading = "Many prompts")]
+    pub parallel: usize,
+    /// Write each answer as one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// With --json: each token's log probability, and those of the N likeliest beside it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Output")]
+    pub logprobs: Option<u32>,
+    #[command(flatten)]
+    pub sampling: SamplingArguments,
+    #[command(flatten)]
+    pub load: LoadArguments,
+}
+
+/// Which of its jobs `run` was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    Once,
+    Lines,
+    Chat,
+}
+
+fn job(arguments: &RunArguments) -> Job {
+    if arguments.lines || arguments.jsonl {
+        Job::Lines
+    } else if arguments.prompt.is_none()
+        && arguments.file.is_none()
+        && io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+    {
+        Job::Chat
+    } else {
+        Job::Once
+    }
+}
+
+/// Answers what was asked.
+pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    if arguments.logprobs.is_some() && !arguments.json && !arguments.jsonl {
+        return Err(Usage("--logprobs needs --json".into()).into());
+    }
+    let job = job(&arguments);
+    if arguments.json && job == Job::Chat {
+        return Err(Usage("--json needs a prompt".into()).into());
+    }
+    let model = models::open(&arguments.model.model, arguments.load.size.quantize)?;
+    let prompter = Prompter::new(&model, arguments.raw)?;
+    let think = arguments.think.choice();
+    prompter.check_think(think).map_err(anyhow::Error::msg)?;
+    if !prompter.has_template() {
+        without_template(&arguments, job)?;
+    }
+    let settings = arguments.sampling.settings(think);
+    let asked = Asked { arguments: &arguments, model: &model, prompter: &prompter, settings: &settings };
+    match job {
+        Job::Once => once::run(&asked),
+        Job::Lines => lines::run(&asked),
+        Job::Chat => chat::run(&asked),
+    }
+}
+
+/// Says that a model is run as it is, or refuses what can't be done without a template.
+fn without_template(arguments: &RunArguments, job: Job) -> anyhow::Result<()> {
+    if arguments.system.is_some() {
+        anyhow::bail!("--system needs a chat template, and the model has none");
+    }
+    if !arguments.raw && !arguments.jsonl {
+        note(match job {
+            Job::Once => "the model has no chat template: the prompt is given to it as it is, as with --raw",
+            Job::Lines => "the model has no chat template: prompts are given to it as they are, as with --raw",
+            Job::Chat => "the model has no chat template: it goes on with each text you give it, as with --raw",
+        });
+    }
+    Ok(())
+}
+
+/// What all jobs need.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The command line.
+    pub arguments: &'a RunArguments,
+    /// The model, not yet loaded.
+    pub model: &'a Model,
+    /// What makes prompts for it.
+    pub prompter: &'a Prompter<'a>,
+    /// What was chosen on the command line.
+    pub settings: &'a ChatSettings,
+}
+
+impl Asked<'_> {
+    /// Loads the model with room for this many sequences.
+    pub fn load(&self, sequences: usize, interrupt: &mut Interrupt) -> anyhow::Result<Loaded> {
+        models::load(self.model, &models::load_options(&self.arguments.load, sequences), interrupt)
+    }
+
+    /// How thoughts are shown on stdout.
+    pub fn thoughts(&self) -> Thoughts {
+        if io::stdout().is_terminal() {
+            Thoughts::Faint
+        } else if self.arguments.think.think {
+            Thoughts::Marked
+        } else {
+            Thoughts::Hidden
+        }
+    }
+
+    /// Log probabilities beside each token, where asked for.
+    pub fn logprobs(&self) -> Option<usize> {
+        self.arguments.logprobs.and_then(|count| usize::try_from(count).ok())
+    }
+}

@@ -1,0 +1,67 @@
+//! One prompt, one answer.
+
+use std::io::{self, IsTerminal as _};
+
+use bantam_engine::{Answer, FinishReason, generate};
+
+use super::Asked;
+use crate::answer::Printer;
+use crate::failure::interrupted;
+use crate::interrupt::Interrupt;
+use crate::output::{Style, emit_json, note};
+use crate::prompt::{self, Parts};
+
+/// Answers the prompt of the arguments and stdin.
+pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
+    let arguments = asked.arguments;
+    let mut interrupt = Interrupt::install()?;
+    let parts = Parts {
+        file: arguments.file.as_deref().map(prompt::read_file).transpose()?,
+        argument: arguments.prompt.clone(),
+        stdin: if io::stdin().is_terminal() && (arguments.prompt.is_some() || arguments.file.is_some()) {
+            None
+        } else {
+            Some(prompt::read_stdin()?)
+        },
+    };
+    let text = parts.join(arguments.raw);
+    let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
+    let reasoning = prompt.reasoning.clone();
+    let request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
+    let mut loaded = asked.load(1, &mut interrupt)?;
+    let tokenizer = asked.prompter.tokenizer();
+    let cancel = loaded.interrupt();
+    let answer = if arguments.json {
+        generate(&mut loaded, tokenizer, request, &cancel, &mut |_| {})?
+    } else {
+        let mut printer = Printer::new(io::stdout().lock(), Style::stdout(), asked.thoughts(), reasoning.as_ref());
+        let mut written = Ok(());
+        let answer = generate(&mut loaded, tokenizer, request, &cancel, &mut |event| {
+            if written.is_ok() {
+                written = printer.event(event);
+                if written.is_err() {
+                    interrupt.stop();
+                }
+            }
+        })?;
+        written.and_then(|()| printer.finish())?;
+        answer
+    };
+    if answer.finish_reason == FinishReason::Cancelled {
+        return Err(interrupted());
+    }
+    if arguments.json {
+        emit_json(&answer)?;
+    }
+    note_full_context(&answer, asked, loaded.context());
+    Ok(())
+}
+
+/// Says that an answer ended early because there was no more room.
+fn note_full_context(answer: &Answer, asked: &Asked<'_>, context: usize) {
+    if answer.context_full {
+        let trained = asked.model.context_length();
+        let more = if context < trained { format!("; up to --context {trained} is possible") } else { String::new() };
+        note(format_args!("the answer was cut: the context of {context} tokens is full{more}"));
+    }
+}

@@ -1,0 +1,66 @@
+//! From the command line to a model in memory.
+
+use std::path::Path;
+
+use bantam_engine::SamplingOptions;
+use bantam_runtime::{GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError};
+use bantam_tensor::TensorType;
+
+use crate::arguments::{KvChoice, LoadArguments, SizeArguments};
+use crate::failure::interrupted;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Reads what a model is, without its weights.
+pub fn open(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
+    Ok(Model::open(path, &OpenOptions { quantize })?)
+}
+
+/// The options of loading that the arguments ask for, with room for this many sequences.
+pub fn load_options(arguments: &LoadArguments, sequences: usize) -> LoadOptions {
+    LoadOptions { memory_limit: arguments.memory, ..size_options(&arguments.size, sequences) }
+}
+
+/// The same, where only what it would take is asked for.
+pub fn size_options(arguments: &SizeArguments, sequences: usize) -> LoadOptions {
+    LoadOptions {
+        threads: arguments.threads,
+        context: arguments.context,
+        sequences,
+        kv: match arguments.kv {
+            KvChoice::F32 => KvFormat::F32,
+            KvChoice::F16 => KvFormat::F16,
+            KvChoice::Q8_0 => KvFormat::Q8_0,
+        },
+        ..LoadOptions::default()
+    }
+}
+
+/// Brings a model into memory, showing how far it is; Ctrl-C stops it.
+pub fn load(model: &Model, options: &LoadOptions, interrupt: &mut Interrupt) -> anyhow::Result<Loaded> {
+    let mut bar = Progress::start();
+    let result = model.load(options, &mut |progress| {
+        bar.update("loading", progress.done_bytes, progress.total_bytes);
+        !interrupt.is_set()
+    });
+    drop(bar);
+    let loaded = match result {
+        Err(RuntimeError::Interrupted) => return Err(interrupted()),
+        other => other?,
+    };
+    interrupt.also(loaded.interrupt())?;
+    Ok(loaded)
+}
+
+/// The sampling that the model's makers recommend.
+pub fn sampling_defaults(defaults: &GenerationDefaults) -> SamplingOptions {
+    SamplingOptions {
+        temperature: defaults.temperature,
+        top_k: defaults.top_k.and_then(|count| usize::try_from(count).ok()),
+        top_p: defaults.top_p,
+        min_p: defaults.min_p,
+        typical_p: defaults.typical_p,
+        repeat_penalty: defaults.repetition_penalty,
+        ..SamplingOptions::default()
+    }
+}

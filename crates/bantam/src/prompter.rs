@@ -1,0 +1,210 @@
+//! From text and messages to the tokens a model sees: through its chat template, or raw.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Request, SamplingOptions};
+use bantam_runtime::Model;
+use bantam_text::template::Thinking;
+use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
+use serde_json::{Value, json};
+
+use crate::models;
+
+/// What turns text into prompts and settings into requests, for one model.
+pub struct Prompter<'m> {
+    model: &'m Model,
+    tokenizer: &'m Tokenizer,
+    template: Option<ChatTemplate>,
+    defaults: SamplingOptions,
+    most_tokens: Option<usize>,
+}
+
+impl<'m> Prompter<'m> {
+    /// For a model's own template, or none where `raw` is set or it has none.
+    pub fn new(model: &'m Model, raw: bool) -> anyhow::Result<Self> {
+        let template = if raw { None } else { model.chat_template(false)? };
+        let defaults = model.generation_defaults();
+        let most_tokens = defaults.max_tokens.and_then(|most| usize::try_from(most).ok());
+        let defaults = models::sampling_defaults(defaults);
+        Ok(Self { model, tokenizer: model.tokenizer()?, template, defaults, most_tokens })
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &'m Tokenizer {
+        self.tokenizer
+    }
+
+    /// Whether prompts go through a template.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The model's own sampling.
+    pub fn defaults(&self) -> &SamplingOptions {
+        &self.defaults
+    }
+
+    /// The settings, what they leave open filled with the model's own.
+    pub fn with_defaults(&self, settings: &ChatSettings) -> ChatSettings {
+        let mut settings = settings.clone();
+        settings.sampling = settings.sampling.or(&self.defaults);
+        settings.max_tokens = settings.max_tokens.or(self.most_tokens);
+        settings
+    }
+
+    /// Refuses to switch thinking on or off where nothing would come of it.
+    pub fn check_think(&self, think: Option<bool>) -> Result<(), String> {
+        match (&self.template, think) {
+            (_, None) => Ok(()),
+            (Some(template), Some(think)) => think_variable(template, think).map(|_| ()),
+            (None, Some(think)) => Err(format!("{} needs a chat template, and none is used here", option(think))),
+        }
+    }
+
+    /// The prompt of a single text.
+    pub fn text(&self, system: Option<&str>, text: &str, think: Option<bool>) -> Result<Prompt, EngineError> {
+        if self.template.is_none() {
+            return self.raw(text);
+        }
+        let system = system.map(|text| json!({ "role": "system", "content": text }));
+        let messages = system.into_iter().chain([json!({ "role": "user", "content": text })]);
+        self.messages(messages.collect(), None, None, think)
+    }
+
+    /// The prompt of a conversation; raw, where there is no template, of its last message alone.
+    pub fn conversation(&self, messages: &[Message], think: Option<bool>) -> Result<Prompt, EngineError> {
+        if self.template.is_none() {
+            return self.raw(messages.last().map_or("", |message| &message.content));
+        }
+        let messages = serde_json::to_value(messages).map_err(|error| EngineError::Refused(error.to_string()))?;
+        self.messages(messages, None, None, think)
+    }
+
+    /// The prompt of messages in the shape of OpenAI's chat API.
+    pub fn messages(
+        &self,
+        messages: Value,
+        tools: Option<Value>,
+        system: Option<&str>,
+        think: Option<bool>,
+    ) -> Result<Prompt, EngineError> {
+        let refuse = |error: String| EngineError::Refused(error);
+        let for_tools = match &tools {
+            Some(_) => self.model.chat_template(true).map_err(|error| refuse(error.to_string()))?,
+            None => None,
+        };
+        let Some(template) = for_tools.as_ref().filter(|_| self.has_template()).or(self.template.as_ref()) else {
+            return Err(refuse("messages need a chat template, and none is used here".into()));
+        };
+        let mut variables = serde_json::Map::new();
+        if let Some(think) = think {
+            variables.extend(think_variable(template, think).map_err(refuse)?);
+        }
+        let messages = with_system(messages, system);
+        let input = ChatInput { messages, tools, variables, now: now(), ..ChatInput::default() };
+        let prompt = template.render_guarded(&input, self.tokenizer)?;
+        let reasoning = template.reasoning_markers().map(|markers| Reasoning {
+            start: markers.start.to_owned(),
+            end: markers.end.to_owned(),
+            opened: markers.opened_by(&prompt.text),
+        });
+        Ok(Prompt { tokens: prompt.ids, reasoning })
+    }
+
+    fn raw(&self, text: &str) -> Result<Prompt, EngineError> {
+        Ok(Prompt { tokens: self.tokenizer.encode_with_ends(text, Special::AsText)?, reasoning: None })
+    }
+
+    /// A request for an answer to a prompt.
+    pub fn request(&self, prompt: Prompt, settings: &ChatSettings, logprobs: Option<usize>) -> Request {
+        let settings = self.with_defaults(settings);
+        Request {
+            sampling: settings.sampling.resolve(),
+            seed: settings.seed,
+            stop: settings.stop,
+            max_tokens: settings.max_tokens,
+            logprobs,
+            reasoning: prompt.reasoning,
+            ..Request::new(prompt.tokens)
+        }
+    }
+}
+
+/// The variable that has a template ask for thoughts or for none, with its value. A template without one whose model
+/// thinks anyway does what `--think` asks for.
+///
+/// # Errors
+/// Where nothing would come of it.
+pub fn think_variable(template: &ChatTemplate, think: bool) -> Result<Option<(String, Value)>, String> {
+    let has_no_effect = |why: &str| Err(format!("{} has no effect: the chat template {why}", option(think)));
+    match template.thinking() {
+        Some(Thinking::Switch { variable }) => Ok(Some(((*variable).to_owned(), Value::Bool(think)))),
+        Some(Thinking::Effort { .. }) if think => Ok(None),
+        Some(Thinking::Effort { .. }) => has_no_effect("knows how hard to think, and no way not to"),
+        None if think && template.reasoning_markers().is_some() => Ok(None),
+        None => has_no_effect("knows no switch for thinking"),
+    }
+}
+
+fn option(think: bool) -> &'static str {
+    if think { "--think" } else { "--no-think" }
+}
+
+/// The messages, with the system prompt of the command line before them where they bring none.
+fn with_system(messages: Value, system: Option<&str>) -> Value {
+    match (messages, system) {
+        (Value::Array(mut messages), Some(text)) => {
+            let role = messages.first().and_then(|message| message.get("role")).and_then(Value::as_str);
+            if !matches!(role, Some("system" | "developer")) {
+                messages.insert(0, json!({ "role": "system", "content": text }));
+            }
+            Value::Array(messages)
+        }
+        (messages, _) => messages,
+    }
+}
+
+/// What a template that asks for the date is told: the present, in UTC.
+pub fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment::from_seconds(i64::try_from(since.as_secs()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str, think: bool, expected: Result<Option<(&str, bool)>, &str>) {
+        let template = ChatTemplate::new(source, "", "", "test").expect("the template is valid");
+        let found = think_variable(&template, think);
+        match (&found, expected) {
+            (Ok(found), Ok(expected)) => {
+                let expected = expected.map(|(name, value)| (name.to_owned(), Value::Bool(value)));
+                assert_eq!(found, &expected, "{source}");
+            }
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{source}: {found}"),
+            _ => panic!("{source}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn thinking_is_switched_where_there_is_a_switch() {
+        check("{{ enable_thinking }}", true, Ok(Some(("enable_thinking", true))));
+        check("{{ enable_thinking }}", false, Ok(Some(("enable_thinking", false))));
+        check("{{ reasoning_effort }}", true, Ok(None));
+        check("{{ reasoning_effort }}", false, Err("no way not to"));
+        check("<think></think>", true, Ok(None));
+        check("<think></think>", false, Err("--no-think has no effect"));
+        check("plain", true, Err("--think has no effect"));
+    }
+
+    #[test]
+    fn a_system_prompt_gives_way_to_the_messages_own() {
+        let user = json!([{ "role": "user", "content": "a" }]);
+        let both = json!([{ "role": "system", "content": "s" }, { "role": "user", "content": "a" }]);
+        assert_eq!(with_system(user.clone(), Some("s")), both);
+        assert_eq!(with_system(both.clone(), Some("t")), both);
+        assert_eq!(with_system(user.clone(), None), user);
+        assert_eq!(with_system(json!([]), Some("s")), json!([{ "role": "system", "content": "s" }]));
+    }
+}

@@ -1,0 +1,9 @@
+//! The command as users and scripts meet it: the real binary, its output and its exit codes.
+
+mod support;
+
+mod arguments;
+mod bad_models;
+mod run;
+mod template;
+mod tokenize;

@@ -1,0 +1,165 @@
+//! `bantam run` on a real model.
+
+use serde_json::Value;
+
+use crate::support::{Expected, bantam, check, fails, shared};
+
+fn model() -> Option<String> {
+    shared("data/stories260k/stories260K-f32.gguf")
+}
+
+fn json_lines(stdout: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(stdout).expect("stdout is UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+/// The author's own greedy text, which ends in a new story: the original program stops at BOS.
+fn authors_text() -> Option<String> {
+    let page = std::fs::read_to_string(shared("data/stories260k/stories260K.md")?).expect("the page is read");
+    let (_, rest) = page.split_once("-t 0.0\n")?;
+    rest.split_once("\n```").map(|(text, _)| text.to_owned())
+}
+
+#[test]
+fn a_real_model_tells_its_story() {
+    let (Some(model), Some(text)) = (model(), authors_text()) else { return };
+    for file in [model.clone(), format!("{model}-v1.gguf").replace("f32.gguf-v1", "f32.gguf-v1")] {
+        for threads in ["1", "2"] {
+            let output = bantam(&["run", &file, "--raw", "--temperature", "0", "-t", threads, ""], b"");
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(told.trim_start().starts_with(&text), "{told}");
+        }
+    }
+}
+
+#[test]
+fn prompts_come_from_everywhere() {
+    let Some(model) = model() else { return };
+    let run = |arguments: &[&str], stdin: &str| {
+        let arguments = [&["run", &model, "--raw", "--temperature", "0", "-n", "8"], arguments].concat();
+        let output = bantam(&arguments, stdin.as_bytes());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let expected = run(&["Lily had a dog."], "");
+    assert!(expected.ends_with('\n') && expected.len() > 5, "{expected:?}");
+    assert_eq!(run(&[], "Lily had a dog."), expected);
+    assert_eq!(run(&[], "Lily had a dog.\n"), expected);
+    assert_eq!(run(&["Lily had"], " a dog.\n"), expected);
+    assert_eq!(run(&["--lines"], "Lily had a dog.\nTom\n").lines().next(), expected.lines().next());
+    let folder = crate::support::Folder::new("prompts");
+    let file = folder.file("prompt.txt", "Lily had\n");
+    assert_eq!(run(&["--file", &file, " a dog."], ""), expected);
+}
+
+#[test]
+fn answers_are_json_when_asked() {
+    let Some(model) = model() else { return };
+    let arguments = ["run", &model, "--raw", "--json", "--temperature", "0", "-n", "5", "--logprobs", "2", "Once upon"];
+    let output = bantam(&arguments, b"");
+    let lines = json_lines(&output.stdout);
+    let [answer] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+    assert_eq!(answer["finish_reason"], "length");
+    assert_eq!(answer["usage"]["completion_tokens"], 5);
+    assert!(answer["usage"]["prompt_tokens"].as_u64().is_some_and(|count| count > 1));
+    assert!(answer["timings"]["prompt_per_second"].as_f64().is_some_and(|speed| speed > 0.0));
+    assert!(answer["timings"]["predicted_per_second"].as_f64().is_some_and(|speed| speed > 0.0));
+    assert!(answer.get("index").is_none() && answer.get("reasoning_content").is_none());
+    let content = answer["logprobs"]["content"].as_array().expect("logprobs");
+    assert_eq!(content.len(), 5);
+    let text: Vec<u8> = content
+        .iter()
+        .flat_map(|token| token["bytes"].as_array().expect("bytes"))
+        .map(|byte| byte.as_u64().expect("a byte") as u8)
+        .collect();
+    assert_eq!(String::from_utf8_lossy(&text), answer["text"].as_str().expect("text"));
+    for token in content {
+        let best = token["top_logprobs"].as_array().expect("top_logprobs");
+        assert_eq!(best.len(), 2);
+        assert_eq!(best[0]["logprob"], token["logprob"], "greedy takes the likeliest");
+    }
+}
+
+#[test]
+fn many_prompts_give_the_answers_each_gets_alone() {
+    let Some(model) = model() else { return };
+    let prompts =
+        ["Lily had a dog.", "", "Tom saw a", "Once upon a time there was a big", "The ball was red", "One day"];
+    let settings = ["--raw", "--temperature", "0.9", "--seed", "7", "-n", "20", "--json"];
+    let alone: Vec<Value> = prompts
+        .iter()
+        .map(|prompt| {
+            let output = bantam(&[&["run", &model], &settings[..], &[prompt]].concat(), b"");
+            json_lines(&output.stdout)[0]["text"].clone()
+        })
+        .collect();
+    for parallel in ["1", "2", "5", "16"] {
+        let arguments = [&["run", &model, "--lines", "--parallel", parallel], &settings[..]].concat();
+        let output = bantam(&arguments, prompts.join("\n").as_bytes());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = json_lines(&output.stdout);
+        assert_eq!(lines.len(), prompts.len());
+        for (index, line) in lines.iter().enumerate() {
+            assert_eq!(line["index"], index);
+            assert_eq!(line["text"], alone[index], "prompt {index}, {parallel} together");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_fails_leaves_the_others() {
+    let Some(model) = model() else { return };
+    let long = "Lily ".repeat(2000);
+    let stdin = format!(
+        "{}\nnonsense\n{}\n{}\n",
+        r#"{"prompt": "One"}"#,
+        serde_json::json!({ "prompt": long }),
+        r#"{"prompt": "Two", "max_tokens": 2}"#
+    );
+    let output = bantam(&["run", &model, "--raw", "--jsonl", "-n", "4", "--temperature", "0"], stdin.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    let lines = json_lines(&output.stdout);
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["usage"]["completion_tokens"], 4);
+    assert!(lines[1]["error"]["message"].as_str().is_some_and(|message| message.contains("no JSON")));
+    assert!(lines[2]["error"]["message"].as_str().is_some_and(|message| message.contains("512")), "{}", lines[2]);
+    assert_eq!((&lines[3]["usage"]["completion_tokens"], &lines[3]["index"]), (&2.into(), &3.into()));
+    let output = bantam(&["run", &model, "--raw", "--lines", "-n", "4"], format!("One\n{long}\nTwo").as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 3);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("error: line 1: "));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let Some(model) = model() else { return };
+    let long = "Lily ".repeat(2000);
+    check(&["run", &model, "--raw"], &long, &fails(1, &["512"]));
+    check(&["run", &model, "--system", "Be kind.", "hello"], "", &fails(1, &["template"]));
+    check(&["run", &model, "--think", "hello"], "", &fails(1, &["think"]));
+    check(&["run", &model, "--raw", "--memory", "100K", "hello"], "", &fails(1, &["memory"]));
+    check(&["run", &model, "--raw", "--logprobs", "1", "hello"], "", &fails(2, &["--json"]));
+    check(&["run", &model, "--raw", "--file", "no-such.txt", "hello"], "", &fails(1, &["no-such.txt"]));
+}
+
+#[test]
+fn a_model_without_a_template_says_so() {
+    let Some(model) = model() else { return };
+    let note = Expected { code: 0, stdout: None, stderr: &["note: ", "template"] };
+    check(&["run", &model, "-n", "1", "hello"], "", &note);
+    let output = bantam(&["run", &model, "--raw", "-n", "1", "hello"], b"");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn the_seed_decides_the_text() {
+    let Some(model) = model() else { return };
+    let run = |seed: &str, threads: &str| {
+        let output =
+            bantam(&["run", &model, "--raw", "--temperature", "1", "-n", "30", "-s", seed, "-t", threads, "One"], b"");
+        output.stdout
+    };
+    assert_eq!(run("1", "1"), run("1", "2"));
+    assert_ne!(run("1", "1"), run("2", "1"));
+}
