@@ -15,18 +15,16 @@ import copy
 import json
 import math
 import pathlib
-import re
 import shutil
 
 import gguf
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
+from tiny import TOLERANCE, llama_cpp_logits, run, tokenizer_pieces, write_golden, write_tokenizer, write_weights
 from transformers import LlamaConfig, LlamaForCausalLM
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "crates/bantam-testkit/goldens"
-TOLERANCE = 1e-4
 COMMON = dict(
     architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", hidden_size=32, num_hidden_layers=2,
     vocab_size=64, max_position_embeddings=128, bos_token_id=0, eos_token_id=1, attention_dropout=0.0,
@@ -79,11 +77,6 @@ def draw(model: LlamaForCausalLM, seed: int, dtype: torch.dtype, bias: float) ->
         # Through bf16 and f16 both: the GGUF form is f16 throughout.
         rounded = values if dtype == torch.float32 else values.bfloat16().half().float()
         weight.data.copy_(rounded.to(dtype).float())
-
-
-def run(model: LlamaForCausalLM, tokens: list[int]) -> torch.Tensor:
-    with torch.no_grad():
-        return model(torch.tensor([tokens])).logits[0]
 
 
 def build(config: dict) -> LlamaForCausalLM:
@@ -164,45 +157,6 @@ def sensitivity(config: dict, model: LlamaForCausalLM, tokens: list[int]) -> dic
     return found
 
 
-def tokenizer_pieces(count: int) -> list[str]:
-    pieces = ["<s>", "</s>", "Ġ", "Ċ"] + [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    pieces += [chr(c) for c in range(ord("A"), ord("Z") + 1)] + ["th", "he"]
-    pieces += [str(digit) for digit in range(6)]
-    return pieces[:count]
-
-
-def write_tokenizer(directory: pathlib.Path, count: int) -> None:
-    """A placeholder that opens: byte-level BPE over a part of ASCII."""
-    pieces = tokenizer_pieces(count)
-    special = [dict(id=i, content=pieces[i], single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
-               for i in (0, 1)]
-    byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True)
-    merges = [f"{piece[0]} {piece[1]}" for piece in ("th", "he") if piece in pieces]
-    tokenizer = dict(version="1.0", truncation=None, padding=None, added_tokens=special, normalizer=None,
-                     pre_tokenizer=byte_level, post_processor=None, decoder=byte_level,
-                     model=dict(type="BPE", dropout=None, unk_token=None, continuing_subword_prefix=None,
-                                end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=False,
-                                vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges))
-    (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")) + "\n")
-
-
-def write_weights(directory: pathlib.Path, tensors: dict[str, torch.Tensor], shards: int) -> None:
-    meta = {"format": "pt"}
-    if shards == 1:
-        save_file(tensors, directory / "model.safetensors", metadata=meta)
-        return
-    names = sorted(tensors)
-    weight_map = {}
-    for shard in range(shards):
-        part = {name: tensors[name] for name in names[shard::shards]}
-        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        save_file(part, directory / file, metadata=meta)
-        weight_map.update({name: file for name in part})
-    total = sum(value.numel() * value.element_size() for value in tensors.values())
-    index = dict(metadata=dict(total_size=total), weight_map=dict(sorted(weight_map.items())))
-    (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
-
-
 def rope_factors(config: dict, head_dim: int) -> np.ndarray:
     """What each pair's frequency is divided by under llama3 scaling (Llama 3.1's published rule)."""
     scaling = config["rope_scaling"]
@@ -266,13 +220,9 @@ def write_gguf(path: pathlib.Path, config: dict, tensors: dict[str, torch.Tensor
 
 
 def compare_with_llama_cpp(path: pathlib.Path, tokens: list[int], expected: np.ndarray) -> str:
-    try:
-        import llama_cpp
-    except ImportError:
+    logits = llama_cpp_logits(path, tokens)
+    if logits is None:
         return "not run"
-    model = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1, type_k=0, type_v=0)
-    model.eval(tokens)
-    logits = model.scores[:len(tokens)]
     share = float(np.abs(logits - expected).max() / (expected.max() - expected.min()))
     assert share < 2e-2, f"{path}: llama.cpp's logits are off by {share} of the range"
     return f"{share:.1e} of the range (f16 arithmetic)"
@@ -334,12 +284,7 @@ def make(name: str, variant: dict) -> None:
     if variant.get("gguf"):
         write_gguf(directory / "model.gguf", config, tensors)
         golden["llama.cpp"] = compare_with_llama_cpp(directory / "model.gguf", sequence_a, run(model, sequence_a).numpy())
-    lines = json.dumps(golden, indent=1, ensure_ascii=False)
-    lines = re.sub(r"\[[\s\d,]*\]", lambda found: " ".join(found[0].split()), lines)  # lists of numbers on one line
-    (directory / "golden.json").write_text(lines + "\n")
-    for path in directory.iterdir():
-        path.chmod(0o644)
-    size = sum(path.stat().st_size for path in directory.iterdir())
+    size = write_golden(directory, golden)
     print(f"  {size / 1000:.0f} kB; llama.cpp: {golden.get('llama.cpp', 'no GGUF form')}")
     assert size < 110_000
 
