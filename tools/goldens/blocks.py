@@ -8,6 +8,7 @@ Writes crates/bantam-tensor/tests/goldens/:
 * `decode-<type>.f32`    what gguf.quants.dequantize makes of them, little-endian f32
 * `encode.f32`           values to encode: 8 rows of 256, each row of another kind
 * `encode-<type>.bin`    gguf.quants.quantize of them, for the types that gguf quantizes
+* `decode-q1_0.*`, `decode-q2_0.*`: the same by ggml itself, as gguf knows their sizes at most (`--ggml`)
 * `encode-errors.json`   root mean square error of ggml's own quantizers on those rows (`--ggml`, needs llama-cpp-python)
 
 Needs: numpy, gguf. Run from anywhere: python tools/goldens/blocks.py [--ggml]
@@ -74,11 +75,27 @@ def values_to_encode(rng: np.random.Generator) -> np.ndarray:
     return np.stack(rows).astype(np.float32)
 
 
-def ggml_quantize(values: np.ndarray, kind: T) -> np.ndarray:
+def load_ggml() -> ctypes.CDLL:
     import llama_cpp
-    folder = pathlib.Path(llama_cpp.__file__).parent / "lib"
-    ctypes.CDLL(str(folder / "libggml-base.so"), mode=ctypes.RTLD_GLOBAL)
-    ggml = ctypes.CDLL(str(folder / "libggml-base.so"))
+    return ctypes.CDLL(str(pathlib.Path(llama_cpp.__file__).parent / "lib/libggml-base.so"))
+
+
+def ggml_dequantize(name: str, number: int, block_len: int, block_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random blocks whose first two bytes are a half, and what ggml makes of them."""
+    rng = np.random.default_rng([20240607, number])
+    count = 512 // block_len
+    blocks = rng.integers(0, 256, size=(count, block_bytes), dtype=np.uint8)
+    blocks[:, 0:2] = rng.normal(0, 1, count).astype(np.float16)[:, None].view(np.uint8)
+    decoded = np.zeros(512, np.float32)
+    function = getattr(load_ggml(), f"dequantize_row_{name}")
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    function.restype = None
+    function(blocks.ctypes.data, decoded.ctypes.data, decoded.size)
+    return blocks, decoded
+
+
+def ggml_quantize(values: np.ndarray, kind: T) -> np.ndarray:
+    ggml = load_ggml()
     rows, width = values.shape
     block_len, block_bytes = GGML_QUANT_SIZES[kind]
     out = np.zeros((rows, width // block_len * block_bytes), np.uint8)
@@ -114,6 +131,10 @@ def main() -> None:
         blocks.tofile(OUT / f"decode-{kind.name.lower()}.bin")
         decoded.astype("<f4").tofile(OUT / f"decode-{kind.name.lower()}.f32")
     if "--ggml" in sys.argv:
+        for name, number, block_len, block_bytes in (("q1_0", 41, 128, 18), ("q2_0", 42, 64, 18)):
+            blocks, decoded = ggml_dequantize(name, number, block_len, block_bytes)
+            blocks.tofile(OUT / f"decode-{name}.bin")
+            decoded.astype("<f4").tofile(OUT / f"decode-{name}.f32")
         errors = {}
         for kind in SEARCHED:
             decoded = gguf.quants.dequantize(ggml_quantize(values, kind), kind)

@@ -20,7 +20,6 @@ const FOREIGN: &[ForeignType] = &[
     (36, "IQ4_NL_4_4", None),
     (37, "IQ4_NL_4_8", None),
     (38, "IQ4_NL_8_8", None),
-    (41, "Q1_0", Some((128, 18))),
 ];
 
 fn foreign(id: u32) -> Option<&'static ForeignType> {
@@ -59,7 +58,7 @@ mod tests {
         check(31, Some("Q4_0_4_4"), None);
         check(39, Some("MXFP4"), Some((32, 17)));
         check(41, Some("Q1_0"), Some((128, 18)));
-        check(42, None, None);
+        check(43, None, None);
         check(u32::MAX, None, None);
     }
 

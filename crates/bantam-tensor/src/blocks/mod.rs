@@ -24,6 +24,8 @@ mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
 mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -91,4 +93,6 @@ table! {
     TQ2_0 = tq2_0,
     MXFP4 = mxfp4,
     NVFP4 = nvfp4,
+    Q1_0 = q1_0,
+    Q2_0 = q2_0,
 }
