@@ -108,7 +108,7 @@ mod tests {
             let mut buffer = Buffer::zeroed(length, "a test").expect("small");
             assert_eq!(buffer.as_ref().len(), length);
             assert!(buffer.as_ref().iter().all(|&byte| byte == 0));
-            assert!(length == 0 || buffer.as_ptr() as usize % LINE == 0);
+            assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
             buffer.as_mut().fill(1);
         }
         assert!(Buffer::zeroed(usize::MAX - 8, "a test").is_err());

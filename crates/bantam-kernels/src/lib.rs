@@ -1,4 +1,30 @@
 //! SIMD kernels, thread pool and memory maps: the only unsafe code of the house.
+//!
+//! **Duty.** Everything that must be fast on a processor, behind functions of slices that check every length once and
+//! spread their own work over a [`Pool`]: matrix products on quantized and plain weights ([`Matrix`], [`multiply`]),
+//! norms, rotary embedding and activations, and attention over paged memory ([`KvMemory`], [`attend`]). Also the two
+//! other things that need unsafe code: the pool itself and mapped files ([`Mapping`]).
+//!
+//! **Invariants.**
+//! * A row's result is the same bits whatever other rows are in the batch, however work is cut into tiles, chunks and
+//!   spans, and on any number of threads: every sum has one fixed order.
+//! * No call that belongs to a decode step allocates; what it needs is in objects made before.
+//! * Each kernel has a portable twin that the tests compare it with. Asking for an [`Isa`] that the machine lacks is safe.
+//! * A length that does not fit is the caller's mistake and panics with both lengths; what can be wrong with a model or a
+//!   machine is a [`KernelError`].
+//!
+//! **Not here.** What is computed in which order (the Plan), what the formats mean (`bantam-tensor`), files' contents
+//! (`bantam-formats`).
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "register tiles are arrays walked by row and column; iterators hide which register is meant"
+)]
+#![allow(
+    clippy::too_many_arguments,
+    reason = "kernels take slices and their shape, as BLAS does; a struct for each would only rename the arguments"
+)]
+
 mod attention;
 mod buffer;
 mod elementwise;

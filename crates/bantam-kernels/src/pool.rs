@@ -131,7 +131,7 @@ impl Pool {
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         for (worker, range) in self.ranges.iter().enumerate() {
             let bound = |worker: usize| (pieces as u64 * worker as u64) / threads as u64;
-            range.0.store(bound(worker) | bound(worker + 1) << 32, Ordering::Relaxed);
+            range.0.store(bound(worker) | (bound(worker + 1) << 32), Ordering::Relaxed);
         }
         let region = |worker: usize| {
             while let Some(i) = take(&self.ranges[worker].0, true) {
@@ -224,7 +224,8 @@ fn take(range: &AtomicU64, first: bool) -> Option<usize> {
         if start >= end {
             return None;
         }
-        let (left, taken) = if first { (start + 1 | end << 32, start) } else { (start | (end - 1) << 32, end - 1) };
+        let (left, taken) =
+            if first { ((start + 1) | (end << 32), start) } else { (start | ((end - 1) << 32), end - 1) };
         match range.compare_exchange_weak(now, left, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return Some(taken as usize),
             Err(other) => now = other,
@@ -243,10 +244,9 @@ fn work(shared: &Shared, worker: usize) {
         // SAFETY: the epoch has changed, so the caller has written the region and waits for `unfinished` before it
         // writes again or lets the closure go.
         let region = unsafe { (*shared.region.get()).map(|region| &*region) };
-        if let Some(region) = region {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| region(worker))) {
-                shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
-            }
+        let result = catch_unwind(AssertUnwindSafe(|| region.into_iter().for_each(|region| region(worker))));
+        if let Err(payload) = result {
+            shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
         }
         shared.unfinished.0.fetch_sub(1, Ordering::Release);
     }

@@ -186,7 +186,6 @@ impl std::fmt::Debug for AttentionScratch {
 ///
 /// # Panics
 /// Where a length or a layer's shape does not fit, a place has no page, or the scratch is too small for the shape.
-#[allow(clippy::too_many_arguments)]
 pub fn attend(
     pool: &Pool,
     isa: Isa,
@@ -337,14 +336,15 @@ impl Work<'_> {
         }
         let table = &self.tables.tables[item.places[0].sequence as usize];
         let scoring = Scoring { scale: shape.scale, softcap: shape.softcap };
-        for index in first / PAGE_CELLS..last.div_ceil(PAGE_CELLS) {
+        let seen_pages = first / PAGE_CELLS..last.div_ceil(PAGE_CELLS);
+        for (index, &page) in table.iter().enumerate().take(seen_pages.end).skip(seen_pages.start) {
             let base = index * PAGE_CELLS;
             let clip = |range: Range<usize>| {
                 let start = range.start.clamp(base, base + PAGE_CELLS) - base;
                 start..(range.end.clamp(base, base + PAGE_CELLS) - base).max(start)
             };
             let wanted = clip(first..last);
-            let (keys, values) = self.memory.head(self.layer, table[index], item.kv_head);
+            let (keys, values) = self.memory.head(self.layer, page, item.kv_head);
             let direct = count <= page::TILE;
             let keys =
                 cells(s, self.memory.format(), direct, keys, shape.key_width, true, wanted.clone(), &mut worker.keys);
@@ -421,7 +421,6 @@ impl Work<'_> {
 
 /// A page's cells as the kernels read them: in place where the format allows and few rows read them, else decoded.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 fn cells<'a, S: Simd>(
     s: S,
     format: KvFormat,

@@ -8,8 +8,8 @@
 use super::{PAGE_CELLS, PageTables, RowPlace};
 use crate::buffer::{Buffer, Shared};
 use crate::elementwise::expect_length;
-use crate::simd::{LANES, f16_to_f32, f32_to_f16};
-use crate::{KernelError, Pool};
+use crate::simd::{LANES, Simd, Task, dispatch, f16_to_f32, f32_to_f16};
+use crate::{Isa, KernelError, Pool};
 
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,7 +175,7 @@ impl KvMemory {
                 last = Some(page);
             }
         }
-        let format = self.format;
+        let (isa, format) = (Isa::detect(), self.format);
         let memory = Shared::new(self.buffer.as_mut());
         let head = |head: usize| {
             for (i, row) in rows.iter().enumerate() {
@@ -187,8 +187,8 @@ impl KvMemory {
                 let k = &k[(i * kv_heads + head) * key_width..][..key_width];
                 let v = &v[(i * kv_heads + head) * value_width..][..value_width];
                 let cell = position % PAGE_CELLS;
-                write(format, k, keys, key_width, cell, PAGE_CELLS, 1);
-                write(format, v, values, value_width, cell, 1, value_width);
+                write(isa, format, k, keys, key_width, cell, PAGE_CELLS, 1);
+                write(isa, format, v, values, value_width, cell, 1, value_width);
             }
         };
         if rows.len() < 16 {
@@ -228,7 +228,16 @@ fn plan(layers: &[KvLayer], pages: usize, format: KvFormat) -> Option<(Vec<Part>
 
 /// Writes one cell of `width` numbers. Number i stands at `cell · by_cell + i · by_number`; likewise the scale of block i,
 /// in units of its own (a cell has `width / 32` scales).
-fn write(format: KvFormat, x: &[f32], to: &mut [u8], width: usize, cell: usize, by_number: usize, by_cell: usize) {
+fn write(
+    isa: Isa,
+    format: KvFormat,
+    x: &[f32],
+    to: &mut [u8],
+    width: usize,
+    cell: usize,
+    by_number: usize,
+    by_cell: usize,
+) {
     // `by_number` is the number of cells where cells stand side by side, and `by_cell` then is 1.
     let place = |i: usize| cell * by_cell + i * by_number;
     match format {
@@ -240,8 +249,12 @@ fn write(format: KvFormat, x: &[f32], to: &mut [u8], width: usize, cell: usize, 
         }
         KvFormat::F16 => {
             let (to, _) = to.as_chunks_mut::<2>();
-            for (i, x) in x.iter().enumerate() {
-                to[place(i)] = half(*x).to_ne_bytes();
+            let mut halves = [[0u8; 2]; LANES];
+            for (vector, x) in x.chunks(LANES).enumerate() {
+                dispatch(isa, Halve { x, halves: &mut halves });
+                for (i, half) in halves[..x.len()].iter().enumerate() {
+                    to[place(vector * LANES + i)] = *half;
+                }
             }
         }
         KvFormat::Q8_0 => {
@@ -267,16 +280,26 @@ fn write(format: KvFormat, x: &[f32], to: &mut [u8], width: usize, cell: usize, 
     }
 }
 
-/// The nearest f16 within its finite range.
-fn half(x: f32) -> u16 {
-    const GREATEST: f32 = 65504.0;
-    f32_to_f16(if x > GREATEST {
-        GREATEST
-    } else if x < -GREATEST {
-        -GREATEST
-    } else {
-        x
-    })
+/// Up to sixteen numbers to the nearest f16 within its finite range.
+struct Halve<'a> {
+    x: &'a [f32],
+    halves: &'a mut [[u8; 2]; LANES],
+}
+
+impl Task for Halve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x = match self.x.as_array::<LANES>() {
+            Some(x) => s.load(x),
+            None => s.load_part(self.x),
+        };
+        // Operand order keeps what is not a number.
+        let x = s.min(s.splat(65504.0), s.max(s.splat(-65504.0), x));
+        // SAFETY: the halves are 32 bytes.
+        unsafe { s.store_f16_at(x, self.halves.as_mut_ptr().cast()) }
+    }
 }
 
 const _: () = assert!(PAGE_CELLS.is_multiple_of(LANES) && PAGE_CELLS.is_multiple_of(BLOCK));

@@ -298,7 +298,6 @@ unsafe fn gather_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>
 /// # Safety
 /// As [`gather_tile`]; `column + COLUMNS * 16` must not exceed `width`, and all rows must see the cells of `common`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>(
     s: S,
     read: R,
@@ -367,7 +366,6 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
 /// # Safety
 /// As [`gather_tile`].
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn gather_rest<S: Simd, R: Read>(
     s: S,
     read: R,

@@ -12,7 +12,6 @@ use crate::{Isa, Pool};
 ///
 /// # Panics
 /// Where a length does not fit, or `groups` does not divide `width`.
-#[allow(clippy::too_many_arguments)]
 pub fn norm_rms(
     pool: &Pool,
     isa: Isa,
@@ -30,7 +29,6 @@ pub fn norm_rms(
 /// `out = (x - mean(x)) / sqrt(mean((x - mean(x))²) + eps) · weight + bias`, over each of the `groups` parts of each row.
 ///
 /// Shapes and panics as [`norm_rms`]; the bias is as long as the weight would be.
-#[allow(clippy::too_many_arguments)]
 pub fn norm_layer(
     pool: &Pool,
     isa: Isa,
@@ -54,7 +52,6 @@ struct Kind<'a> {
     center: bool,
 }
 
-#[allow(clippy::too_many_arguments)]
 fn norm(pool: &Pool, isa: Isa, x: &[f32], rows: usize, width: usize, groups: usize, kind: Kind<'_>, out: &mut [f32]) {
     expect_length("x of a norm", x.len(), rows, width);
     expect_length("out of a norm", out.len(), rows, width);

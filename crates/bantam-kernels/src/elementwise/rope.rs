@@ -44,7 +44,6 @@ pub fn rope_angles(positions: &[u32], frequencies: &[f32], magnitude: f32, cos_o
 ///
 /// # Panics
 /// Where a length does not fit, or `rotated_width` is odd or greater than `head_width`.
-#[allow(clippy::too_many_arguments)]
 pub fn rope_apply(
     pool: &Pool,
     isa: Isa,

@@ -165,3 +165,54 @@ unsafe fn group<const COUNT: usize, const Q4: bool, const BY_VNNI: bool>(
     }
     COUNT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::int8_portable;
+    use super::super::int8_rows::{Int8Rows, tile};
+    use super::super::panels::Panels;
+    use super::*;
+    use crate::isa::has_avx_vnni;
+    use crate::{Isa, Pool};
+
+    /// Both ways of multiplying give the same bits, and the portable ones within rounding.
+    fn check(kind: PanelKind, rows: usize, blocks: usize) {
+        if Isa::Avx2.usable() != Isa::Avx2 {
+            return;
+        }
+        let pool = Pool::new(1);
+        let file_block = 2 + kind.code_bytes() / COLUMNS;
+        let mut source: Vec<u8> = (0..COLUMNS * blocks * file_block).map(|i| (i * i * 31 + i * 7) as u8).collect();
+        for block in source.chunks_exact_mut(file_block) {
+            block[..2].copy_from_slice(&[0x00, 0x2c]);
+        }
+        let panels = Panels::pack(kind, COLUMNS, blocks * 32, &source, &pool).expect("small");
+        let x: Vec<f32> = (0..rows * blocks * 32).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
+        let mut int8 = Int8Rows::with_capacity(rows, blocks * 32).expect("small");
+        int8.quantize(&pool, Isa::Avx2, &x, rows, blocks * 32);
+        let records = int8.tile(tile(rows, 0)).as_ptr();
+        let mut sums = [[[0f32; COLUMNS]; TILE]; 3];
+        let [plain, madd, vnni] = &mut sums;
+        // SAFETY: a whole panel and tile; AVX2 is there by the check above, AVX-VNNI by the one here.
+        unsafe {
+            int8_portable::tile(kind, panels.panel(0), blocks, records, &mut plain[..rows]);
+            tile_madd(kind, panels.panel(0), blocks, records, &mut madd[..rows]);
+            if has_avx_vnni() {
+                tile_vnni(kind, panels.panel(0), blocks, records, &mut vnni[..rows]);
+                assert_eq!(madd, vnni);
+            }
+        }
+        for (plain, madd) in plain.as_flattened().iter().zip(madd.as_flattened()) {
+            assert!((plain - madd).abs() <= 1e-4 * plain.abs().max(100.0), "{plain} {madd}");
+        }
+    }
+
+    #[test]
+    fn ways_of_multiplying_agree() {
+        for kind in [PanelKind::Q8, PanelKind::Q4] {
+            for rows in 1..=TILE {
+                check(kind, rows, 3);
+            }
+        }
+    }
+}

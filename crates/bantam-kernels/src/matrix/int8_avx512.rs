@@ -4,8 +4,11 @@ use super::int8_rows::{RECORD, TILE};
 use super::panels::{COLUMNS, PanelKind, SCALES};
 use std::arch::x86_64::*;
 
-/// Bytes ahead of the codes in use that one row's stream asks for. Longer distances lose (see the bench example).
-const AHEAD: usize = 1024;
+/// Bytes ahead of the codes in use that are asked for. One or two rows go through codes as fast as memory gives them, and
+/// longer distances lose; with more rows the processor sees less far ahead by itself (see the bench example).
+const fn ahead(rows: usize) -> usize {
+    if rows <= 2 { 1024 } else { 8192 }
+}
 
 /// Products of one panel with a tile of `sums.len()` (1 ..= 12) rows: `sums[row][column]`.
 ///
@@ -97,9 +100,7 @@ unsafe fn block<const ROWS: usize, const Q4: bool>(
             let low_nibbles = _mm512_set1_epi8(15);
             for line in 0..4 {
                 let both = _mm512_loadu_si512(codes.add(64 * line).cast());
-                if ROWS <= 2 {
-                    _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + AHEAD).cast());
-                }
+                _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + const { ahead(ROWS) }).cast());
                 let low = _mm512_and_si512(both, low_nibbles);
                 let high = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low_nibbles);
                 for row in 0..ROWS {
@@ -114,9 +115,7 @@ unsafe fn block<const ROWS: usize, const Q4: bool>(
         } else {
             for step in 0..8 {
                 let w = _mm512_loadu_si512(codes.add(64 * step).cast());
-                if ROWS <= 2 {
-                    _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * step + AHEAD).cast());
-                }
+                _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * step + const { ahead(ROWS) }).cast());
                 for row in 0..ROWS {
                     let a = _mm512_set1_epi32(steps.add(step * ROWS + row).read_unaligned());
                     wholes[row] = _mm512_dpbusd_epi32(wholes[row], w, a);

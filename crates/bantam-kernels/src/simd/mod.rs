@@ -189,7 +189,7 @@ pub(crate) fn f32_to_f16(value: f32) -> u16 {
         (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits()) as u16
     } else {
         let rounded = magnitude + 0x0fff + ((magnitude >> 13) & 1);
-        (rounded - ((127 - 15) << 23) >> 13) as u16
+        ((rounded - ((127 - 15) << 23)) >> 13) as u16
     };
     sign | half
 }

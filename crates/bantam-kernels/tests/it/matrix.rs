@@ -1,0 +1,236 @@
+use crate::{Random, bits, close};
+use bantam_kernels::{ActivationKind, Activations, Int8Rows, Isa, KernelError, Matrix, Pool, Product, multiply};
+use bantam_tensor::{SharedBytes, TensorType};
+
+const TYPES: [TensorType; 7] = [
+    TensorType::F32,
+    TensorType::F16,
+    TensorType::BF16,
+    TensorType::Q8_0,
+    TensorType::Q4_0,
+    TensorType::Q5_1,
+    TensorType::Q6_K,
+];
+
+/// Bytes of a weight, its values as the format decodes them.
+fn weight(tensor_type: TensorType, outputs: usize, inputs: usize, random: &mut Random) -> (Vec<u8>, Vec<f32>) {
+    let values = random.numbers(outputs * inputs);
+    let mut bytes = vec![0u8; tensor_type.bytes(outputs, inputs).expect("fits")];
+    tensor_type.encode(&values, &mut bytes).expect("encodes");
+    let mut decoded = vec![0f32; values.len()];
+    tensor_type.decode(&bytes, &mut decoded).expect("decodes");
+    (bytes, decoded)
+}
+
+/// At an odd address, as in a file.
+fn unaligned(bytes: &[u8]) -> SharedBytes {
+    let mut shifted = vec![0u8];
+    shifted.extend_from_slice(bytes);
+    SharedBytes::from_vec(shifted).slice(1..bytes.len() + 1).expect("inside")
+}
+
+fn product(
+    pool: &Pool,
+    matrix: &Matrix,
+    x: &[f32],
+    rows: usize,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    accumulate: bool,
+) {
+    let mut int8 = Int8Rows::with_capacity(rows, matrix.inputs()).expect("small");
+    let activations = match matrix.activation() {
+        ActivationKind::F32 => Activations::F32(x),
+        ActivationKind::Int8 => {
+            int8.quantize(pool, matrix.isa(), x, rows, matrix.inputs());
+            Activations::Int8(&int8)
+        }
+    };
+    multiply(pool, activations, rows, &mut [Product { matrix, out, bias, accumulate }]);
+}
+
+/// A row as int8 rounds it.
+fn rounded(x: &[f32]) -> Vec<f64> {
+    let mut result = Vec::new();
+    for block in x.chunks(32) {
+        let greatest = block.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
+        let scale = greatest / 127.0;
+        result.extend(block.iter().map(|x| {
+            if greatest == 0.0 { 0.0 } else { f64::from((x * (127.0 / greatest)).round_ties_even()) * f64::from(scale) }
+        }));
+    }
+    result
+}
+
+fn check(tensor_type: TensorType, outputs: usize, inputs: usize, rows: usize) {
+    let what = format!("{} [{outputs}, {inputs}] on {rows} rows", tensor_type.name());
+    let mut random = Random(outputs as u64 * 31 + inputs as u64 * 7 + rows as u64);
+    let (bytes, values) = weight(tensor_type, outputs, inputs, &mut random);
+    let x = random.numbers(rows * inputs);
+    let bias = random.numbers(outputs);
+    let before = random.numbers(rows * outputs);
+    let int8 = Matrix::activation_of(tensor_type) == ActivationKind::Int8;
+    let mut expected = Vec::new();
+    for x in x.chunks(inputs) {
+        let x = if int8 { rounded(x) } else { x.iter().map(|x| f64::from(*x)).collect() };
+        for (w, bias) in values.chunks(inputs).zip(&bias) {
+            expected.push(w.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*bias));
+        }
+    }
+    let tolerance = 2e-6 * (inputs as f64).sqrt().max(2.0);
+    let mut of_isas = Vec::new();
+    for &isa in Isa::available() {
+        let mut of_threads = Vec::new();
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            let matrix = Matrix::new(tensor_type, outputs, inputs, unaligned(&bytes), isa, &pool).expect("makes");
+            let mut out = vec![f32::NAN; rows * outputs];
+            product(&pool, &matrix, &x, rows, Some(&bias), &mut out, false);
+            close(&out, &expected, tolerance, &format!("{what}, {}", isa.name()));
+            // Row by row, the same bits.
+            for row in 0..rows {
+                let mut alone = vec![f32::NAN; outputs];
+                product(&pool, &matrix, &x[row * inputs..][..inputs], 1, Some(&bias), &mut alone, false);
+                assert_eq!(bits(&alone), bits(&out[row * outputs..][..outputs]), "{what}, row {row} alone");
+            }
+            let mut sum = before.clone();
+            product(&pool, &matrix, &x, rows, Some(&bias), &mut sum, true);
+            let expected: Vec<f32> = before.iter().zip(&out).map(|(before, out)| before + out).collect();
+            assert_eq!(bits(&sum), bits(&expected), "{what}, accumulated");
+            let mut row = vec![0f32; inputs];
+            for i in 0..outputs {
+                matrix.decode_row(i, &mut row);
+                assert_eq!(bits(&row), bits(&values[i * inputs..][..inputs]), "{what}, decoded row {i}");
+            }
+            of_threads.push(bits(&out));
+        }
+        assert_eq!(of_threads[0], of_threads[1], "{what}: threads");
+        of_isas.push(of_threads.swap_remove(0));
+    }
+    if let [_, avx2, avx512] = &of_isas[..] {
+        assert_eq!(avx2, avx512, "{what}: AVX2 and AVX-512");
+    }
+}
+
+#[test]
+fn products_are_right_and_do_not_depend_on_the_batch() {
+    for tensor_type in TYPES {
+        let block = tensor_type.block_len();
+        for (outputs, blocks, rows) in [(1, 1, 1), (16, 2, 2), (37, 3, 7), (40, 1, 13), (130, 2, 29)] {
+            check(tensor_type, outputs, blocks * block.max(32), rows);
+        }
+    }
+    // Widths that are no multiple of a vector.
+    for tensor_type in [TensorType::F32, TensorType::F16, TensorType::BF16] {
+        for inputs in [1, 15, 17, 50] {
+            check(tensor_type, 9, inputs, 8);
+        }
+    }
+    // Several tiles of decoded weights.
+    check(TensorType::F16, 70, 2080, 7);
+    check(TensorType::Q5_1, 70, 2080, 7);
+    check(TensorType::Q4_0, 70, 2080, 12);
+}
+
+#[test]
+fn extreme_codes_do_not_saturate() {
+    let pool = Pool::new(1);
+    // Scale 1 (f16 0x3c00), every code at an end.
+    for (tensor_type, code, value) in [
+        (TensorType::Q8_0, 0x80, -128.0),
+        (TensorType::Q8_0, 0x7f, 127.0),
+        (TensorType::Q4_0, 0x00, -8.0),
+        (TensorType::Q4_0, 0xff, 7.0),
+    ] {
+        let mut block = vec![code; tensor_type.block_bytes()];
+        block[..2].copy_from_slice(&[0x00, 0x3c]);
+        let bytes = SharedBytes::from_vec(block.repeat(16));
+        for x in [1.0f32, -1.0] {
+            for &isa in Isa::available() {
+                let matrix = Matrix::new(tensor_type, 16, 32, bytes.clone(), isa, &pool).expect("makes");
+                let mut out = [0f32; 16];
+                product(&pool, &matrix, &[x; 32], 1, None, &mut out, false);
+                close(
+                    &out,
+                    &[value * f64::from(x) * 32.0; 16],
+                    1e-3,
+                    &format!("{} of {code} on {}", tensor_type.name(), isa.name()),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_shows_and_stays_in_its_row() {
+    let pool = Pool::new(2);
+    let mut random = Random(5);
+    for tensor_type in TYPES {
+        let inputs = tensor_type.block_len().max(64);
+        let (bytes, _) = weight(tensor_type, 20, inputs, &mut random);
+        for &isa in Isa::available() {
+            let matrix = Matrix::new(tensor_type, 20, inputs, unaligned(&bytes), isa, &pool).expect("makes");
+            let mut x = random.numbers(3 * inputs);
+            x[inputs + 3] = f32::NAN;
+            let mut out = vec![0f32; 60];
+            product(&pool, &matrix, &x, 3, None, &mut out, false);
+            for (row, out) in out.chunks(20).enumerate() {
+                assert!(out.iter().all(|out| out.is_nan() == (row == 1)), "{} row {row}", tensor_type.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn several_products_of_one_region() {
+    let pool = Pool::new(2);
+    let mut random = Random(11);
+    for tensor_type in [TensorType::Q8_0, TensorType::F16] {
+        let made: Vec<Matrix> = [64, 16, 33, 1, 5, 70, 128, 9, 40]
+            .map(|outputs| {
+                let (bytes, _) = weight(tensor_type, outputs, 64, &mut random);
+                Matrix::new(tensor_type, outputs, 64, unaligned(&bytes), Isa::detect(), &pool).expect("makes")
+            })
+            .into();
+        let x = random.numbers(5 * 64);
+        let mut int8 = Int8Rows::with_capacity(5, 64).expect("small");
+        int8.quantize(&pool, Isa::detect(), &x, 5, 64);
+        let activations = match made[0].activation() {
+            ActivationKind::F32 => Activations::F32(&x),
+            ActivationKind::Int8 => Activations::Int8(&int8),
+        };
+        let mut outs: Vec<Vec<f32>> = made.iter().map(|matrix| vec![0f32; 5 * matrix.outputs()]).collect();
+        let mut products: Vec<Product<'_>> = made
+            .iter()
+            .zip(&mut outs)
+            .map(|(matrix, out)| Product { matrix, out, bias: None, accumulate: false })
+            .collect();
+        multiply(&pool, activations, 5, &mut products);
+        for (matrix, out) in made.iter().zip(&outs) {
+            let mut alone = vec![0f32; out.len()];
+            product(&pool, matrix, &x, 5, None, &mut alone, false);
+            assert_eq!(bits(&alone), bits(out));
+        }
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let pool = Pool::new(1);
+    let make = |tensor_type, outputs, inputs, length| {
+        Matrix::new(tensor_type, outputs, inputs, SharedBytes::from_vec(vec![0; length]), Isa::detect(), &pool)
+    };
+    for (tensor_type, outputs, inputs, length) in [
+        (TensorType::Q8_0, 2, 33, 68),
+        (TensorType::F32, 0, 4, 0),
+        (TensorType::F32, 4, 0, 0),
+        (TensorType::F16, usize::MAX / 4, 8, 16),
+        (TensorType::Q4_0, usize::MAX / 8, 32, 16),
+    ] {
+        assert!(matches!(make(tensor_type, outputs, inputs, length), Err(KernelError::WeightShape { .. })));
+    }
+    let error = make(TensorType::Q8_0, 2, 32, 67).expect_err("too short").to_string();
+    assert_eq!(error, "a Q8_0 weight of 2 rows of 32 takes 68 bytes, found 67");
+    assert_eq!(Matrix::owned_bytes(TensorType::Q8_0, 17, 96, Isa::Portable), 2 * (2 * 64 + 3 * 512));
+    assert_eq!(Matrix::owned_bytes(TensorType::F16, 17, 96, Isa::Portable), 0);
+}
