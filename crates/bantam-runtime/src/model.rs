@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_cpu::CpuBackend;
 use bantam_kernels::{Isa, KvFormat, Pool, available_threads};
 use bantam_model::{Checkpoint, Spec, TOKEN_EMBEDDING};
-use bantam_plan::{Backend, CompileOptions, Op, PAGE_CELLS, Plan, Weights};
+use bantam_plan::{Backend, CompileOptions, PAGE_CELLS, Plan, Weights};
 use bantam_tensor::TensorType;
 use bantam_text::{ChatTemplate, Tokenizer};
 
@@ -179,11 +179,9 @@ impl Model {
     }
 
     fn is_matrix(&self, name: &str) -> bool {
-        self.plan().steps.iter().any(|step| match &step.op {
-            Op::Linear(linear) => self.plan().weights[linear.weight.0].name == name,
-            Op::Embed(embed) => self.plan().weights[embed.table.0].name == name,
-            _ => false,
-        })
+        // A weight of one row is a vector: a norm's factor, a bias.
+        let plan = self.plan();
+        plan.weight_named(name).is_some_and(|id| plan.weights[id.0].rows > 1)
     }
 
     fn head(&self) -> &'static str {

@@ -4,6 +4,7 @@
 //! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
 
 mod llama;
+pub(crate) mod rope;
 
 use crate::names::Names;
 use crate::settings::Settings;
