@@ -4,8 +4,9 @@
 //! through a heap, so a word of `n` symbols costs O(n log n) whatever it holds.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
+use super::Map;
 use crate::error::TextError;
 
 /// Words up to this many symbols are merged by scanning.
@@ -25,9 +26,9 @@ pub(crate) enum Alphabet {
 #[derive(Debug, Clone)]
 pub(crate) struct Bpe {
     /// Token by spelling (raw bytes).
-    pub(crate) by_bytes: HashMap<Box<[u8]>, u32>,
+    pub(crate) by_bytes: Map<Box<[u8]>, u32>,
     /// (left, right) → (rank, merged token).
-    pub(crate) merges: HashMap<(u32, u32), (u32, u32)>,
+    pub(crate) merges: Map<(u32, u32), (u32, u32)>,
     pub(crate) alphabet: Alphabet,
     pub(crate) unknown: Option<u32>,
     /// A run of unknown characters is one unknown token.

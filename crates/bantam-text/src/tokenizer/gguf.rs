@@ -1,14 +1,12 @@
 //! A tokenizer from the vocabulary in GGUF metadata (and, by the same road, from `tokenizer.model`).
 
-use std::collections::HashMap;
-
 use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, unmap};
 use super::normalizer::Normalizer;
 use super::sentencepiece::{SPACE, ScoreBpe};
 use super::split::Splitter;
-use super::{Ends, Joining, Merger, Token, Tokenizer, patterns};
+use super::{Ends, Joining, Map, Merger, Token, Tokenizer, patterns};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::{TokenKind, Vocabulary};
 
@@ -93,7 +91,7 @@ fn score_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     let len = vocabulary.tokens.len();
     let prefix = vocabulary.add_space_prefix.unwrap_or(true);
     let mut merger = ScoreBpe {
-        by_bytes: HashMap::with_capacity(len),
+        by_bytes: Map::with_capacity_and_hasher(len, Default::default()),
         // Adding zero makes -0 and 0 the same score.
         scores: vocabulary.scores.iter().map(|score| score + 0.0).collect(),
         unused: vec![false; len],
@@ -162,7 +160,7 @@ fn score_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
 fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     let pre = patterns::find(vocabulary.pre.as_deref().unwrap_or("default"))?;
     let len = vocabulary.tokens.len();
-    let mut by_bytes: HashMap<Box<[u8]>, u32> = HashMap::with_capacity(len);
+    let mut by_bytes: Map<Box<[u8]>, u32> = Map::with_capacity_and_hasher(len, Default::default());
     let mut tokens = Vec::with_capacity(len);
     let mut raw = Vec::new();
     for (id, spelling) in vocabulary.tokens.iter().enumerate() {
@@ -189,7 +187,7 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     }
     let mut merger = Bpe {
         by_bytes,
-        merges: HashMap::with_capacity(vocabulary.merges.len()),
+        merges: Map::with_capacity_and_hasher(vocabulary.merges.len(), Default::default()),
         alphabet: Alphabet::Bytes(alphabet),
         unknown: None,
         fuse_unknown: false,
@@ -231,7 +229,7 @@ struct Parts {
 }
 
 fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
-    let mut by_spelling = HashMap::with_capacity(parts.tokens.len());
+    let mut by_spelling = Map::with_capacity_and_hasher(parts.tokens.len(), Default::default());
     for (id, token) in parts.tokens.iter().enumerate() {
         if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
             by_spelling.entry(token.spelling.clone()).or_insert(id);

@@ -2,10 +2,10 @@
 //!
 //! The format is the one the `tokenizers` library writes. Each part that is not understood is refused by its name.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use std::fmt::Formatter;
 
 use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
@@ -14,7 +14,7 @@ use super::normalizer::Normalizer;
 use super::sentencepiece::SPACE;
 use super::split::{Behavior, Splitter};
 use super::words::{GPT2, Prepend, Step};
-use super::{Ends, Joining, Merger, Token, Tokenizer};
+use super::{Ends, Joining, Map, Merger, Token, Tokenizer};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::TokenKind;
 
@@ -88,24 +88,74 @@ struct ModelFile {
     ignore_merges: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// A map from token to id; other models have lists here, of which only the fact is kept.
 enum VocabFile {
-    Ids(HashMap<String, u32>),
-    Other(serde::de::IgnoredAny),
+    Ids(Map<String, u32>),
+    Other,
 }
 
 impl Default for VocabFile {
     fn default() -> Self {
-        VocabFile::Ids(HashMap::new())
+        VocabFile::Ids(Map::default())
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+impl<'de> Deserialize<'de> for VocabFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = VocabFile;
+
+            fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("model.vocab, a map from token to id")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<VocabFile, A::Error> {
+                let mut ids = Map::default();
+                while let Some((token, id)) = entries.next_entry()? {
+                    ids.insert(token, id);
+                }
+                Ok(VocabFile::Ids(ids))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<VocabFile, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(VocabFile::Other)
+            }
+        }
+        deserializer.deserialize_any(Entries)
+    }
+}
+
+/// `"left right"` or `["left", "right"]`.
 enum Merge {
     Line(String),
     Pair(String, String),
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sides;
+        impl<'de> Visitor<'de> for Sides {
+            type Value = Merge;
+
+            fn expecting(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a merge, two tokens")
+            }
+
+            fn visit_str<E: Error>(self, line: &str) -> Result<Merge, E> {
+                Ok(Merge::Line(line.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sides: A) -> Result<Merge, A::Error> {
+                match (sides.next_element()?, sides.next_element()?, sides.next_element::<IgnoredAny>()?) {
+                    (Some(left), Some(right), None) => Ok(Merge::Pair(left, right)),
+                    _ => Err(A::Error::custom("a merge needs two tokens")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Sides)
+    }
 }
 
 impl Merge {
@@ -171,7 +221,7 @@ impl Tokenizer {
         let merger = merger(&model, vocab, unknown, byte_level)?;
         let (added, normalized_added) = added_tokens(file.added_tokens, &normalizers)?;
 
-        let mut by_spelling = HashMap::with_capacity(tokens.len());
+        let mut by_spelling = Map::with_capacity_and_hasher(tokens.len(), Default::default());
         for (id, token) in tokens.iter().enumerate() {
             if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
                 by_spelling.entry(token.spelling.clone()).or_insert(id);
@@ -243,7 +293,7 @@ impl Tokenizer {
 
 /// Puts every token at its id, bounding the table by the number of tokens there are.
 fn place(
-    vocab: &HashMap<String, u32>,
+    vocab: &Map<String, u32>,
     added: &[Added],
     normalizers: &[Normalizer],
     joining: Joining,
@@ -271,6 +321,9 @@ fn place(
             },
         };
         let text = text.filter(|text| text != spelling.as_bytes()).map(Vec::into_boxed_slice);
+        if tokens[id as usize].is_some() {
+            return Err(TextError::Vocabulary(format!("two tokens have the id {id}")));
+        }
         tokens[id as usize] = Some(Token { spelling: spelling.as_bytes().into(), text, kind });
     }
     for token in added {
@@ -293,7 +346,7 @@ fn place(
 
 fn merger(
     model: &ModelFile,
-    vocab: &HashMap<String, u32>,
+    vocab: &Map<String, u32>,
     unknown: Option<u32>,
     byte_level: bool,
 ) -> Result<Bpe, TextError> {
@@ -308,7 +361,7 @@ fn merger(
             "continuing_subword_prefix or end_of_word_suffix of a byte-level model",
         );
     }
-    let mut by_bytes = HashMap::with_capacity(vocab.len());
+    let mut by_bytes = Map::with_capacity_and_hasher(vocab.len(), Default::default());
     for (spelling, &id) in vocab {
         if !byte_level {
             by_bytes.insert(Box::from(spelling.as_bytes()), id);
@@ -333,7 +386,7 @@ fn merger(
     };
     let mut merger = Bpe {
         by_bytes,
-        merges: HashMap::with_capacity(model.merges.len()),
+        merges: Map::with_capacity_and_hasher(model.merges.len(), Default::default()),
         alphabet,
         unknown,
         fuse_unknown: model.fuse_unk,
