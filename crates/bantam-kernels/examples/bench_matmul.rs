@@ -67,7 +67,7 @@ fn bench(pool: &Pool, isa: Isa, tensor_type: TensorType, outputs: usize, inputs:
             };
             multiply(pool, activations, rows, &mut [Product { matrix, out: &mut out, bias: None, accumulate: false }]);
         };
-        let time = fastest_mean(seconds, &mut step);
+        let time = fastest(seconds, &mut step);
         let read = matrices[0].bytes_read() as f64 / time / 1e9;
         let work = 2.0 * (rows * outputs * inputs) as f64 / time / 1e9;
         let name = format!("{} {outputs}x{inputs}", tensor_type.name());
@@ -75,26 +75,27 @@ fn bench(pool: &Pool, isa: Isa, tensor_type: TensorType, outputs: usize, inputs:
     }
 }
 
-/// Seconds of one call: the best of five means.
-fn fastest_mean(seconds: f64, step: &mut dyn FnMut()) -> f64 {
+/// Seconds of the fastest call: on a machine with other work, the only figure that repeats.
+fn fastest(seconds: f64, step: &mut dyn FnMut()) -> f64 {
     step();
-    let start = Instant::now();
-    step();
-    let calls = ((seconds / 5.0) / start.elapsed().as_secs_f64().max(1e-7)).ceil().max(1.0) as usize;
-    (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            (0..calls).for_each(|_| step());
-            start.elapsed().as_secs_f64() / calls as f64
-        })
-        .fold(f64::INFINITY, f64::min)
+    let (start, mut fastest) = (Instant::now(), f64::INFINITY);
+    while start.elapsed().as_secs_f64() < seconds {
+        let call = Instant::now();
+        step();
+        fastest = fastest.min(call.elapsed().as_secs_f64());
+    }
+    fastest
 }
 
 /// Sums of a large buffer by all threads.
 fn read_bandwidth(pool: &Pool, seconds: f64) -> f64 {
+    // Sixteenths, so that a fastest one is not disturbed.
     let words: Vec<u64> = (0..(512 << 20) / 8).collect();
-    let share = words.len() / pool.threads();
-    let time = fastest_mean(seconds, &mut || {
+    let mut part = 0;
+    let share = words.len() / 16 / pool.threads();
+    let time = fastest(seconds, &mut || {
+        let words = &words[words.len() / 16 * part..];
+        part = (part + 1) % 16;
         pool.run(|worker| {
             let mut sums = [0u64; 32];
             for chunk in words[worker * share..][..share].chunks_exact(32) {
