@@ -1,7 +1,7 @@
 //! Names of model families stay in `bantam-model/src/families/`, and a family stays small.
 
 use super::{Finding, Rule};
-use crate::scan::{Kind, Token};
+use crate::scan::{Kind, Source, Token};
 use crate::tree::{Tree, is_test_file};
 
 /// Code asks for a property, never for a family.
@@ -116,7 +116,9 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 fn check_length(tree: &Tree) -> Vec<Finding> {
-    let families = tree.sources_under(FAMILIES).filter(|(path, _)| !path.ends_with("/mod.rs") && !is_test_file(path));
+    let registers =
+        |source: &Source| source.tokens.windows(2).any(|pair| pair[0].is_word("const") && pair[1].is_word("FAMILY"));
+    let families = tree.sources_under(FAMILIES).filter(|(path, source)| !is_test_file(path) && registers(source));
     families
         .filter_map(|(path, source)| match source.code_lines() {
             lines if lines > 60 && !source.allows_anywhere(LENGTH.name) => Some(Finding::refused(
@@ -178,10 +180,11 @@ mod tests {
     #[test]
     fn lines_of_a_family() {
         let path = "crates/bantam-model/src/families/llama.rs";
-        let lines = |head: &str, count: usize| format!("{head}\n{}", "x;\n".repeat(count));
+        let lines = |head: &str, count: usize| format!("{head}\nconst FAMILY;\n{}", "x;\n".repeat(count - 1));
         check_rule(&LENGTH, &Tree::of(&[(path, &lines("// comment", 40))]), &[]);
         check_rule(&LENGTH, &Tree::of(&[(path, &lines("", 41))]), &["warning"]);
         check_rule(&LENGTH, &Tree::of(&[(path, &lines("", 61))]), &["error"]);
+        check_rule(&LENGTH, &Tree::of(&[(path, &"what several families share;\n".repeat(61))]), &[]);
         check_rule(
             &LENGTH,
             &Tree::of(&[(path, &lines("// tidy: allow(family-length) three wirings", 61))]),

@@ -2,6 +2,7 @@
 
 use bantam_model::families::FAMILIES;
 use bantam_tensor::{TensorType, foreign_block_layout, known_ggml_type_name};
+use bantam_text::{TextError, Tokenizer, Vocabulary};
 
 /// More than any id of ggml's tensor types.
 const LAST_TYPE_ID: u32 = 128;
@@ -56,10 +57,29 @@ fn foreign_types() -> String {
     format!("Known by name, shown by `bantam show`, and not run: {}.\n", names.join(", "))
 }
 
+/// Every `tokenizer.ggml.model` that files are known to name, with what it is.
+const TOKENIZER_MODELS: &[(&str, &str)] = &[
+    ("llama", "SentencePiece BPE"),
+    ("gpt2", "byte-level BPE"),
+    ("bert", "WordPiece"),
+    ("t5", "SentencePiece unigram"),
+    ("rwkv", "longest match"),
+];
+
 fn tokenizers() -> String {
+    let mut text = "## Tokenizers\n\n| `tokenizer.ggml.model` | | supported |\n|---|---|---|\n".to_owned();
+    for (model, about) in TOKENIZER_MODELS {
+        let vocabulary = Vocabulary { model: (*model).to_owned(), tokens: vec!["a".into()], ..Vocabulary::default() };
+        let refused = matches!(
+            Tokenizer::from_vocabulary(vocabulary),
+            Err(TextError::Unsupported { what: "tokenizer model", .. })
+        );
+        text += &format!("| `{model}` | {about} | {} |\n", if refused { "no" } else { "yes" });
+    }
     let mut names: Vec<&str> = bantam_text::pre_tokenizer_names().collect();
     names.sort_unstable();
-    format!("## Tokenizers\n\nByte-level BPE in GGUF, by `tokenizer.ggml.pre`: {}.\n", codes(&names))
+    text += &format!("\nPre-tokenizers of byte-level BPE, by `tokenizer.ggml.pre`: {}.\n", codes(&names));
+    text + "\nBeside these, `tokenizer.json` and `tokenizer.model` of Hugging Face directories, where their parts are known.\n"
 }
 
 fn codes(names: &[&str]) -> String {
