@@ -60,9 +60,10 @@ def write_golden(directory: pathlib.Path, golden: dict) -> int:
     lines = json.dumps(golden, indent=1, ensure_ascii=False)
     lines = re.sub(r"\[[-+.\de\s,]*\]", lambda found: " ".join(found[0].split()), lines)
     (directory / "golden.json").write_text(lines + "\n")
-    for path in directory.iterdir():
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    for path in files:
         path.chmod(0o644)
-    return sum(path.stat().st_size for path in directory.iterdir())
+    return sum(path.stat().st_size for path in files)
 
 
 def llama_cpp_logits(path: pathlib.Path, tokens: list[int]) -> np.ndarray | None:

@@ -98,7 +98,7 @@ def read_again(directory: pathlib.Path, model: torch.nn.Module) -> torch.nn.Modu
     return known
 
 
-def stability(model: torch.nn.Module, tokens: list[int], prepare) -> float:
+def stability(model: torch.nn.Module, tokens: list[int], prepare, run=run) -> float:
     """How far f32 itself is from the truth, also with each weight off by its last bit: a tolerance below that is idle."""
     logits = run(model, tokens)
     span = logits.max() - logits.min()
@@ -219,4 +219,5 @@ def main() -> None:
     assert not failed, failed
 
 
-main()
+if __name__ == "__main__":
+    main()

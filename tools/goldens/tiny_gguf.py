@@ -17,6 +17,8 @@ ARCHITECTURES = {  # transformers' model_type → GGUF's architecture
     "gemma2": "gemma2", "gemma3_text": "gemma3", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3_moe": "qwen3moe",
     "stablelm": "stablelm", "gpt2": "gpt2", "olmo2": "olmo2", "granite": "granite", "smollm3": "smollm3", "bert": "bert",
 }
+# Files made by older writers carry it, and PyPI's gguf has no name for it any more; newer ones say bos_token_id.
+CLASS_TOKEN = "tokenizer.ggml.cls_token_id"
 # Rope on pairs of neighbours: the rows of queries and keys are laid out for it.
 NEIGHBOURS = {"llama", "granite", "smollm3"}
 EXPERT = re.compile(r"(.*)\.experts\.(\d+)\.(.*)\.weight")
@@ -55,22 +57,23 @@ def laid_out(config: dict, tensors: dict[str, torch.Tensor]) -> dict[str, np.nda
     return out
 
 
-def write_vocabulary(writer: gguf.GGUFWriter, kind: str, count: int) -> None:
+def write_vocabulary(writer: gguf.GGUFWriter, kind: str, count: int, vocabulary: list[str]) -> None:
     pieces = tokenizer_pieces(count)
     types = [gguf.TokenType.CONTROL if i < 2 else gguf.TokenType.NORMAL for i in range(len(pieces))]
     if kind == "bert":
-        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [("▁" if i % 2 else "") + piece
-                                                                  for i, piece in enumerate(pieces[4:])]
-        pieces = pieces[:count]
+        # Pieces that begin a word carry a mark, pieces that go on carry none.
+        pieces = [piece if piece.startswith("[") else piece.removeprefix("##") if piece.startswith("##") else "▁" + piece
+                  for piece in vocabulary]
         types = [gguf.TokenType.CONTROL if i < 5 else gguf.TokenType.NORMAL for i in range(len(pieces))]
         writer.add_tokenizer_model("bert")
-        writer.add_tokenizer_pre("jina-v2-en")
+        writer.add_tokenizer_pre("bert-bge")
         writer.add_token_list(pieces)
         writer.add_token_types(types)
         writer.add_token_type_count(2)
         writer.add_pad_token_id(0)
         writer.add_unk_token_id(1)
-        writer.add_cls_token_id(2)
+        writer.add_uint32(CLASS_TOKEN, 2)
+        writer.add_bos_token_id(2)
         writer.add_sep_token_id(3)
         writer.add_mask_token_id(4)
         return
@@ -84,7 +87,7 @@ def write_vocabulary(writer: gguf.GGUFWriter, kind: str, count: int) -> None:
     writer.add_add_bos_token(False)
 
 
-def write_metadata(writer: gguf.GGUFWriter, config: dict) -> None:
+def write_metadata(writer: gguf.GGUFWriter, config: dict, pooling: str) -> None:
     kind, architecture = config["model_type"], ARCHITECTURES[config["model_type"]]
     known = CONFIG_MAPPING[kind].from_dict(dict(config))
     heads, hidden = known.num_attention_heads, known.hidden_size
@@ -152,10 +155,11 @@ def write_metadata(writer: gguf.GGUFWriter, config: dict) -> None:
         writer.add_logit_scale(config["logits_scaling"])
     if kind == "bert":
         writer.add_causal_attention(False)
-        writer.add_pooling_type(gguf.PoolingType.MEAN)
+        writer.add_pooling_type(gguf.PoolingType.CLS if pooling == "cls" else gguf.PoolingType.MEAN)
 
 
-def write_gguf(path: pathlib.Path, config: dict, tensors: dict[str, torch.Tensor]) -> None:
+def write_gguf(path: pathlib.Path, config: dict, tensors: dict[str, torch.Tensor], *, pooling: str = "",
+               vocabulary: list[str] = ()) -> None:
     architecture = ARCHITECTURES[config["model_type"]]
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
@@ -163,8 +167,8 @@ def write_gguf(path: pathlib.Path, config: dict, tensors: dict[str, torch.Tensor
     writer = gguf.GGUFWriter(path, architecture)
     # llama.cpp looks for certain tokens where the name holds "phi3" and the like, and fails without them.
     writer.add_name("tiny")
-    write_metadata(writer, config)
-    write_vocabulary(writer, config["model_type"], config["vocab_size"])
+    write_metadata(writer, config, pooling)
+    write_vocabulary(writer, config["model_type"], config["vocab_size"], vocabulary)
     scaling = config.get("rope_scaling") or {}
     for key in ("long", "short"):
         if f"{key}_factor" in scaling:
