@@ -72,9 +72,9 @@ fn nested_arrays_foreign_types_and_scalars_come_back() {
     ]);
     let mut writer = GgufWriter::new();
     writer.set("nested", nested.clone()).set("empty", Array::F32(vec![])).set("odd", Value::String(vec![0xff, 0]));
-    let iq4_xs = TensorKind::from_ggml_id(23).unwrap();
+    let q8_k = TensorKind::from_ggml_id(15).unwrap();
     writer.add_tensor("scalar", &[], TensorKind::Known(TensorType::F32)).unwrap();
-    writer.add_tensor("foreign", &[256, 2, 3, 1], iq4_xs).unwrap();
+    writer.add_tensor("foreign", &[256, 2, 3, 1], q8_k).unwrap();
     let bytes = writer.to_bytes(|tensor, out| out.write_all(&vec![9; tensor.byte_length as usize])).unwrap();
     let gguf = Gguf::parse(&bytes).unwrap();
     assert_eq!(gguf.get("nested"), Some(&Value::Array(nested)));
@@ -83,7 +83,7 @@ fn nested_arrays_foreign_types_and_scalars_come_back() {
     let scalar = gguf.tensor("scalar").unwrap();
     assert_eq!((scalar.rows(), scalar.width(), scalar.range.len()), (1, 1, 4));
     let foreign = gguf.tensor("foreign").unwrap();
-    assert_eq!((foreign.kind.name(), foreign.kind.known(), foreign.range.len()), ("IQ4_XS", None, 6 * 136));
+    assert_eq!((foreign.kind.name(), foreign.kind.known(), foreign.range.len()), ("Q8_K", None, 6 * 292));
 }
 
 #[test]
