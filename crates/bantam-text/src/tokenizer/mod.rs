@@ -14,7 +14,7 @@ mod split;
 mod words;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 pub use json::HfFiles;
 pub use patterns::pre_tokenizer_names;
@@ -35,6 +35,9 @@ pub enum Special {
     /// It becomes the token, as in a rendered chat template.
     Parse,
 }
+
+/// A hash table keyed by what a model file says; seeded by chance, so no file can make it slow.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 #[derive(Debug, Clone)]
 enum Merger {
@@ -77,7 +80,7 @@ struct Ends {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     tokens: Vec<Option<Token>>,
-    by_spelling: HashMap<Box<[u8]>, u32>,
+    by_spelling: Map<Box<[u8]>, u32>,
     added: AddedTokens,
     normalized_added: AddedTokens,
     normalizers: Vec<Normalizer>,

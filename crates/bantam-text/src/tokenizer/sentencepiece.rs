@@ -2,7 +2,9 @@
 //! Richardson 2018; `bpe_model.cc`). Equal scores merge from the left. What stays without a token is spelled in bytes.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use super::Map;
 
 /// SentencePiece's visible space, U+2581.
 pub(crate) const SPACE: &str = "\u{2581}";
@@ -11,7 +13,7 @@ pub(crate) const SPACE: &str = "\u{2581}";
 #[derive(Debug, Clone)]
 pub(crate) struct ScoreBpe {
     /// Spelling → token, for every token that text may become (not control, unknown or byte tokens).
-    pub(crate) by_bytes: HashMap<Box<[u8]>, u32>,
+    pub(crate) by_bytes: Map<Box<[u8]>, u32>,
     /// Score by token id.
     pub(crate) scores: Vec<f32>,
     /// Tokens that may be built on the way but never come out: they are taken apart again.
@@ -72,7 +74,7 @@ impl ScoreBpe {
             last.next = NONE;
         }
         // How each joined span came to be, to take unused tokens apart again.
-        let mut halves: HashMap<(usize, usize), usize> = HashMap::new();
+        let mut halves: Map<(usize, usize), usize> = Map::default();
         let mut heap = BinaryHeap::with_capacity(count);
         for left in 0..count.saturating_sub(1) {
             self.propose(bytes, &symbols, left, left + 1, &mut heap);

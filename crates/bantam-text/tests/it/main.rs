@@ -4,6 +4,7 @@
 mod gguf;
 mod guarded;
 mod hostile;
+mod mutations;
 mod streams;
 mod templates;
 mod thinking;

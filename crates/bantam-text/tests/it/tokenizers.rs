@@ -113,7 +113,8 @@ fn files_that_are_wrong_are_refused_by_name() {
     check(br#"{"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}"#, "unsupported tokenizer model 'Unigram'");
     check(br#"{"model": {"type": "BPE", "vocab": {}, "merges": []}}"#, "no tokens");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}}"#, "ids up to 4294967295");
-    check(br#"{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}"#, "model.vocab");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}"#, "expected u32");
+    check(br#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}}"#, "two tokens have the id 0");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}"#, "merge 0 needs the token \"b\"");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}"#, "merge 0 is no pair");
     check(&with(json!({"normalizer": {"type": "Precompiled"}})), "unsupported normalizer 'Precompiled'");
