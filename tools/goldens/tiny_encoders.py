@@ -19,7 +19,7 @@ import torch
 import transformers
 from tiny import TOLERANCE, write_golden, write_weights
 from tiny_changes import CLOSE, build, sensitivity
-from tiny_families import checkpoint, draw, home, read_again, stability
+from tiny_families import checkpoint, draw, home, read_again, same_when_written_anew, stability
 from tiny_gguf import write_gguf
 from tokenizers import Tokenizer
 
@@ -132,12 +132,13 @@ def make(name: str, variant: dict) -> None:
     write_sentence_files(directory, variant["pooling"], config["hidden_size"])
     model = build(config)
     draw(model, {**variant, **WIDTHS})
-    tensors = checkpoint(model, variant)
+    tensors = checkpoint(model, variant, directory)
     if variant["pooling"] == "cls":
         tensors["embeddings.position_ids"] = torch.arange(config["max_position_embeddings"])[None]
     write_weights(directory, tensors)
     model = read_again(directory, model)
 
+    same_when_written_anew(directory, model, lambda model: hidden(model, [2, 5, 3]))
     rng = np.random.default_rng(variant["seed"])
     golden = dict(about=variant["about"], made_by="tools/goldens/tiny_encoders.py",
                   versions=dict(transformers=transformers.__version__, torch=torch.__version__), tolerance=TOLERANCE,

@@ -10,8 +10,8 @@ logits must move by at least 100 times the tolerance (1e-4 of their range), else
 widely, and epsilons, windows and softcaps are such that they matter in a model of this size.
 
 Needs: torch, transformers, safetensors, gguf, numpy; with llama-cpp-python installed the GGUF forms are also run by
-llama.cpp and compared (its arithmetic is f16 in part), and --departures FILE writes the table of what was found.
-Run from anywhere: python tools/goldens/tiny_families.py [NAME…] [--departures docs/results/llama-cpp-departures.md]
+llama.cpp and compared (its arithmetic is f16 in part). Where it departs, transformers made to do the same must agree with it.
+Run from anywhere: python tools/goldens/tiny_families.py [NAME…], then tiny_departures.py for the table.
 """
 import argparse
 import contextlib
@@ -76,11 +76,16 @@ def draw(model: torch.nn.Module, variant: dict) -> None:
         weight.data.copy_(rounded.to(dtype).float())
 
 
-def checkpoint(model: torch.nn.Module, variant: dict) -> dict[str, torch.Tensor]:
-    """The weights under the names, and in the shapes, of the family's own checkpoints."""
+def checkpoint(model: torch.nn.Module, variant: dict, directory: pathlib.Path) -> dict[str, torch.Tensor]:
+    """The weights under the names, and in the shapes, of the family's own checkpoints.
+
+    Beside them, as `config.v5.json`, the same configuration as transformers 5 itself writes it (a tuned model's has such keys).
+    """
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         tensors = load_file(pathlib.Path(folder) / "model.safetensors")
+        text = (pathlib.Path(folder) / "config.json").read_text()
+    (directory / "config.v5.json").write_text(json.dumps(json.loads(text), indent=1) + "\n")
     tensors = {name: value.to(variant["dtype"]).contiguous() for name, value in tensors.items()}
     if "rename" in variant:
         tensors = variant["rename"](tensors, model.config)
@@ -96,6 +101,13 @@ def read_again(directory: pathlib.Path, model: torch.nn.Module) -> torch.nn.Modu
     for name, value in ours.items():
         assert torch.equal(theirs[name], value), name
     return known
+
+
+def same_when_written_anew(directory: pathlib.Path, model: torch.nn.Module, run) -> None:
+    """`config.v5.json` says the same as `config.json`."""
+    other = build(json.loads((directory / "config.v5.json").read_text()))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(run(other), run(model)), "config.v5.json means another model"
 
 
 def stability(model: torch.nn.Module, tokens: list[int], prepare, run=run) -> float:
@@ -133,6 +145,7 @@ def compare_with_llama_cpp(name: str, path: pathlib.Path, variant: dict, tokens:
     if departs:
         other = build({**variant["config"], **departs["settings"]})
         other.load_state_dict(model.state_dict())
+        variant.get("prepare", lambda model: None)(other)
         with contextlib.ExitStack() as stack:
             for what, change in changed_structure(other):
                 if what.endswith(departs.get("structure", ())):
@@ -146,7 +159,7 @@ def compare_with_llama_cpp(name: str, path: pathlib.Path, variant: dict, tokens:
     return found
 
 
-def make(name: str, variant: dict) -> None:
+def make(name: str, variant: dict, scratch: pathlib.Path) -> None:
     directory = home(name)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -159,7 +172,7 @@ def make(name: str, variant: dict) -> None:
     write_tokenizer(directory, config["vocab_size"])
     model = build(config)
     draw(model, variant)
-    tensors = checkpoint(model, variant)
+    tensors = checkpoint(model, variant, directory)
     write_weights(directory, tensors, variant.get("shards", 1))
     model = read_again(directory, model)
     prepare(model)
@@ -182,6 +195,8 @@ def make(name: str, variant: dict) -> None:
         prepare(other)
         return run(other, sequence_a)
 
+    same_when_written_anew(directory, model, prepared)
+
     found = sensitivity(config, model, prepared, skip=variant.get("skip", set()), silent=variant.get("silent", set()),
                         head_std=HEAD_STD, off=variant.get("off", 0.05), extra=variant.get("extra"))
     close = {what: share for what, share in found.items() if CLOSE in what}
@@ -192,11 +207,14 @@ def make(name: str, variant: dict) -> None:
     golden["sensitivity"] = found
     if close:
         golden["close"] = close
-    if variant.get("gguf", True):
-        write_gguf(directory / "model.gguf", config, tensors)
-        golden["llama.cpp"] = compare_with_llama_cpp(name, directory / "model.gguf", variant, sequence_a, model)
+    if variant.get("llama_cpp", {}).get("no_form"):
+        golden["llama.cpp"] = dict(no_form=variant["llama_cpp"]["why"])
+    else:
+        path = (directory if variant.get("gguf", True) else scratch) / "model.gguf"
+        write_gguf(path, config, tensors)
+        golden["llama.cpp"] = compare_with_llama_cpp(name, path, variant, sequence_a, model)
     size = write_golden(directory, golden)
-    print(f"  {size / 1000:.0f} kB; llama.cpp: {golden.get('llama.cpp', 'no GGUF form')}")
+    print(f"  {size / 1000:.0f} kB; llama.cpp: {golden['llama.cpp']}")
     assert not weak, f"{name}: too weak: {weak}"
     assert noise < TOLERANCE / 10, noise
     assert size < 135_000, size
@@ -212,7 +230,8 @@ def main() -> None:
     failed = []
     for name in arguments.names or VARIANTS:
         try:
-            make(name, VARIANTS[name])
+            with tempfile.TemporaryDirectory() as scratch:
+                make(name, VARIANTS[name], pathlib.Path(scratch))
         except Exception as error:  # the others are still worth knowing about
             print(f"FAILED {name}: {type(error).__name__}: {error}")
             failed.append(name)

@@ -89,7 +89,10 @@ VARIANTS["tiny-gemma2-a"] = dict(
     config=config("Gemma2ForCausalLM", "gemma2", "tie_word_embeddings", **{**GEMMA, **GEMMA2}, query_pre_attn_scalar=8))
 VARIANTS["tiny-gemma2-b"] = dict(
     about="attention scaled otherwise than by the head's width, as in the largest Gemma 2", seed=43, dtype=BF16, off=0.1,
-    gates=(0.5, 1.2), gains={"gate_proj": 0.5}, gguf=False, skip={"hidden_act"},
+    gates=(0.5, 1.2), gains={"gate_proj": 0.5}, gguf=False,
+    llama_cpp=dict(why="scales attention by the head's width (in a model of 46 layers, by the width over the heads): the file has no "
+                       "key for query_pre_attn_scalar", rows=0, settings=dict(query_pre_attn_scalar=8)),
+    skip={"hidden_act"},
     config=config("Gemma2ForCausalLM", "gemma2", "tie_word_embeddings",
                   **{**GEMMA, **GEMMA2, "num_hidden_layers": 2}, query_pre_attn_scalar=24))
 GEMMA3 = dict(attn_logit_softcapping=None, cache_implementation="hybrid", final_logit_softcapping=None,
@@ -104,7 +107,10 @@ VARIANTS["tiny-gemma3-a"] = dict(
 VARIANTS["tiny-gemma3-b"] = dict(
     about="newer keys: layer types, rope parameters by layer type with linear scaling on global layers; attention scaled "
           "otherwise than by the head's width", seed=45, dtype=BF16, off=0.1, gates=(0.5, 1.2),
-    gains={"gate_proj": 0.5}, shifts={"q_norm": 1.0, "k_norm": 1.0}, gguf=False, skip={"num_attention_heads"},
+    gains={"gate_proj": 0.5}, shifts={"q_norm": 1.0, "k_norm": 1.0}, gguf=False,
+    llama_cpp=dict(why="takes every sixth layer for a global one whatever the layer types say, and scales attention by the head's "
+                       "width", rows=0, settings=dict(layer_types=["sliding_attention"] * 3, query_pre_attn_scalar=8)),
+    skip={"num_attention_heads"},
     config=config("Gemma3ForCausalLM", "gemma3_text", "tie_word_embeddings", "hidden_act", "rope_theta",
                   **{**GEMMA, **GEMMA3, "num_hidden_layers": 3, "transformers_version": "5.0.0"}, query_pre_attn_scalar=12,
                   layer_types=["sliding_attention", "full_attention", "sliding_attention"],
@@ -130,6 +136,14 @@ VARIANTS["tiny-phi3-short"] = dict(
     config=config("Phi3ForCausalLM", "phi3", **{**PHI3, "max_position_embeddings": 2048},
                   original_max_position_embeddings=256,
                   rope_scaling=dict(long_factor=LONG, short_factor=SHORT, type="longrope"), sliding_window=262144))
+VARIANTS["tiny-phi3-context"] = dict(
+    about="short factors: both sequences are within the original context of 64, though the context may grow to 512", seed=55,
+    dtype=BF16, gguf=False, skip={"long_factor", "sliding_window", "num_attention_heads"},
+    llama_cpp=dict(why="takes the long factors as soon as the context asked for (256 here, its least) is longer than the original "
+                       "one; transformers as soon as the sequence is", rows=1,
+                   settings=dict(rope_scaling=dict(long_factor=LONG, short_factor=LONG, type="longrope"))),
+    config=config("Phi3ForCausalLM", "phi3", **{**PHI3, "max_position_embeddings": 512}, original_max_position_embeddings=64,
+                  rope_scaling=dict(long_factor=LONG, short_factor=SHORT, type="longrope"), sliding_window=262144))
 VARIANTS["tiny-phi4-mini"] = dict(
     about="three quarters of a head turn, tied, long factors", seed=54, dtype=BF16, skip={"short_factor", "sliding_window", "num_attention_heads"},
     config=config("Phi3ForCausalLM", "phi3",
@@ -148,6 +162,8 @@ VARIANTS["tiny-smollm3-a"] = dict(
                          rope_scaling=None, sliding_window=None, use_sliding_window=False)))
 VARIANTS["tiny-smollm3-b"] = dict(
     about="layers without rope as the list says and not the interval", seed=62, dtype=BF16, gguf=False,
+    llama_cpp=dict(why="leaves rope out of every fourth layer whatever no_rope_layers says", rows=1,
+                   settings=dict(no_rope_layers=[1, 1])),
     config=config("SmolLM3ForCausalLM", "smollm3", "tie_word_embeddings", attention_bias=False,
                   **dict(layer_types=["full_attention"] * 2, max_window_layers=28, mlp_bias=False, no_rope_layer_interval=4,
                          no_rope_layers=[0, 1], pad_token_id=2, pretraining_tp=2,
@@ -184,11 +200,17 @@ VARIANTS["tiny-qwen3-moe-a"] = dict(
     about="two of five experts, weights made to sum to one", seed=101, dtype=BF16, skip={"num_attention_heads"},
     config=config("Qwen3MoeForCausalLM", "qwen3_moe", **QWEN3_MOE, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[]))
 VARIANTS["tiny-qwen3-moe-b"] = dict(
-    about="four layers, of which one (a second one less one taken out) has experts, weights as the softmax gives them", seed=102,
-    dtype=BF16, off=0.1, gguf=False, skip={"num_attention_heads"}, shifts={"q_norm": 0.5, "k_norm": 0.5},
+    about="two of five experts, weights as the softmax gives them", seed=103, dtype=BF16, gguf=False, skip={"num_attention_heads"},
+    llama_cpp=dict(why="makes the experts' weights sum to one: the file has no key for norm_topk_prob", rows=0,
+                   settings=dict(norm_topk_prob=True)),
+    config=config("Qwen3MoeForCausalLM", "qwen3_moe", **QWEN3_MOE, norm_topk_prob=False, decoder_sparse_step=1, mlp_only_layers=[]))
+VARIANTS["tiny-qwen3-moe-c"] = dict(
+    about="four layers, of which one (a second one less one taken out) has experts", seed=102, dtype=BF16, off=0.1, gguf=False,
+    skip={"num_attention_heads"}, shifts={"q_norm": 0.5, "k_norm": 0.5},
+    llama_cpp=dict(why="has experts in every layer: no names for the feed-forward of others", no_form=True),
     config=config("Qwen3MoeForCausalLM", "qwen3_moe",
                   **{**QWEN3_MOE, "num_hidden_layers": 4, "intermediate_size": 24, "moe_intermediate_size": 24},
-                  norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[3]))
+                  norm_topk_prob=True, decoder_sparse_step=2, mlp_only_layers=[3]))
 
 PHIMOE = dict(attention_bias=True, auto_map=dict(AutoConfig="configuration_phimoe.PhiMoEConfig",
                                                 AutoModelForCausalLM="modeling_phimoe.PhiMoEForCausalLM"),
@@ -205,16 +227,20 @@ def long_factors(model: torch.nn.Module) -> None:
         turn.rope_init_fn = lambda config: ROPE_INIT_FUNCTIONS["longrope"](config, seq_len=longer)
 
 
+def like_llama_cpp(original: int) -> dict:
+    factor = math.sqrt(1 + math.log(8) / math.log(original))
+    return dict(
+        why="root-mean-square norms (with the biases) for layer norms, a softmax made to sum to one for the sparse mixer, and "
+            "the rotation scaled as the context's lengths say for the file's own long_mscale and short_mscale", rows=0,
+        settings=dict(rope_scaling=dict(long_factor=LONG, long_mscale=factor, original_max_position_embeddings=original,
+                                        short_factor=SHORT, short_mscale=factor, type="longrope")),
+        structure=("the other kind of norm", "router: softmax made to sum to one"))
+
+
 VARIANTS["tiny-phimoe-short"] = dict(
     about="layer norms, biases, the sparse mixer's router, short factors: both sequences are within the original context of 256",
     seed=111, dtype=BF16,
-    llama_cpp=dict(
-        why="root-mean-square norms (with the biases) for layer norms, a softmax made to sum to one for the sparse mixer, and "
-            "the rotation scaled as the context's lengths say for the file's own factor", rows=0,
-        settings=dict(rope_scaling=dict(long_factor=LONG, long_mscale=1.3, original_max_position_embeddings=256,
-                                        short_factor=SHORT, short_mscale=math.sqrt(1 + math.log(8) / math.log(256)),
-                                        type="longrope")),
-        structure=("the other kind of norm", "router: softmax made to sum to one")),
+    llama_cpp=like_llama_cpp(256),
     skip={"num_attention_heads", "num_experts_per_tok", "long_factor", "long_mscale", "sliding_window", "original_max_position_embeddings",
           "max_position_embeddings"},
     config=config("PhiMoEForCausalLM", "phimoe", **{**PHIMOE, "max_position_embeddings": 2048}, router_jitter_noise=0.2,
@@ -223,7 +249,8 @@ VARIANTS["tiny-phimoe-short"] = dict(
                                     short_mscale=1.2, type="longrope")))
 VARIANTS["tiny-phimoe-long"] = dict(
     about="long factors, which the checkpoint's own code takes by length and transformers 5.23 does not (put right in the script): "
-          "both sequences are longer than the original context of 12", seed=112, dtype=BF16, gguf=False, prepare=long_factors,
+          "both sequences are longer than the original context of 12", seed=112, dtype=BF16, gguf=False, llama_cpp=like_llama_cpp(12),
+    prepare=long_factors,
     skip={"num_attention_heads", "num_experts_per_tok", "short_factor", "short_mscale", "sliding_window", "original_max_position_embeddings",
           "max_position_embeddings"},
     config=config("PhiMoEForCausalLM", "phimoe", **{**PHIMOE, "max_position_embeddings": 96}, router_jitter_noise=0.2,
