@@ -55,15 +55,9 @@ impl Isa {
 }
 
 /// Whether 256-bit `vpdpbusd` (AVX-VNNI) is there.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx_vnni() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avxvnni")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    is_x86_feature_detected!("avxvnni")
 }
 
 fn machine() -> Isa {

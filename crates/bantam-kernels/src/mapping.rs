@@ -1,6 +1,8 @@
 //! A file's bytes in memory without reading them first.
 
-use memmap2::{Advice, Mmap, UncheckedAdvice};
+use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::{Advice, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -47,8 +49,10 @@ impl Mapping {
 
     /// Asks the system to start reading a range of bytes. Only a hint: whatever goes wrong is left for the read itself.
     pub fn will_need(&self, range: Range<usize>) {
+        #[cfg(not(unix))]
+        let _ = range;
+        #[cfg(unix)]
         if let Some((map, start, length)) = self.clip(range) {
-            #[cfg(unix)]
             let _ = map.advise_range(Advice::WillNeed, start, length);
         }
     }
@@ -56,6 +60,9 @@ impl Mapping {
     /// Tells the system that a range of bytes will not be read again soon, so that it no longer counts as this process's
     /// memory. Reading it later is correct, and reads the file again.
     pub fn done_with(&self, range: Range<usize>) {
+        #[cfg(not(unix))]
+        let _ = range;
+        #[cfg(unix)]
         if let Some((map, start, length)) = self.clip(range) {
             // Whole pages inside the range only: its neighbours may still be in use.
             let page = 4096;
@@ -63,12 +70,12 @@ impl Mapping {
             let last = (start + length) / page * page;
             if first < last {
                 // SAFETY: dropping pages of a read-only private map of a file loses nothing, they are read again.
-                #[cfg(unix)]
                 let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, last - first) };
             }
         }
     }
 
+    #[cfg(unix)]
     fn clip(&self, range: Range<usize>) -> Option<(&Mmap, usize, usize)> {
         let map = self.map.as_ref()?;
         let end = range.end.min(map.len());

@@ -4,7 +4,6 @@ use super::int8_rows::{self, Int8Rows, TILE};
 use super::panels::{COLUMNS, Panels};
 use super::{ActivationKind, Matrix, Store, float, int8_portable};
 use crate::buffer::Shared;
-use crate::isa::has_avx_vnni;
 use crate::{Isa, Pool};
 
 /// Rows to multiply with.
@@ -169,7 +168,7 @@ fn tile_function(isa: Isa) -> TileFunction {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => super::int8_avx512::tile,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if has_avx_vnni() => super::int8_avx2::tile_vnni,
+        Isa::Avx2 if crate::isa::has_avx_vnni() => super::int8_avx2::tile_vnni,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => super::int8_avx2::tile_madd,
         _ => int8_portable::tile,
