@@ -2,7 +2,7 @@
 
 use bantam_runtime::{GenerationDefaults, Loaded, RuntimeError};
 
-use crate::{Feed, LanguageModel, ModelError, Outputs, SamplingOptions, SequenceId};
+use crate::{Feed, LanguageModel, ModelError, SamplingOptions, SequenceId};
 
 impl From<RuntimeError> for ModelError {
     fn from(error: RuntimeError) -> Self {
@@ -38,41 +38,22 @@ impl LanguageModel for Loaded {
     }
 
     fn open_sequence(&mut self) -> Result<SequenceId, ModelError> {
-        Ok(self.open_sequence()?.into())
+        Ok(self.open_sequence()?)
     }
 
     fn close_sequence(&mut self, sequence: SequenceId) {
-        if let Some(sequence) = sequence.loaded() {
-            self.close_sequence(sequence);
-        }
+        self.close_sequence(sequence);
     }
 
     fn truncate(&mut self, sequence: SequenceId, length: usize) {
-        if let Some(sequence) = sequence.loaded() {
-            self.truncate(sequence, length);
-        }
+        self.truncate(sequence, length);
     }
 
     fn length(&self, sequence: SequenceId) -> usize {
-        sequence.loaded().map_or(0, |sequence| self.length(sequence))
+        self.length(sequence)
     }
 
     fn run(&mut self, feeds: &[Feed<'_>]) -> Result<&[f32], ModelError> {
-        // One sequence is fed without asking for memory.
-        if let [feed] = feeds {
-            return Ok(self.run(&[convert(feed)?])?);
-        }
-        let feeds = feeds.iter().map(convert).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.run(&feeds)?)
+        Ok(self.run(feeds)?)
     }
-}
-
-fn convert<'a>(feed: &Feed<'a>) -> Result<bantam_runtime::Feed<'a>, ModelError> {
-    let outputs = match feed.outputs {
-        Outputs::None => bantam_runtime::Outputs::None,
-        Outputs::Last => bantam_runtime::Outputs::Last,
-        Outputs::All => bantam_runtime::Outputs::All,
-    };
-    let sequence = feed.sequence.loaded().ok_or(RuntimeError::Closed)?;
-    Ok(bantam_runtime::Feed { sequence, tokens: feed.tokens, outputs })
 }

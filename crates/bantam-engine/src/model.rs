@@ -2,66 +2,7 @@
 
 use std::error::Error;
 
-/// Names a sequence held in a model's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SequenceId(Name);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Name {
-    Number(usize),
-    Loaded(bantam_runtime::SequenceId),
-}
-
-impl SequenceId {
-    /// A name by number, for models that are not the runtime's.
-    pub fn numbered(number: usize) -> Self {
-        Self(Name::Number(number))
-    }
-
-    /// The number of [`numbered`](Self::numbered).
-    pub fn number(self) -> Option<usize> {
-        match self.0 {
-            Name::Number(number) => Some(number),
-            Name::Loaded(_) => None,
-        }
-    }
-
-    /// The runtime's own name.
-    pub(crate) fn loaded(self) -> Option<bantam_runtime::SequenceId> {
-        match self.0 {
-            Name::Number(_) => None,
-            Name::Loaded(sequence) => Some(sequence),
-        }
-    }
-}
-
-impl From<bantam_runtime::SequenceId> for SequenceId {
-    fn from(sequence: bantam_runtime::SequenceId) -> Self {
-        Self(Name::Loaded(sequence))
-    }
-}
-
-/// Which rows of a feed give logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outputs {
-    /// No row.
-    None,
-    /// The row of the last token.
-    Last,
-    /// Every row.
-    All,
-}
-
-/// Tokens that go on a sequence.
-#[derive(Clone, Copy, Debug)]
-pub struct Feed<'a> {
-    /// The sequence.
-    pub sequence: SequenceId,
-    /// What comes next in it; at least one token.
-    pub tokens: &'a [u32],
-    /// Which rows give logits.
-    pub outputs: Outputs,
-}
+pub use bantam_runtime::{Feed, Outputs, SequenceId};
 
 /// Why a model did not run.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,18 @@ use crate::RuntimeError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceId(usize);
 
+impl SequenceId {
+    /// A handle by its number, for models of another make behind the same door.
+    pub fn new(number: usize) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// Which rows of a feed give logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {

@@ -103,7 +103,7 @@ impl FakeModel {
     }
 
     fn held(&mut self, sequence: SequenceId) -> &mut Vec<u32> {
-        let number = sequence.number().expect("a sequence of this model");
+        let number = sequence.number();
         self.sequences[number].as_mut().expect("a sequence that is open")
     }
 }
@@ -162,12 +162,12 @@ impl LanguageModel for FakeModel {
             self.sequences.len() - 1
         });
         self.sequences[number] = Some(Vec::with_capacity(context));
-        Ok(SequenceId::numbered(number))
+        Ok(SequenceId::new(number))
     }
 
     fn close_sequence(&mut self, sequence: SequenceId) {
         self.held(sequence);
-        self.sequences[sequence.number().unwrap()] = None;
+        self.sequences[sequence.number()] = None;
     }
 
     fn truncate(&mut self, sequence: SequenceId, length: usize) {
@@ -175,7 +175,7 @@ impl LanguageModel for FakeModel {
     }
 
     fn length(&self, sequence: SequenceId) -> usize {
-        self.sequences[sequence.number().unwrap()].as_ref().unwrap().len()
+        self.sequences[sequence.number()].as_ref().unwrap().len()
     }
 
     fn run(&mut self, feeds: &[Feed<'_>]) -> Result<&[f32], ModelError> {
@@ -202,7 +202,7 @@ impl LanguageModel for FakeModel {
             assert!(feeds[..index].iter().all(|other| other.sequence != feed.sequence), "a sequence fed twice");
             rows += feed.tokens.len();
             let context = self.context;
-            let held = self.sequences[feed.sequence.number().unwrap()].as_mut().expect("an open sequence");
+            let held = self.sequences[feed.sequence.number()].as_mut().expect("an open sequence");
             for (place, &token) in feed.tokens.iter().enumerate() {
                 held.push(token);
                 assert!(held.len() <= context, "more than the context");
