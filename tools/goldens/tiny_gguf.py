@@ -138,6 +138,9 @@ def write_metadata(writer: gguf.GGUFWriter, config: dict, pooling: str) -> None:
         writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
         writer.add_final_logit_softcapping(config["final_logit_softcapping"])
     if kind == "gemma3_text":
+        if known.layer_types != ["full_attention" if layer % 6 == 5 else "sliding_attention" for layer in range(known.num_hidden_layers)]:
+            # Its converter writes no pattern and its reader then takes every sixth; the reader does know the key.
+            writer.add_sliding_window_pattern([layer_type == "sliding_attention" for layer_type in known.layer_types])
         writer.add_rope_freq_base_swa(ropes["sliding_attention"]["rope_theta"])
     if kind in ("mixtral", "phimoe"):
         writer.add_expert_count(config["num_local_experts"])

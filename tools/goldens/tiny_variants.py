@@ -91,7 +91,7 @@ VARIANTS["tiny-gemma2-b"] = dict(
     about="attention scaled otherwise than by the head's width, as in the largest Gemma 2", seed=43, dtype=BF16, off=0.1,
     gates=(0.5, 1.2), gains={"gate_proj": 0.5}, gguf=False,
     llama_cpp=dict(why="scales attention by the head's width (in a model of 46 layers, by the width over the heads): the file has no "
-                       "key for query_pre_attn_scalar", rows=0, settings=dict(query_pre_attn_scalar=8)),
+                       "key that it reads for query_pre_attn_scalar", rows=0, settings=dict(query_pre_attn_scalar=8)),
     skip={"hidden_act"},
     config=config("Gemma2ForCausalLM", "gemma2", "tie_word_embeddings",
                   **{**GEMMA, **GEMMA2, "num_hidden_layers": 2}, query_pre_attn_scalar=24))
@@ -104,18 +104,22 @@ VARIANTS["tiny-gemma3-a"] = dict(
                   **{**GEMMA, **GEMMA3, "num_hidden_layers": 6, "num_attention_heads": 2, "intermediate_size": 16,
                      "rope_theta": 2000.0},
                   query_pre_attn_scalar=8, rope_local_base_freq=20.0, rope_scaling=None, sliding_window_pattern=6))
-VARIANTS["tiny-gemma3-b"] = dict(
-    about="newer keys: layer types, rope parameters by layer type with linear scaling on global layers; attention scaled "
-          "otherwise than by the head's width", seed=45, dtype=BF16, off=0.1, gates=(0.5, 1.2),
-    gains={"gate_proj": 0.5}, shifts={"q_norm": 1.0, "k_norm": 1.0}, gguf=False,
-    llama_cpp=dict(why="takes every sixth layer for a global one whatever the layer types say, and scales attention by the head's "
-                       "width", rows=0, settings=dict(layer_types=["sliding_attention"] * 3, query_pre_attn_scalar=8)),
-    skip={"num_attention_heads"},
-    config=config("Gemma3ForCausalLM", "gemma3_text", "tie_word_embeddings", "hidden_act", "rope_theta",
-                  **{**GEMMA, **GEMMA3, "num_hidden_layers": 3, "transformers_version": "5.0.0"}, query_pre_attn_scalar=12,
-                  layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-                  rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=20.0),
-                                       full_attention=dict(rope_type="linear", rope_theta=500.0, factor=4.0))))
+GEMMA3_NEWER = dict(
+    layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=20.0),
+                         full_attention=dict(rope_type="linear", rope_theta=500.0, factor=4.0)))
+for name, scalar, seed in (("b", 12, 45), ("c", 8, 46)):
+    VARIANTS[f"tiny-gemma3-{name}"] = dict(
+        about="newer keys: layer types, rope parameters by layer type with linear scaling on global layers; attention scaled "
+              + ("by" if scalar == 8 else "otherwise than by") + " the head's width",
+        seed=seed, dtype=BF16, off=0.1, gates=(0.5, 1.2), gains={"gate_proj": 0.5}, shifts={"q_norm": 1.0, "k_norm": 1.0},
+        gguf=scalar == 8, skip={"num_attention_heads"},
+        **({} if scalar == 8 else dict(llama_cpp=dict(
+            why="scales attention by the head's width: the file has no key that it reads for query_pre_attn_scalar", rows=0,
+            settings=dict(query_pre_attn_scalar=8)))),
+        config=config("Gemma3ForCausalLM", "gemma3_text", "tie_word_embeddings", "hidden_act", "rope_theta",
+                      **{**GEMMA, **GEMMA3, "num_hidden_layers": 3, "transformers_version": "5.0.0"},
+                      query_pre_attn_scalar=scalar, **GEMMA3_NEWER))
 
 PHI3 = dict(attention_bias=False, embd_pdrop=0.0, resid_pdrop=0.0, pad_token_id=2,
             auto_map=dict(AutoConfig="configuration_phi3.Phi3Config", AutoModelForCausalLM="modeling_phi3.Phi3ForCausalLM"))
@@ -201,7 +205,7 @@ VARIANTS["tiny-qwen3-moe-a"] = dict(
     config=config("Qwen3MoeForCausalLM", "qwen3_moe", **QWEN3_MOE, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[]))
 VARIANTS["tiny-qwen3-moe-b"] = dict(
     about="two of five experts, weights as the softmax gives them", seed=103, dtype=BF16, gguf=False, skip={"num_attention_heads"},
-    llama_cpp=dict(why="makes the experts' weights sum to one: the file has no key for norm_topk_prob", rows=0,
+    llama_cpp=dict(why="makes the experts' weights sum to one: the file has no key that it reads for norm_topk_prob", rows=0,
                    settings=dict(norm_topk_prob=True)),
     config=config("Qwen3MoeForCausalLM", "qwen3_moe", **QWEN3_MOE, norm_topk_prob=False, decoder_sparse_step=1, mlp_only_layers=[]))
 VARIANTS["tiny-qwen3-moe-c"] = dict(
