@@ -1,36 +1,48 @@
 //! Ctrl-C: the first stops what is running, the second ends the program at once.
 
-use std::sync::Arc;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, process, thread};
 
 use crate::failure::{INTERRUPTED, interrupted};
+use crate::output::Style;
+use crate::terminal;
 
 /// Set by Ctrl-C, read by what runs, cleared before the next thing starts.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     flag: Arc<AtomicBool>,
-    /// Flags of code below, set together with ours.
-    others: Vec<Arc<AtomicBool>>,
+    /// The flag of the model that runs, set together with ours.
+    model: Arc<Mutex<Option<Arc<AtomicBool>>>>,
 }
 
 impl Interrupt {
     /// Takes over SIGINT. Call once.
     pub fn install() -> anyhow::Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        // The order matters: handlers run in the order they were registered, so the first Ctrl-C finds the flag clear
-        // and sets it, and one that comes before the flag was cleared again ends the program.
-        let signal = signal_hook::consts::SIGINT;
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&flag))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-        Ok(Self { flag, others: Vec::new() })
+        let interrupt = Self { flag: Arc::default(), model: Arc::default() };
+        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT])?;
+        let heard = interrupt.clone();
+        // A thread, and no handler: it may put the terminal right before the program ends.
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                if heard.flag.swap(true, Ordering::Relaxed) {
+                    terminal::restore();
+                    let _ = writeln!(io::stderr(), "{}", Style::stderr().reset());
+                    process::exit(i32::from(INTERRUPTED));
+                }
+                heard.stop();
+            }
+        })?;
+        Ok(interrupt)
     }
 
-    /// Has Ctrl-C set another flag too.
-    pub fn also(&mut self, other: Arc<AtomicBool>) -> anyhow::Result<()> {
-        signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&other))?;
-        other.store(self.is_set(), Ordering::Relaxed);
-        self.others.push(other);
-        Ok(())
+    /// Has Ctrl-C set the flag of a model too.
+    pub fn also(&self, model: Arc<AtomicBool>) {
+        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = Some(model);
+        if self.is_set() {
+            self.stop();
+        }
     }
 
     /// Whether Ctrl-C was pressed since the last [`clear`](Self::clear).
@@ -40,20 +52,23 @@ impl Interrupt {
 
     /// Forgets an earlier Ctrl-C.
     pub fn clear(&self) {
-        for flag in self.others.iter().chain([&self.flag]) {
-            flag.store(false, Ordering::Relaxed);
-        }
+        self.flag.store(false, Ordering::Relaxed);
+        self.set_model(false);
     }
 
-    /// Stops what is running, as Ctrl-C would.
+    /// Stops the model, as Ctrl-C would.
     pub fn stop(&self) {
-        for flag in &self.others {
-            flag.store(true, Ordering::Relaxed);
-        }
+        self.set_model(true);
     }
 
     /// An error if Ctrl-C was pressed.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.is_set() { Err(interrupted()) } else { Ok(()) }
+    }
+
+    fn set_model(&self, value: bool) {
+        if let Some(model) = &*self.model.lock().unwrap_or_else(PoisonError::into_inner) {
+            model.store(value, Ordering::Relaxed);
+        }
     }
 }

@@ -18,6 +18,7 @@ mod prompt;
 mod prompter;
 mod settings;
 mod size;
+mod terminal;
 mod tokens;
 
 use std::process::ExitCode;

@@ -37,7 +37,7 @@ pub fn size_options(arguments: &SizeArguments, sequences: usize) -> LoadOptions 
 }
 
 /// Brings a model into memory, showing how far it is; Ctrl-C stops it.
-pub fn load(model: &Model, options: &LoadOptions, interrupt: &mut Interrupt) -> anyhow::Result<Loaded> {
+pub fn load(model: &Model, options: &LoadOptions, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
     let mut bar = Progress::start();
     let result = model.load(options, &mut |progress| {
         bar.update("loading", progress.done_bytes, progress.total_bytes);
@@ -48,7 +48,7 @@ pub fn load(model: &Model, options: &LoadOptions, interrupt: &mut Interrupt) -> 
         Err(RuntimeError::Interrupted) => return Err(interrupted()),
         other => other?,
     };
-    interrupt.also(loaded.interrupt())?;
+    interrupt.also(loaded.interrupt());
     Ok(loaded)
 }
 

@@ -16,6 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{Style, error, note};
 use crate::prompter::Prompter;
 use crate::size;
+use crate::terminal::Quiet;
 
 use editor::{Line, LineEditor};
 use input::Input;
@@ -45,8 +46,8 @@ enum Turn<'t> {
 
 /// Chats until the user leaves.
 pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
-    let mut interrupt = Interrupt::install()?;
-    let loaded = asked.load(1, &mut interrupt)?;
+    let interrupt = Interrupt::install()?;
+    let loaded = asked.load(1, &interrupt)?;
     let mut settings = asked.settings.clone();
     settings.max_tokens = asked.prompter.with_defaults(&settings).max_tokens;
     let mut chat = Chat {
@@ -160,6 +161,7 @@ impl Chat<'_> {
     /// Streams an answer to stdout.
     fn answer(&mut self, turn: Turn<'_>) -> anyhow::Result<Result<Answer, EngineError>> {
         self.interrupt.clear();
+        let _quiet = Quiet::start();
         let mut printer = Printer::new(io::stdout(), Style::stdout(), self.asked.thoughts(), None);
         let interrupt = self.interrupt.clone();
         let mut written = Ok(());

@@ -68,10 +68,10 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
         Some(_) => {}
     }
     let threads = options.threads.unwrap_or_else(available_threads);
-    let mut interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install()?;
     // Before the model takes its memory.
     let bandwidth = measure::bandwidth(threads);
-    let mut loaded = models::load(&model, &options, &mut interrupt)?;
+    let mut loaded = models::load(&model, &options, &interrupt)?;
     let report = report::Report::new(&model, options, threads, bandwidth);
     let mut rows = Vec::new();
     if !arguments.json {

@@ -55,13 +55,17 @@ pub fn run(arguments: &LogitsArguments) -> anyhow::Result<()> {
     if ids.is_empty() {
         bail!("the text has no tokens, so there are no logits");
     }
+    let vocabulary = model.spec().vocabulary;
+    if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+        bail!("token {id} is outside the vocabulary of {vocabulary}");
+    }
     let options = models::load_options(&arguments.load, 1);
     let context = model.context_for(&options);
     if ids.len() > context {
         bail!("the text has {} tokens and does not fit the context of {context}", ids.len());
     }
-    let mut interrupt = Interrupt::install()?;
-    let mut loaded = models::load(&model, &options, &mut interrupt)?;
+    let interrupt = Interrupt::install()?;
+    let mut loaded = models::load(&model, &options, &interrupt)?;
     if arguments.output.as_os_str() == "-" {
         let mut out = io::stdout().lock();
         out.write_all(&npy_header(ids.len(), loaded.vocabulary_len()))?;

@@ -139,7 +139,7 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// Loads the model with room for this many sequences.
-    pub fn load(&self, sequences: usize, interrupt: &mut Interrupt) -> anyhow::Result<Loaded> {
+    pub fn load(&self, sequences: usize, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
         models::load(self.model, &models::load_options(&self.arguments.load, sequences), interrupt)
     }
 

@@ -94,9 +94,26 @@ fn page(description: &Description, style: Style) -> String {
         let (total, context) = (size::format(memory.total), memory.context);
         page.rows("memory", [format!("{total} at a context of {context}"), parts.join(", ")]);
     }
-    page.rows("fallbacks", description.fallbacks.iter().cloned());
+    page.rows("fallbacks", alike(&description.fallbacks));
     page.rows("can't run", description.problems.iter().cloned());
     page.text
+}
+
+/// Notes on tensors, those that differ in the layer's number alone put together.
+fn alike(notes: &[String]) -> Vec<String> {
+    let mut groups: Vec<(String, usize)> = Vec::new();
+    for note in notes {
+        let general = match note.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+            Some((_, rest)) => format!("blk.*.{rest}"),
+            None => note.clone(),
+        };
+        match groups.iter_mut().find(|(known, _)| *known == general) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((general, 1)),
+        }
+    }
+    let line = |(note, count)| if count == 1 { note } else { format!("{note} ({count} tensors)") };
+    groups.into_iter().map(line).collect()
 }
 
 fn text_rows(description: &Description, page: &mut Page) {
@@ -127,5 +144,14 @@ fn text_rows(description: &Description, page: &mut Page) {
     match description.chat_templates.as_slice() {
         [] => page.row("chat template", "none"),
         names => page.row("chat template", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn notes_that_are_alike_are_one() {
+        let notes = ["blk.0.a: why", "blk.10.a: why", "blk.0.b: why", "output: because"].map(str::to_owned);
+        assert_eq!(super::alike(&notes), ["blk.*.a: why (2 tensors)", "blk.*.b: why", "output: because"]);
     }
 }

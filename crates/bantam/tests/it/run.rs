@@ -163,3 +163,39 @@ fn the_seed_decides_the_text() {
     assert_eq!(run("1", "1"), run("1", "2"));
     assert_ne!(run("1", "1"), run("2", "1"));
 }
+
+/// Ctrl-C ends the program with its code; a reader that goes away, silently.
+#[cfg(unix)]
+#[test]
+fn whoever_stops_it_is_obeyed() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    let Some(model) = model() else { return };
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.args(["run", &model, "--raw", "-n", "4"]).args(arguments);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().expect("the binary starts")
+    };
+    let mut child = start(&["--lines"]);
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    stdin.write_all(b"One\n").expect("the line is taken");
+    let mut answer = String::new();
+    stdout.read_line(&mut answer).expect("an answer comes while more lines may");
+    assert!(answer.ends_with('\n'));
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(status.success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    drop(stdin);
+
+    let mut child = start(&["--lines"]);
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    drop(child.stdout.take());
+    stdin.write_all(b"One\nTwo\n").expect("the lines are taken");
+    drop(stdin);
+    let mut stderr = String::new();
+    child.stderr.take().expect("stderr is piped").read_to_string(&mut stderr).expect("stderr is text");
+    assert_eq!((child.wait().expect("it ends").code(), stderr.as_str()), (Some(141), ""));
+}

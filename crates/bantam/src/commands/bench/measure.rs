@@ -1,7 +1,7 @@
 //! What is timed: the same work again and again on one sequence, after one run that is not counted.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bantam_kernels::Pool;
 use bantam_runtime::{Feed, Loaded, Outputs, RuntimeError};
@@ -50,8 +50,9 @@ pub fn run(loaded: &mut Loaded, test: Test, repetitions: usize, interrupt: &Inte
 
 /// Bytes that are read to measure bandwidth: more than any cache of a small machine holds.
 const READ_BYTES: usize = 256 << 20;
-/// How often; the best counts, since everything else only takes away from it.
-const READS: usize = 5;
+/// How often at most, and for how long; the best counts, since everything else only takes away from it.
+const READS: usize = 8;
+const READ_TIME: Duration = Duration::from_millis(500);
 /// Bytes that a thread reads in a row.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -67,7 +68,9 @@ pub fn bandwidth(threads: usize) -> f64 {
         });
         READ_BYTES as f64 / start.elapsed().as_secs_f64()
     };
-    (0..READS).map(|_| read()).fold(0.0, f64::max)
+    let begin = Instant::now();
+    let reads = (0..READS).take_while(|&number| number == 0 || begin.elapsed() < READ_TIME);
+    reads.map(|_| read()).fold(0.0, f64::max)
 }
 
 /// Adds in many lanes, so that the addition does not hold the reading up.

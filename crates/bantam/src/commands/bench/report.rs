@@ -85,7 +85,7 @@ impl<'m> Report<'m> {
             KvFormat::Q8_0 => "q8_0",
         };
         json!({
-            "build_number": env!("CARGO_PKG_VERSION"),
+            "version": env!("CARGO_PKG_VERSION"),
             "backends": "CPU",
             "model_filename": self.model.path().display().to_string(),
             "model_type": self.type_name,

@@ -27,8 +27,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let arguments = asked.arguments;
     let before = arguments.file.as_deref().map(prompt::read_file).transpose()?;
-    let mut interrupt = Interrupt::install()?;
-    let mut loaded = asked.load(arguments.parallel, &mut interrupt)?;
+    let interrupt = Interrupt::install()?;
+    let mut loaded = asked.load(arguments.parallel, &interrupt)?;
     let cancel = loaded.interrupt();
     let mut requests = Lines { asked, before, interrupt: &interrupt, lines: read_lines() };
     let json = arguments.json || arguments.jsonl;

@@ -14,7 +14,7 @@ use crate::prompt::{self, Parts};
 /// Answers the prompt of the arguments and stdin.
 pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let arguments = asked.arguments;
-    let mut interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install()?;
     let parts = Parts {
         file: arguments.file.as_deref().map(prompt::read_file).transpose()?,
         argument: arguments.prompt.clone(),
@@ -28,7 +28,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
     let reasoning = prompt.reasoning.clone();
     let request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
-    let mut loaded = asked.load(1, &mut interrupt)?;
+    let mut loaded = asked.load(1, &interrupt)?;
     let tokenizer = asked.prompter.tokenizer();
     let cancel = loaded.interrupt();
     let answer = if arguments.json {
