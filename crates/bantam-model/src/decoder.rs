@@ -98,7 +98,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         softcap: None,
         causal: true,
         rope: Some(rope(settings, key_width)?),
-        head_norm: None,
+        query_key_norm: None,
         bias,
     };
     let layer = |(kv_heads, hidden)| Layer {
@@ -107,6 +107,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         mixer_norms: norms.clone(),
         feed_forward: FeedForward::Gated(Dense { hidden, activation, bias: feed_forward_bias }),
         feed_forward_norms: norms.clone(),
+        branch_scale: None,
     };
     Ok(Spec {
         family: "",

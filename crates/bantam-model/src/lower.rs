@@ -5,7 +5,7 @@ use bantam_plan::{
     Softcap, ValueId, WeightId,
 };
 
-use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, Spec, Wiring};
+use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, QueryKeyNorm, Spec, Wiring};
 
 /// Name of the token embedding.
 pub const TOKEN_EMBEDDING: &str = "token_embd.weight";
@@ -69,6 +69,7 @@ impl Lowering<'_> {
             Mixer::Attention(attention) => self.attention(attention, read)?,
         };
         let mixed = self.norm("post_attention_norm", layer.mixer_norms.after.as_ref(), mixed)?;
+        let mixed = self.scaled("mixed", layer.branch_scale, mixed)?;
         let (base, read) = match layer.wiring {
             Wiring::Sequential => {
                 let sum = self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?;
@@ -84,12 +85,20 @@ impl Lowering<'_> {
         };
         let made = self.feed_forward(&layer.feed_forward, read)?;
         let made = self.norm("post_ffw_norm", layer.feed_forward_norms.after.as_ref(), made)?;
+        let made = self.scaled("made", layer.branch_scale, made)?;
         self.plan.step(self.name("x"), Add, &[base, made])
     }
 
     fn norm(&mut self, name: &str, norm: Option<&Norm>, x: ValueId) -> Result<ValueId, PlanError> {
         match norm {
             Some(norm) => normed(self.plan, &format!("{}{name}", self.prefix), norm, 1, x),
+            None => Ok(x),
+        }
+    }
+
+    fn scaled(&mut self, name: &str, by: Option<f32>, x: ValueId) -> Result<ValueId, PlanError> {
+        match by {
+            Some(by) => self.plan.step(self.name(name), Scale { by }, &[x]),
             None => Ok(x),
         }
     }
@@ -107,9 +116,10 @@ impl Lowering<'_> {
         let mut q = self.linear("attn_q", heads * key_width, bias.qkv, x)?;
         let mut k = self.linear("attn_k", kv_heads * key_width, bias.qkv, x)?;
         let v = self.linear("attn_v", kv_heads * value_width, bias.qkv, x)?;
-        if let Some(norm) = &attention.head_norm {
-            q = normed(self.plan, &format!("{}attn_q_norm", self.prefix), norm, heads, q)?;
-            k = normed(self.plan, &format!("{}attn_k_norm", self.prefix), norm, kv_heads, k)?;
+        if let Some(QueryKeyNorm { norm, per_head }) = &attention.query_key_norm {
+            let groups = |heads| if *per_head { heads } else { 1 };
+            q = normed(self.plan, &format!("{}attn_q_norm", self.prefix), norm, groups(heads), q)?;
+            k = normed(self.plan, &format!("{}attn_k_norm", self.prefix), norm, groups(kv_heads), k)?;
         }
         if let Some(rope) = &attention.rope {
             let table = self.plan.table(rope.table());

@@ -36,6 +36,8 @@ pub struct Layer {
     pub feed_forward: FeedForward,
     /// Norms of the feed-forward branch.
     pub feed_forward_norms: Norms,
+    /// Factor on what each branch adds to the stream.
+    pub branch_scale: Option<f32>,
 }
 
 /// How the branches of a layer hang on the residual stream.
@@ -98,10 +100,19 @@ pub struct Attention {
     pub causal: bool,
     /// Position embedding on queries and keys.
     pub rope: Option<Rope>,
-    /// Norm on each head of queries and keys.
-    pub head_norm: Option<Norm>,
+    /// Norm on queries and keys, before they turn.
+    pub query_key_norm: Option<QueryKeyNorm>,
     /// Which projections have a bias.
     pub bias: AttentionBias,
+}
+
+/// A norm on queries and on keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueryKeyNorm {
+    /// The norm.
+    pub norm: Norm,
+    /// Whether each head is normalised by itself (all with one factor), or the whole row at once.
+    pub per_head: bool,
 }
 
 /// Which projections of attention have a bias.

@@ -29,5 +29,5 @@ pub use generation::GenerationDefaults;
 pub use loaded::{Feed, Loaded, Outputs, SequenceId};
 pub use machine::{MemoryLimit, memory_limit};
 pub use memory::MemoryPromise;
-pub use model::{LoadOptions, Model, OpenOptions, Progress};
+pub use model::{DEFAULT_CONTEXT, LoadOptions, Model, OpenOptions, Progress};
 pub use open::{TextFiles, open_text};
