@@ -11,7 +11,9 @@
 
 mod arguments;
 mod ast;
+mod calls;
 mod checks;
+mod expressions;
 mod filters;
 mod format;
 mod guard;

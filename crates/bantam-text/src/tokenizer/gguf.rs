@@ -19,7 +19,7 @@ impl Tokenizer {
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         check(&vocabulary)?;
         match vocabulary.model.as_str() {
-            "llama" => score_bpe(vocabulary),
+            "llama" => score_bpe(vocabulary, Symbols::InText),
             "gpt2" => byte_bpe(vocabulary),
             other => Err(TextError::Unsupported { what: "tokenizer model", name: shorten(other, 60) }),
         }
@@ -81,7 +81,24 @@ fn added_token(vocabulary: &Vocabulary, id: usize) -> Option<AddedToken> {
     Some(AddedToken { content, id: u32::try_from(id).ok()?, special, right_strip, ..AddedToken::default() })
 }
 
-fn score_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+/// Where the tokens that always match are looked for. It decides about the space written before a text: llama.cpp, whose
+/// reading of GGUF is the reference for it, takes them out first and writes the space before every text between them;
+/// SentencePiece writes it once and finds them behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Symbols {
+    InText,
+    InNormalized,
+}
+
+impl Tokenizer {
+    /// The tokenizer of a SentencePiece model, exactly as SentencePiece itself runs it.
+    pub(super) fn from_sentencepiece_vocabulary(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+        check(&vocabulary)?;
+        score_bpe(vocabulary, Symbols::InNormalized)
+    }
+}
+
+fn score_bpe(vocabulary: Vocabulary, symbols: Symbols) -> Result<Tokenizer, TextError> {
     if vocabulary.scores.is_empty() {
         return Err(TextError::Vocabulary("a SentencePiece vocabulary needs scores, there are none".to_owned()));
     }
@@ -130,9 +147,10 @@ fn score_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         }
         if let Some(mut token) = added_token(&vocabulary, id) {
             // Spellings with visible spaces can only be found once the text's spaces are visible too.
-            if !token.special && token.content.contains(SPACE) {
+            let normalized = symbols == Symbols::InNormalized || token.content.contains(SPACE);
+            if !token.special && normalized {
                 token.normalized = true;
-                escaped.push((token.content.clone(), token));
+                escaped.push((token.content.replace(' ', SPACE), token));
             } else {
                 raw.push((token.content.clone(), token));
             }

@@ -11,14 +11,14 @@ use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, char_to_byte, unmap};
 use super::normalizer::Normalizer;
+use super::pipeline::{flag, frame, joining, normalizers, steps, text};
 use super::sentencepiece::SPACE;
-use super::split::{Behavior, Splitter};
-use super::words::{GPT2, Prepend, Step};
+use super::words::Step;
 use super::{Ends, Joining, Map, Merger, Token, Tokenizer};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::TokenKind;
 
-const FILE: &str = "tokenizer.json";
+pub(super) const FILE: &str = "tokenizer.json";
 
 /// The companions of `tokenizer.json`, each as the bytes of the file, where the directory has it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -167,11 +167,11 @@ impl Merge {
     }
 }
 
-fn damaged(file: &'static str, reason: impl ToString) -> TextError {
+pub(super) fn damaged(file: &'static str, reason: impl ToString) -> TextError {
     TextError::File { file, reason: shorten(&reason.to_string(), 200) }
 }
 
-fn unsupported<T>(what: &'static str, name: &str) -> Result<T, TextError> {
+pub(super) fn unsupported<T>(what: &'static str, name: &str) -> Result<T, TextError> {
     Err(TextError::Unsupported { what, name: shorten(name, 60) })
 }
 
@@ -430,190 +430,6 @@ fn added_tokens(list: Vec<Added>, normalizers: &[Normalizer]) -> Result<(AddedTo
         ));
     }
     Ok((AddedTokens::new(raw)?, AddedTokens::new(normalized)?))
-}
-
-fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
-    value.get(key)?.as_str()
-}
-
-fn flag(value: &Value, key: &str, default: bool) -> bool {
-    value.get(key).and_then(Value::as_bool).unwrap_or(default)
-}
-
-fn kind(value: &Value) -> Result<&str, TextError> {
-    text(value, "type").ok_or_else(|| damaged(FILE, "a part of the pipeline has no type"))
-}
-
-fn list<'v>(value: &'v Value, key: &str) -> Result<&'v Vec<Value>, TextError> {
-    value.get(key).and_then(Value::as_array).ok_or_else(|| damaged(FILE, format!("a Sequence has no {key}")))
-}
-
-/// `{"String": "…"}` or `{"Regex": "…"}`.
-fn pattern(value: &Value) -> Result<Splitter, TextError> {
-    let pattern = value.get("pattern").ok_or_else(|| damaged(FILE, "a step has no pattern"))?;
-    if let Some(literal) = text(pattern, "String") {
-        Ok(Splitter::literal(literal))
-    } else if let Some(regex) = text(pattern, "Regex") {
-        Splitter::regex(regex)
-    } else {
-        Err(damaged(FILE, "a pattern is neither String nor Regex"))
-    }
-}
-
-fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
-    Ok(vec![match kind(value)? {
-        "Sequence" => {
-            let mut all = Vec::new();
-            for step in list(value, "normalizers")? {
-                all.extend(normalizers(step)?);
-            }
-            return Ok(all);
-        }
-        "NFC" => Normalizer::Nfc,
-        "NFD" => Normalizer::Nfd,
-        "NFKC" => Normalizer::Nfkc,
-        "NFKD" => Normalizer::Nfkd,
-        "Lowercase" => Normalizer::Lowercase,
-        "StripAccents" => Normalizer::StripAccents,
-        "Strip" => Normalizer::Strip { left: flag(value, "strip_left", true), right: flag(value, "strip_right", true) },
-        "Prepend" => Normalizer::Prepend(text(value, "prepend").unwrap_or("").to_owned()),
-        "Replace" => {
-            Normalizer::Replace { pattern: pattern(value)?, with: text(value, "content").unwrap_or("").to_owned() }
-        }
-        "BertNormalizer" => {
-            let lowercase = flag(value, "lowercase", true);
-            Normalizer::Bert {
-                clean: flag(value, "clean_text", true),
-                chinese: flag(value, "handle_chinese_chars", true),
-                strip_accents: flag(value, "strip_accents", lowercase),
-                lowercase,
-            }
-        }
-        other => return unsupported("normalizer", other),
-    }])
-}
-
-fn steps(value: &Value) -> Result<Vec<Step>, TextError> {
-    let split = |regex: &str, behavior, invert| {
-        Ok::<Step, TextError>(Step::Split { pattern: Splitter::regex(regex)?, behavior, invert })
-    };
-    const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
-    Ok(vec![match kind(value)? {
-        "Sequence" => {
-            let mut all = Vec::new();
-            for step in list(value, "pretokenizers")? {
-                all.extend(steps(step)?);
-            }
-            return Ok(all);
-        }
-        "ByteLevel" => Step::ByteLevel {
-            prefix_space: flag(value, "add_prefix_space", true),
-            pattern: if flag(value, "use_regex", true) { Some(Splitter::regex(GPT2)?) } else { None },
-        },
-        "Split" => Step::Split {
-            pattern: pattern(value)?,
-            behavior: Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?,
-            invert: flag(value, "invert", false),
-        },
-        "Digits" if flag(value, "individual_digits", false) => split(r"\p{N}", Behavior::Isolated, false)?,
-        "Digits" => split(r"\p{N}", Behavior::Contiguous, false)?,
-        "Punctuation" => {
-            split(PUNCTUATION, Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?, false)?
-        }
-        "Whitespace" => split(r"\w+|[^\w\s]+", Behavior::Removed, true)?,
-        "WhitespaceSplit" => split(r"\s", Behavior::Removed, false)?,
-        "BertPreTokenizer" => {
-            return Ok(vec![split(r"\s", Behavior::Removed, false)?, split(PUNCTUATION, Behavior::Isolated, false)?]);
-        }
-        "Metaspace" => {
-            Step::Metaspace { mark: mark(value)?, prepend: prepend(value)?, split: flag(value, "split", true) }
-        }
-        other => return unsupported("pre-tokenizer", other),
-    }])
-}
-
-fn mark(value: &Value) -> Result<char, TextError> {
-    let mark = text(value, "replacement").unwrap_or(SPACE);
-    let mut characters = mark.chars();
-    match (characters.next(), characters.next()) {
-        (Some(mark), None) => Ok(mark),
-        _ => Err(damaged(FILE, "the replacement of Metaspace is no single character")),
-    }
-}
-
-fn prepend(value: &Value) -> Result<Prepend, TextError> {
-    Ok(match text(value, "prepend_scheme") {
-        Some("always") => Prepend::Always,
-        Some("first") => Prepend::First,
-        Some("never") => Prepend::Never,
-        Some(other) => return unsupported("prepend_scheme", other),
-        None if flag(value, "add_prefix_space", true) => Prepend::Always,
-        None => Prepend::Never,
-    })
-}
-
-fn joining(decoder: Option<&Value>, byte_level: bool) -> Result<Joining, TextError> {
-    let Some(decoder) = decoder else {
-        return Ok(if byte_level { Joining::Bytes } else { Joining::Pieces { drop_first_space: false } });
-    };
-    match kind(decoder)? {
-        "ByteLevel" => Ok(Joining::Bytes),
-        "Metaspace" => Ok(Joining::Pieces { drop_first_space: prepend(decoder)? != Prepend::Never }),
-        "Sequence" => {
-            let mut drop_first_space = false;
-            for step in list(decoder, "decoders")? {
-                match kind(step)? {
-                    "ByteLevel" => return Ok(Joining::Bytes),
-                    "Replace" if text(step, "content") == Some(" ") => {}
-                    "ByteFallback" | "Fuse" => {}
-                    "Strip" if text(step, "content") == Some(" ") => {
-                        drop_first_space = step.get("start").and_then(Value::as_u64).unwrap_or(0) > 0;
-                    }
-                    "Metaspace" => drop_first_space = prepend(step)? != Prepend::Never,
-                    other => return unsupported("decoder step", other),
-                }
-            }
-            Ok(Joining::Pieces { drop_first_space })
-        }
-        other => unsupported("decoder", other),
-    }
-}
-
-/// Reads which ids stand before and behind a single text; says whether the processor frames texts at all.
-fn frame(value: &Value, prefix: &mut Vec<u32>, suffix: &mut Vec<u32>) -> Result<bool, TextError> {
-    match kind(value)? {
-        "ByteLevel" => Ok(false),
-        "Sequence" => {
-            let mut framed = false;
-            for step in list(value, "processors")? {
-                framed |= frame(step, prefix, suffix)?;
-            }
-            Ok(framed)
-        }
-        "TemplateProcessing" => {
-            let mut behind = false;
-            for part in list(value, "single")? {
-                if part.get("Sequence").is_some() {
-                    behind = true;
-                } else if let Some(name) = part.get("SpecialToken").and_then(|token| text(token, "id")) {
-                    let ids = value.get("special_tokens").and_then(|all| all.get(name)).and_then(|one| one.get("ids"));
-                    let ids = ids.and_then(Value::as_array).ok_or_else(|| {
-                        damaged(FILE, format!("the post-processor's special token {name:?} has no ids"))
-                    })?;
-                    let target = if behind { &mut *suffix } else { &mut *prefix };
-                    target.extend(ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()));
-                }
-            }
-            Ok(true)
-        }
-        "BertProcessing" | "RobertaProcessing" => {
-            let id = |key: &str| value.get(key)?.get(1)?.as_u64().and_then(|id| u32::try_from(id).ok());
-            prefix.extend(id("cls"));
-            suffix.extend(id("sep"));
-            Ok(true)
-        }
-        other => unsupported("post-processor", other),
-    }
 }
 
 /// A companion file: a JSON object, or nothing.

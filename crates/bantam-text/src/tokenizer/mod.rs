@@ -8,6 +8,7 @@ mod gguf;
 mod json;
 mod normalizer;
 mod patterns;
+mod pipeline;
 mod protobuf;
 mod sentencepiece;
 mod split;

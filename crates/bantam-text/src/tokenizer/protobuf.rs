@@ -12,7 +12,7 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::File`] for bytes that are no such message, [`TextError::Unsupported`] for other kinds, by name.
     pub fn from_sentencepiece(model: &[u8]) -> Result<Tokenizer, TextError> {
-        Tokenizer::from_vocabulary(vocabulary(model)?)
+        Tokenizer::from_sentencepiece_vocabulary(vocabulary(model)?)
     }
 }
 

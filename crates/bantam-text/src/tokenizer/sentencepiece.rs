@@ -63,6 +63,7 @@ const NONE: usize = usize::MAX;
 impl ScoreBpe {
     /// Appends the tokens of `text`, whose spaces are already written as U+2581.
     pub(crate) fn encode(&self, text: &str, out: &mut Vec<u32>) {
+        let first = out.len();
         let bytes = text.as_bytes();
         let mut symbols: Vec<Symbol> = Vec::with_capacity(text.len());
         for (start, character) in text.char_indices() {
@@ -110,7 +111,7 @@ impl ScoreBpe {
                             apart.push((start + left, len - left));
                             apart.push((start, left));
                         }
-                        None => self.spell(spelling, out),
+                        None => self.spell(spelling, first, out),
                     },
                 }
             }
@@ -133,10 +134,12 @@ impl ScoreBpe {
     }
 
     /// One character without a token: its bytes, or the unknown token where the vocabulary has no byte tokens.
-    fn spell(&self, spelling: &[u8], out: &mut Vec<u32>) {
+    fn spell(&self, spelling: &[u8], first: usize, out: &mut Vec<u32>) {
         let ids: Option<Vec<u32>> = spelling.iter().map(|&byte| self.bytes[usize::from(byte)]).collect();
         match ids {
             Some(ids) => out.extend(ids),
+            // A run of them is one unknown token.
+            None if self.unknown.is_some() && out[first..].last() == self.unknown.as_ref() => {}
             None => out.extend(self.unknown),
         }
     }

@@ -149,3 +149,28 @@ fn long_words_are_not_quadratic() {
     expected.extend([2, 0]);
     assert_eq!(ids, expected);
 }
+
+/// `tokenizer.model` of three kinds against PyPI `sentencepiece` (`tools/goldens/sentencepiece_models.py`).
+#[test]
+fn sentencepiece_models_give_the_expected_ids() {
+    for line in include_str!("../data/sentencepiece.jsonl").lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let (options, model) = (&record["options"], record["model"].as_str().unwrap());
+        let model: Vec<u8> =
+            (0..model.len()).step_by(2).map(|at| u8::from_str_radix(&model[at..at + 2], 16).unwrap()).collect();
+        let tokenizer = Tokenizer::from_sentencepiece(&model).unwrap();
+        let rows: Vec<(String, Vec<u32>, String)> = serde_json::from_value(record["rows"].clone()).unwrap();
+        for (text, ids, decoded) in &rows {
+            assert_eq!(&tokenizer.encode(text, Special::AsText).unwrap(), ids, "{options}: {text:?}");
+            // SentencePiece writes an unknown token as U+2047 between spaces.
+            let mut found = tokenizer.decode(ids, false).unwrap();
+            if ids.contains(&0) {
+                found = found.replace("<unk>", " \u{2047} ");
+            }
+            assert_eq!(&found, decoded, "{options}: {text:?}");
+        }
+        for cut in 0..model.len().min(400) {
+            let _ = Tokenizer::from_sentencepiece(&model[..cut]);
+        }
+    }
+}
