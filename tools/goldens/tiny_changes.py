@@ -202,6 +202,26 @@ def changed_structure(model: torch.nn.Module) -> Iterator[tuple[str, Callable]]:
 
             return rotate(split(q), split(k), cos, sin, *rest, **named_rest)
 
+        pairs = [(module.q_norm, module.k_norm) for _, module in named if hasattr(module, "q_norm")]
+        if pairs and pairs[0][0].weight.shape[0] == getattr(model.config, "head_dim", None):
+            owners = [norm for pair in pairs for norm in pair]
+            waiting = []
+
+            def later(norm):
+                kept = norm.forward
+                return lambda x: (waiting.append(kept), x)[1]
+
+            def rotate_first(q, k, *rest, **named_rest):
+                q_norm, k_norm = waiting.pop(0), waiting.pop(0)
+                q, k = rotate(q, k, *rest, **named_rest)
+                return q_norm(q), k_norm(k)
+
+            @contextlib.contextmanager
+            def reordered() -> Iterator[None]:
+                with each("", owners, "forward", later)[1](), put(code, "apply_rotary_pos_emb", rotate_first):
+                    yield
+
+            yield "queries and keys normed after rope", reordered
         yield each("rope on pairs of neighbours", [code], "apply_rotary_pos_emb", lambda _: neighbours)
         yield each("no rope", [code], "apply_rotary_pos_emb", lambda _: lambda q, k, *rest, **named_rest: (q, k))
     if hasattr(code, "sparsemixer"):

@@ -120,6 +120,19 @@ for name, scalar, seed in (("b", 12, 45), ("c", 8, 46)):
         config=config("Gemma3ForCausalLM", "gemma3_text", "tie_word_embeddings", "hidden_act", "rope_theta",
                       **{**GEMMA, **GEMMA3, "num_hidden_layers": 3, "transformers_version": "5.0.0"},
                       query_pre_attn_scalar=scalar, **GEMMA3_NEWER))
+VARIANTS["tiny-gemma3-nested"] = dict(
+    about="the text part of a model of text and images: settings nested, those that its files leave to defaults left out, tensors "
+          "prefixed and others beside them", seed=47, dtype=BF16, off=0.2, gates=(0.5, 1.2), gains={"gate_proj": 0.5},
+    shifts={"q_norm": 0.5, "k_norm": 0.5}, gguf=False, skip={"num_attention_heads", "sliding_window_pattern"},
+    nested=dict(architectures=["Gemma3ForConditionalGeneration"], boi_token_index=61, eoi_token_index=62, eos_token_id=[1, 3],
+                image_token_index=63, initializer_range=0.02, mm_tokens_per_image=4, model_type="gemma3", torch_dtype="bfloat16",
+                transformers_version="4.50.0.dev0",
+                vision_config=dict(hidden_size=8, image_size=8, intermediate_size=8, model_type="siglip_vision_model",
+                                   num_attention_heads=2, num_hidden_layers=1, patch_size=4, vision_use_head=False)),
+    config=dict(architectures=["Gemma3ForCausalLM"], model_type="gemma3_text", head_dim=8, hidden_size=32, intermediate_size=16,
+                num_attention_heads=2, num_hidden_layers=6, num_key_value_heads=1, query_pre_attn_scalar=8, rms_norm_eps=0.5,
+                rope_local_base_freq=20.0, rope_scaling=dict(factor=2.0, rope_type="linear"), rope_theta=50.0, sliding_window=8,
+                vocab_size=64, torch_dtype="bfloat16", transformers_version="4.50.0.dev0"))
 
 PHI3 = dict(attention_bias=False, embd_pdrop=0.0, resid_pdrop=0.0, pad_token_id=2,
             auto_map=dict(AutoConfig="configuration_phi3.Phi3Config", AutoModelForCausalLM="modeling_phi3.Phi3ForCausalLM"))
