@@ -1,7 +1,7 @@
 //! Products in f32.
 //!
 //! The dot product of a row and a weight row has 2 × 16 partial sums: chunk c of 16 inputs goes to sum c mod 2, a last
-//! part of a chunk is filled up with zeros, and at the end the two are added and then the lanes, in a fixed tree. F32,
+//! part of a chunk is filled up with zeros, and at the end the lanes of each are added in a fixed tree, then the two. F32,
 //! F16 and BF16 weights are read where they are; other formats, and 16-bit ones when many rows use them, are decoded
 //! into a tile of f32 first. All of that is exact, so it leaves the result alone.
 
@@ -77,11 +77,44 @@ impl<T: Sink> Tile<'_, T> {
         let stride = inputs.next_multiple_of(LINE);
         let decoded = &mut scratch[aligned..][..count * stride];
         for (bytes, out) in weights.chunks_exact(*row_bytes).zip(decoded.chunks_exact_mut(stride)) {
-            matrix.decode_in_place(bytes, &mut out[..inputs]);
+            let out = &mut out[..inputs];
+            match matrix.tensor_type {
+                TensorType::F16 => dispatch(matrix.isa, Widen(bytes, out, F16)),
+                TensorType::BF16 => dispatch(matrix.isa, Widen(bytes, out, BF16)),
+                _ => matrix.decode_in_place(bytes, out),
+            }
         }
         let weights = decoded.as_ptr().cast::<u8>();
         let dot = Dots { x, rows, inputs, weights, stride: stride * 4, count, first, sink: &sink };
         dispatch(matrix.isa, All(dot, F32));
+    }
+}
+
+/// A row of 16-bit numbers as f32.
+struct Widen<'a, W>(&'a [u8], &'a mut [f32], W);
+
+impl<W: Read> Task for Widen<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(bytes, out, w) = self;
+        assert_eq!(bytes.len(), out.len() * W::BYTES, "bytes of a row");
+        for (bytes, out) in bytes.chunks(LANES * W::BYTES).zip(out.chunks_mut(LANES)) {
+            let mut padded = [0u8; 4 * LANES];
+            let from = if out.len() == LANES {
+                bytes.as_ptr()
+            } else {
+                padded[..bytes.len()].copy_from_slice(bytes);
+                padded.as_ptr()
+            };
+            // SAFETY: sixteen numbers are there, in the row or in the copy.
+            let values = unsafe { w.load(s, from) };
+            match out.as_mut_array::<LANES>() {
+                Some(out) => s.store(values, out),
+                None => s.store_part(values, out),
+            }
+        }
     }
 }
 
@@ -113,6 +146,7 @@ impl<T: Sink, W: Read> Task for All<'_, T, W> {
                 match (S::MANY_REGISTERS, dots.rows - row) {
                     (true, 1) => strip::<S, T, W, 1, 4>(s, &dots, w, row),
                     (true, 2) => strip::<S, T, W, 2, 4>(s, &dots, w, row),
+                    (true, 6..) if dots.count <= MOST => strip_by_halves::<S, T, W>(s, &dots, w, row),
                     (true, _) => strip::<S, T, W, 3, 4>(s, &dots, w, row),
                     (false, 1) => strip::<S, T, W, 1, 2>(s, &dots, w, row),
                     (false, _) => strip::<S, T, W, 2, 1>(s, &dots, w, row),
@@ -146,6 +180,101 @@ unsafe fn strip<S: Simd, T: Sink, W: Read, const ROWS: usize, const COLUMNS: usi
         column += 1;
     }
     ROWS
+}
+
+/// Weight rows that [`strip_by_halves`] takes at most.
+const MOST: usize = 64;
+/// Rows that it takes.
+const WIDE: usize = 6;
+
+/// Six rows times all weight rows, first the even chunks and then the odd ones: half of six rows stays in the first-level
+/// cache while the weights pass from the second, and one sum instead of two leaves registers for twice the rows.
+///
+/// # Safety
+/// As [`strip`], with six rows and no more than [`MOST`] weight rows.
+#[inline(always)]
+unsafe fn strip_by_halves<S: Simd, T: Sink, W: Read>(s: S, dots: &Dots<'_, T>, w: W, row: usize) -> usize {
+    let mut even = [[0f32; MOST]; WIDE];
+    for half in 0..2 {
+        let mut column = 0;
+        while column < dots.count {
+            // SAFETY: the caller's promise; the columns are inside.
+            column += unsafe {
+                if column + 4 <= dots.count {
+                    half_block::<S, T, W, 4>(s, dots, w, row, column, half, &mut even)
+                } else {
+                    half_block::<S, T, W, 1>(s, dots, w, row, column, half, &mut even)
+                }
+            };
+        }
+    }
+    WIDE
+}
+
+/// The even chunks, into `even`, or the odd ones, whose sums go out together with the even ones.
+///
+/// # Safety
+/// As [`strip_by_halves`], for the weight rows from `column`.
+#[inline(always)]
+unsafe fn half_block<S: Simd, T: Sink, W: Read, const COLUMNS: usize>(
+    s: S,
+    dots: &Dots<'_, T>,
+    w: W,
+    row: usize,
+    column: usize,
+    half: usize,
+    even: &mut [[f32; MOST]; WIDE],
+) -> usize {
+    let inputs = dots.inputs;
+    let mut sums = [[s.splat(0.0); COLUMNS]; WIDE];
+    // SAFETY: as in `block`.
+    unsafe {
+        let x = dots.x.as_ptr().add(row * inputs);
+        let weights = dots.weights.add(column * dots.stride);
+        let mut at = half * LANES;
+        while at + LANES <= inputs {
+            let mut ws = [s.splat(0.0); COLUMNS];
+            for c in 0..COLUMNS {
+                ws[c] = w.load(s, weights.add(c * dots.stride + at * W::BYTES));
+            }
+            for r in 0..WIDE {
+                let x = s.load_at(x.add(r * inputs + at));
+                for c in 0..COLUMNS {
+                    sums[r][c] = s.mul_add(x, ws[c], sums[r][c]);
+                }
+            }
+            at += 2 * LANES;
+        }
+        if at < inputs {
+            let length = inputs - at;
+            for c in 0..COLUMNS {
+                let mut padded = [0u8; 4 * LANES];
+                let from = weights.add(c * dots.stride + at * W::BYTES);
+                std::ptr::copy_nonoverlapping(from, padded.as_mut_ptr(), length * W::BYTES);
+                let weight = w.load(s, padded.as_ptr());
+                for r in 0..WIDE {
+                    let x = s.load_part(std::slice::from_raw_parts(x.add(r * inputs + at), length));
+                    sums[r][c] = s.mul_add(x, weight, sums[r][c]);
+                }
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        let mut results = [0f32; COLUMNS];
+        for c in 0..COLUMNS {
+            results[c] = s.sum(sums[c]);
+        }
+        let even = &mut even[r][column..column + COLUMNS];
+        if half == 0 {
+            even.copy_from_slice(&results);
+        } else {
+            for (result, even) in results.iter_mut().zip(even) {
+                *result += *even;
+            }
+            dots.sink.take(row + r, dots.first + column, &results);
+        }
+    }
+    COLUMNS
 }
 
 /// # Safety
@@ -201,7 +330,7 @@ unsafe fn block<S: Simd, T: Sink, W: Read, const ROWS: usize, const COLUMNS: usi
         for (r, sums) in sums.iter().enumerate() {
             let mut results = [0f32; COLUMNS];
             for c in 0..COLUMNS {
-                results[c] = s.sum(s.add(sums[c][0], sums[c][1]));
+                results[c] = s.sum(sums[c][0]) + s.sum(sums[c][1]);
             }
             dots.sink.take(row + r, dots.first + column, &results);
         }
