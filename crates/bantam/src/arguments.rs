@@ -160,6 +160,12 @@ pub fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u64).range(1..=1 << 40).map(|number| number as usize)
 }
 
+/// Accepts as many sequences as make sense anywhere.
+pub fn sequences() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser as _;
+    clap::value_parser!(u64).range(1..=4096).map(|number| number as usize)
+}
+
 /// Accepts as many threads as make sense anywhere.
 fn threads() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser as _;

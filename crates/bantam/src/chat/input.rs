@@ -18,7 +18,7 @@ pub enum Input {
 
 /// The chat's commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the table below says what each does")]
 pub enum Command {
     Help,
     Clear,

@@ -12,7 +12,7 @@ use bantam_runtime::{Loaded, Model};
 use clap::Args;
 
 use crate::answer::Thoughts;
-use crate::arguments::{LoadArguments, ModelArgument, SamplingArguments, ThinkArguments, positive};
+use crate::arguments::{LoadArguments, ModelArgument, SamplingArguments, ThinkArguments, sequences};
 use crate::chat;
 use crate::failure::Usage;
 use crate::interrupt::Interrupt;
@@ -47,9 +47,9 @@ pub struct RunArguments {
     /// Read one {"prompt": …} or {"messages": […]} a line from stdin, write one JSON object a line
     #[arg(long, conflicts_with_all = ["prompt", "file"], help_heading = "Many prompts")]
     pub jsonl: bool,
-    /// Prompts decoded together
-    #[arg(long, value_name = "N", default_value = "8", value_parser = positive(), help_heading = "Many prompts")]
-    pub parallel: usize,
+    /// Prompts decoded together; by default 8, fewer where memory is short
+    #[arg(long, value_name = "N", value_parser = sequences(), help_heading = "Many prompts")]
+    pub parallel: Option<usize>,
     /// Write each answer as one JSON object
     #[arg(long, help_heading = "Output")]
     pub json: bool,
@@ -139,8 +139,16 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// Loads the model with room for this many sequences.
+    ///
+    /// # Errors
+    /// Where it doesn't fit, can't be loaded, or Ctrl-C came.
     pub fn load(&self, sequences: usize, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
         models::load(self.model, &models::load_options(&self.arguments.load, sequences), interrupt)
+    }
+
+    /// Positions that a sequence will hold once loaded.
+    pub fn context(&self) -> usize {
+        self.model.context_for(&models::load_options(&self.arguments.load, 1))
     }
 
     /// How thoughts are shown on stdout.

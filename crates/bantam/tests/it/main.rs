@@ -4,6 +4,7 @@ mod support;
 
 mod arguments;
 mod bad_models;
+mod chats;
 mod logits;
 mod run;
 mod template;

@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Expected, bantam, check, fails, shared};
-
-fn model() -> Option<String> {
-    shared("data/stories260k/stories260K-f32.gguf")
-}
+use crate::support::{Expected, bantam, check, fails, model, shared};
 
 fn json_lines(stdout: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(stdout).expect("stdout is UTF-8");
@@ -22,8 +18,8 @@ fn authors_text() -> Option<String> {
 
 #[test]
 fn a_real_model_tells_its_story() {
-    let (Some(model), Some(text)) = (model(), authors_text()) else { return };
-    for file in [model.clone(), format!("{model}-v1.gguf").replace("f32.gguf-v1", "f32.gguf-v1")] {
+    let (Some(model), Some(text)) = (shared("data/stories260k/stories260K-f32.gguf"), authors_text()) else { return };
+    for file in [model.clone(), format!("{model}-v1.gguf")] {
         for threads in ["1", "2"] {
             let output = bantam(&["run", &file, "--raw", "--temperature", "0", "-t", threads, ""], b"");
             let told = String::from_utf8_lossy(&output.stdout);
@@ -35,7 +31,7 @@ fn a_real_model_tells_its_story() {
 
 #[test]
 fn prompts_come_from_everywhere() {
-    let Some(model) = model() else { return };
+    let model = model();
     let run = |arguments: &[&str], stdin: &str| {
         let arguments = [&["run", &model, "--raw", "--temperature", "0", "-n", "8"], arguments].concat();
         let output = bantam(&arguments, stdin.as_bytes());
@@ -55,7 +51,7 @@ fn prompts_come_from_everywhere() {
 
 #[test]
 fn answers_are_json_when_asked() {
-    let Some(model) = model() else { return };
+    let model = model();
     let arguments = ["run", &model, "--raw", "--json", "--temperature", "0", "-n", "5", "--logprobs", "2", "Once upon"];
     let output = bantam(&arguments, b"");
     let lines = json_lines(&output.stdout);
@@ -83,7 +79,7 @@ fn answers_are_json_when_asked() {
 
 #[test]
 fn many_prompts_give_the_answers_each_gets_alone() {
-    let Some(model) = model() else { return };
+    let model = model();
     let prompts =
         ["Lily had a dog.", "", "Tom saw a", "Once upon a time there was a big", "The ball was red", "One day"];
     let settings = ["--raw", "--temperature", "0.9", "--seed", "7", "-n", "20", "--json"];
@@ -109,7 +105,7 @@ fn many_prompts_give_the_answers_each_gets_alone() {
 
 #[test]
 fn a_line_that_fails_leaves_the_others() {
-    let Some(model) = model() else { return };
+    let model = model();
     let long = "Lily ".repeat(2000);
     let stdin = format!(
         "{}\nnonsense\n{}\n{}\n",
@@ -133,7 +129,7 @@ fn a_line_that_fails_leaves_the_others() {
 
 #[test]
 fn what_cannot_be_done_is_refused() {
-    let Some(model) = model() else { return };
+    let model = model();
     let long = "Lily ".repeat(2000);
     check(&["run", &model, "--raw"], &long, &fails(1, &["512"]));
     check(&["run", &model, "--system", "Be kind.", "hello"], "", &fails(1, &["template"]));
@@ -145,7 +141,7 @@ fn what_cannot_be_done_is_refused() {
 
 #[test]
 fn a_model_without_a_template_says_so() {
-    let Some(model) = model() else { return };
+    let model = model();
     let note = Expected { code: 0, stdout: None, stderr: &["note: ", "template"] };
     check(&["run", &model, "-n", "1", "hello"], "", &note);
     let output = bantam(&["run", &model, "--raw", "-n", "1", "hello"], b"");
@@ -154,7 +150,7 @@ fn a_model_without_a_template_says_so() {
 
 #[test]
 fn the_seed_decides_the_text() {
-    let Some(model) = model() else { return };
+    let model = model();
     let run = |seed: &str, threads: &str| {
         let output =
             bantam(&["run", &model, "--raw", "--temperature", "1", "-n", "30", "-s", seed, "-t", threads, "One"], b"");
@@ -171,7 +167,7 @@ fn whoever_stops_it_is_obeyed() {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::process::{Command, Stdio};
 
-    let Some(model) = model() else { return };
+    let model = model();
     let start = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
         command.args(["run", &model, "--raw", "-n", "4"]).args(arguments);

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use bantam_engine::{Answer, BatchOptions, ChatSettings, EngineError, Next, Request, Requests, generate_batch};
+use bantam_runtime::{Loaded, RuntimeError};
 use serde_json::json;
 
 use super::Asked;
@@ -16,6 +17,8 @@ use crate::interrupt::Interrupt;
 use crate::output::{emit, emit_json, error};
 use crate::{prompt, settings};
 
+/// Prompts decoded together, unless asked otherwise.
+const PARALLEL: usize = 8;
 /// Lines read ahead of those that are answered.
 const READ_AHEAD: usize = 64;
 /// Longest line: far above any context, far below what would exhaust memory.
@@ -28,13 +31,13 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let arguments = asked.arguments;
     let before = arguments.file.as_deref().map(prompt::read_file).transpose()?;
     let interrupt = Interrupt::install()?;
-    let mut loaded = asked.load(arguments.parallel, &interrupt)?;
+    let mut loaded = load(asked, &interrupt)?;
     let cancel = loaded.interrupt();
     let mut requests = Lines { asked, before, interrupt: &interrupt, lines: read_lines() };
     let json = arguments.json || arguments.jsonl;
     let marked = asked.thoughts() == Thoughts::Marked;
     let mut written = Ok(());
-    let options = BatchOptions { live: arguments.parallel };
+    let options = BatchOptions { live: loaded.most_sequences() };
     let report = generate_batch(
         &mut loaded,
         asked.prompter.tokenizer(),
@@ -55,6 +58,23 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         return Err(interrupted());
     }
     if report.failed > 0 { Err(some_failed()) } else { Ok(()) }
+}
+
+/// Loads the model for as many sequences as were asked for, or else for as many as memory allows.
+fn load(asked: &Asked<'_>, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
+    let mut sequences = asked.arguments.parallel.unwrap_or(PARALLEL);
+    loop {
+        match asked.load(sequences, interrupt) {
+            Err(error)
+                if asked.arguments.parallel.is_none()
+                    && sequences > 1
+                    && matches!(error.downcast_ref(), Some(RuntimeError::Memory { .. })) =>
+            {
+                sequences /= 2;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Writes an answer, or what stands in its place.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use bantam_engine::{Answer, FinishReason, generate};
+use bantam_engine::{Answer, EngineError, FinishReason, generate};
 
 use super::Asked;
 use crate::answer::Printer;
@@ -14,7 +14,6 @@ use crate::prompt::{self, Parts};
 /// Answers the prompt of the arguments and stdin.
 pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let arguments = asked.arguments;
-    let interrupt = Interrupt::install()?;
     let parts = Parts {
         file: arguments.file.as_deref().map(prompt::read_file).transpose()?,
         argument: arguments.prompt.clone(),
@@ -28,6 +27,12 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
     let reasoning = prompt.reasoning.clone();
     let request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
+    // Before the weights are loaded, which may take long.
+    let (tokens, context) = (request.prompt.len(), asked.context());
+    if tokens > context {
+        return Err(EngineError::PromptTooLong { tokens, context }.into());
+    }
+    let interrupt = Interrupt::install()?;
     let mut loaded = asked.load(1, &interrupt)?;
     let tokenizer = asked.prompter.tokenizer();
     let cancel = loaded.interrupt();

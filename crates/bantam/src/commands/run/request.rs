@@ -109,7 +109,10 @@ mod tests {
 
     use super::*;
 
-    fn check(line: &str, expected: Result<(Subject, &[(&'static str, Value)]), &str>) {
+    /// What a line asks about, and the settings it brings; or part of why it is refused.
+    type Expected<'a> = Result<(Subject, &'a [(&'static str, Value)]), &'a str>;
+
+    fn check(line: &str, expected: Expected<'_>) {
         let found = parse(line);
         match (&found, expected) {
             (Ok(request), Ok((subject, settings))) => {

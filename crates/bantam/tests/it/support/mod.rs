@@ -1,8 +1,11 @@
 //! Runs the binary and compares what it says.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use bantam_formats::Gguf;
+use bantam_formats::gguf::{GgufWriter, TensorHeader};
 
 /// What a run of the command must give. `None`: not looked at.
 #[derive(Default)]
@@ -63,6 +66,32 @@ pub fn check(arguments: &[&str], stdin: &str, expected: &Expected<'_>) {
 pub fn shared(path: &str) -> Option<String> {
     let found = bantam_testkit::shared_dir()?.join(path);
     Some(found.to_str().expect("the path is UTF-8").to_owned())
+}
+
+/// The small real model that the repository brings.
+pub fn model() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/stories260K-q8_0.gguf").to_owned()
+}
+
+/// The same model with a chat template.
+pub fn model_with_template(folder: &Folder, template: &str) -> String {
+    let bytes = std::fs::read(model()).expect("the model is read");
+    let gguf = Gguf::parse(&bytes).expect("the model is sound");
+    let mut writer = GgufWriter::new();
+    for (key, value) in gguf.metadata() {
+        writer.set(key, value.clone());
+    }
+    writer.set("tokenizer.chat_template", template);
+    for tensor in gguf.tensors() {
+        writer.add_tensor(&tensor.name, &tensor.dims, tensor.kind).expect("the tensor is sound");
+    }
+    let path = folder.0.join("with-template.gguf");
+    let data = |header: &TensorHeader, out: &mut dyn Write| {
+        let tensor = gguf.tensors().iter().find(|tensor| tensor.name == header.name).expect("it is one of them");
+        out.write_all(&bytes[tensor.range.clone()])
+    };
+    writer.write(&path, data).expect("the model is written");
+    path.to_str().expect("the path is UTF-8").to_owned()
 }
 
 /// A fresh folder for one test, removed with it.
