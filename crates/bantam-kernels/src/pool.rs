@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How long a worker looks for the next region before it parks.
 const SPIN: Duration = Duration::from_micros(50);
 /// Looks between two glances at the clock.
-const SPINS_PER_GLANCE: u32 = 64;
+const SPINS_PER_GLANCE: u32 = 128;
 
 /// Processors that this process may use: its affinity and its container's limit, at least 1.
 pub fn available_threads() -> usize {
@@ -180,11 +180,11 @@ impl Pool {
         INSIDE.set(true);
         let own = catch_unwind(AssertUnwindSafe(|| region(0)));
         INSIDE.set(false);
-        let mut spins = 0u32;
         while shared.unfinished.0.load(Ordering::Acquire) != 0 {
-            spins += 1;
-            // A straggler may have lost its processor to us: after a moment, offer it.
-            if spins < 4096 { std::hint::spin_loop() } else { thread::yield_now() }
+            // A straggler may wait for the very processor that we spin on: offer it after a moment, and again.
+            if !spin(|| shared.unfinished.0.load(Ordering::Acquire) == 0) {
+                thread::yield_now();
+            }
         }
         let other = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Err(payload) = own {
@@ -252,18 +252,27 @@ fn work(shared: &Shared, worker: usize) {
     }
 }
 
+/// Looks for a moment (about 2 µs) whether something is so.
+fn spin(so: impl Fn() -> bool) -> bool {
+    (0..SPINS_PER_GLANCE).any(|_| {
+        let now = so();
+        if !now {
+            std::hint::spin_loop();
+        }
+        now
+    })
+}
+
 /// Waits until the epoch is no longer `seen`, and gives the new one.
 fn wait(shared: &Shared, worker: usize, seen: usize) -> usize {
     let started = Instant::now();
     loop {
-        for _ in 0..SPINS_PER_GLANCE {
-            let epoch = shared.epoch.0.load(Ordering::Acquire);
-            if epoch != seen {
-                return epoch;
-            }
-            std::hint::spin_loop();
+        if spin(|| shared.epoch.0.load(Ordering::Acquire) != seen) {
+            return shared.epoch.0.load(Ordering::Acquire);
         }
         if started.elapsed() < SPIN {
+            // Costs little where nobody else wants the processor, and saves a time slice where the caller does.
+            thread::yield_now();
             continue;
         }
         let parked = &shared.parked[worker - 1].0;
