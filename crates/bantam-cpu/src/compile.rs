@@ -7,8 +7,8 @@ use bantam_kernels::{
     Pool, RopePairs as KernelPairs,
 };
 use bantam_plan::{
-    Activation, Arena, Attend, CompileOptions, Op, Plan, PlanError, RopePairs, Rows, Step, ValueId, WeightId, Weights,
-    fetch_weight,
+    Activation, Arena, Attend, CompileOptions, EmbedBy, Norm, Op, Plan, PlanError, RopePairs, Rows, Step, ValueId,
+    WeightId, Weights, fetch_weight,
 };
 
 use crate::fuse::Fusions;
@@ -65,6 +65,28 @@ fn widest_input(plan: &Plan) -> usize {
         | Op::Backward(_) => 0,
     };
     plan.steps.iter().map(linear).max().unwrap_or(0)
+}
+
+/// Positions that every table of positions has a row for.
+fn places_known(plan: &Plan) -> usize {
+    let rows = |step: &Step| match &step.op {
+        Op::Embed(embed) if embed.by == EmbedBy::Position => Some(plan.weights[embed.table.0].rows),
+        Op::Embed(_)
+        | Op::Norm(_)
+        | Op::Linear(_)
+        | Op::Rope(_)
+        | Op::Attend(_)
+        | Op::Glu(_)
+        | Op::Activate(_)
+        | Op::Add(_)
+        | Op::Scale(_)
+        | Op::Softcap(_)
+        | Op::Select(_)
+        | Op::Loss(_)
+        | Op::Observe(_)
+        | Op::Backward(_) => None,
+    };
+    plan.steps.iter().filter_map(rows).min().unwrap_or(usize::MAX)
 }
 
 fn attention_shape(attend: &Attend) -> AttentionShape {
@@ -143,6 +165,7 @@ pub(crate) fn compile(
         isa: setting.isa,
         options: *options,
         vocabulary: plan.vocabulary().unwrap_or(usize::MAX),
+        places_known: places_known(plan),
         instructions,
         matrices,
         vectors,
@@ -193,7 +216,30 @@ impl Writer<'_> {
                 return Err(unsupported(step.op.name(), "only inference runs here so far"));
             };
             let instruction = match &step.op {
-                Op::Embed(embed) => Instruction::Embed { matrix: self.places[embed.table.0], out: output },
+                Op::Embed(embed) => {
+                    Instruction::Embed { matrix: self.places[embed.table.0], by: embed.by, out: output }
+                }
+                // The kernels share one factor among groups, so one for each comes after.
+                Op::Norm(norm) if norm.has_own(self.plan) => {
+                    if norm.bias.is_some() {
+                        return Err(unsupported(step.op.name(), "its groups have biases of their own"));
+                    }
+                    let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
+                    let Norm { kind, eps, groups, .. } = *norm;
+                    out.push(Instruction::Norm {
+                        kind,
+                        eps,
+                        groups,
+                        weight: None,
+                        bias: None,
+                        x: input(0),
+                        out: output,
+                    });
+                    match weight {
+                        Some(by) => Instruction::Factor { by, x: output },
+                        None => continue,
+                    }
+                }
                 Op::Norm(norm) => {
                     let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
                     Instruction::Norm {
@@ -218,16 +264,15 @@ impl Writer<'_> {
                     let kind = self.matrices[matrix].activation();
                     let x = input(0);
                     // Linears that follow each other and read the same rows in the same form are one pass.
-                    if let Some(Instruction::Multiply { x: same, kind: same_kind, products, .. }) = out.last_mut() {
-                        if *same == x
-                            && *same_kind == kind
-                            && products.len() < MOST_PRODUCTS
-                            && !product.accumulate
-                            && products.iter().all(|other| !other.accumulate)
-                        {
-                            products.push(product);
-                            continue;
-                        }
+                    if let Some(Instruction::Multiply { x: same, kind: same_kind, products, .. }) = out.last_mut()
+                        && *same == x
+                        && *same_kind == kind
+                        && products.len() < MOST_PRODUCTS
+                        && !product.accumulate
+                        && products.iter().all(|other| !other.accumulate)
+                    {
+                        products.push(product);
+                        continue;
                     }
                     // The form made for the instruction before serves where its input is the same.
                     let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);

@@ -7,7 +7,7 @@ use bantam_kernels::{
     self as kernels, Activation, ActivationKind, Activations, AttentionScratch, AttentionShape, Int8Rows, Isa,
     KvMemory, Matrix, Pool, Product, RopePairs, RowPlace,
 };
-use bantam_plan::{Batch, CompileOptions, NormKind, PlanError, Program, RopeTable};
+use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Program, RopeTable};
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,13 @@ pub(crate) struct ProductSlot {
 pub(crate) enum Instruction {
     Embed {
         matrix: usize,
+        by: EmbedBy,
         out: Slot,
+    },
+    /// Each row times one vector, in place.
+    Factor {
+        by: usize,
+        x: Slot,
     },
     Norm {
         kind: NormKind,
@@ -122,6 +128,8 @@ pub(crate) struct CpuProgram {
     pub(crate) isa: Isa,
     pub(crate) options: CompileOptions,
     pub(crate) vocabulary: usize,
+    /// Positions that tables of positions have a row for.
+    pub(crate) places_known: usize,
     pub(crate) instructions: Vec<Instruction>,
     pub(crate) matrices: Vec<Matrix>,
     pub(crate) vectors: Vec<Vec<f32>>,
@@ -177,6 +185,9 @@ impl Program for CpuProgram {
         if batch.tables.len() > self.options.sequences {
             return refuse("sequences", batch.tables.len(), self.options.sequences);
         }
+        if let Some(place) = batch.places.iter().find(|place| place.position as usize >= self.places_known) {
+            return refuse("positions", place.position as usize + 1, self.places_known);
+        }
         self.positions.clear();
         self.positions.extend(batch.places.iter().map(|place| place.position));
         self.places.clear();
@@ -203,9 +214,21 @@ impl CpuProgram {
         let Self { pool, isa, arena, matrices, vectors, angles, int8, attention, memory, places, .. } = self;
         let (pool, isa) = (&**pool, *isa);
         match &self.instructions[index] {
-            Instruction::Embed { matrix, out } => {
+            Instruction::Embed { matrix, by, out } => {
                 let rows = arena[out.range(extent)].chunks_exact_mut(out.width);
-                rows.zip(&batch.tokens).for_each(|(row, &token)| matrices[*matrix].decode_row(token as usize, row));
+                for (row, (&token, place)) in rows.zip(batch.tokens.iter().zip(&batch.places)) {
+                    let named = match by {
+                        EmbedBy::Token => token,
+                        EmbedBy::Position => place.position,
+                    };
+                    matrices[*matrix].decode_row(named as usize, row);
+                }
+            }
+            Instruction::Factor { by, x } => {
+                let factor = &vectors[*by];
+                for row in arena[x.range(extent)].chunks_exact_mut(x.width) {
+                    row.iter_mut().zip(factor).for_each(|(x, factor)| *x *= factor);
+                }
             }
             Instruction::Norm { kind, eps, groups, weight, bias, x, out } => {
                 let (rows, weight) = (x.rows(extent), weight.map(|weight| vectors[weight].as_slice()));

@@ -7,9 +7,10 @@ use bantam_plan::{Plan, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
 use serde_json::Value as Json;
 
+use crate::arrange::{arrange, transposed};
 use crate::families::{self, Family};
 use crate::settings::{Settings, Source, Tensors};
-use crate::{ModelError, Spec, lower};
+use crate::{ModelError, Spec, lower, lower_for};
 
 /// One tensor of a checkpoint.
 #[derive(Clone, Debug)]
@@ -51,8 +52,8 @@ struct ByName<'a>(&'a BTreeMap<String, Tensor>);
 const LARGEST_VECTOR: usize = 1 << 16;
 
 impl Tensors for ByName<'_> {
-    fn rows(&self, name: &str) -> Option<usize> {
-        self.0.get(name)?.matrix().map(|(rows, _)| rows)
+    fn shape(&self, name: &str) -> Option<(usize, usize)> {
+        self.0.get(name)?.matrix()
     }
 
     fn vector(&self, name: &str) -> Option<Vec<f32>> {
@@ -92,7 +93,8 @@ impl Checkpoint {
         let lookup = ByName(&tensors);
         let mut settings = Settings::new(Source::Gguf(metadata, architecture.to_owned()), &lookup);
         let spec = family.spec(&mut settings, architecture)?;
-        Self::new(family, spec, tensors, &["rope_freqs.weight"], str::to_owned)
+        let ignored = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
+        Self::new(family, spec, tensors, &ignored, str::to_owned)
     }
 
     /// Reads a Hugging Face model: `config.json` and its tensors under their own names.
@@ -111,8 +113,19 @@ impl Checkpoint {
                 .ok_or_else(|| wrong("architectures", "a list of one name", list))?,
         };
         let family = families::by_architecture(architecture)?;
+        let mut map = map.clone();
+        for (key, value) in family.defaults {
+            let value = || serde_json::from_str(value).unwrap_or(Json::Null);
+            map.entry(*key).or_insert_with(value);
+        }
         let mut tensors = BTreeMap::new();
-        for tensor in found {
+        for mut tensor in found {
+            if family.names.is_transposed(&tensor.file_name) {
+                let expected = || "a matrix of plain numbers".to_owned();
+                let found = format!("{:?}", tensor.shape);
+                let wrong = || ModelError::TensorShape { name: tensor.file_name.clone(), expected: expected(), found };
+                tensor = transposed(&tensor).ok_or_else(wrong)?;
+            }
             match family.names.to_gguf(&tensor.file_name) {
                 Some(name) => drop(tensors.insert(name, tensor)),
                 None if family.names.is_ignored(&tensor.file_name) => {}
@@ -120,7 +133,7 @@ impl Checkpoint {
             }
         }
         let lookup = ByName(&tensors);
-        let mut settings = Settings::new(Source::Config(map), &lookup);
+        let mut settings = Settings::new(Source::Config(&map), &lookup);
         let spec = family.spec(&mut settings, "")?;
         // Transformers ties the head whatever the file also carries.
         let ignored: &[&str] = if spec.head.tied { &["output.weight"] } else { &[] };
@@ -131,7 +144,7 @@ impl Checkpoint {
     fn new(
         family: &'static Family,
         spec: Spec,
-        tensors: BTreeMap<String, Tensor>,
+        mut tensors: BTreeMap<String, Tensor>,
         ignored: &[&str],
         file_name: impl Fn(&str) -> String,
     ) -> Result<Self, ModelError> {
@@ -140,6 +153,7 @@ impl Checkpoint {
         if layers != spec.layers.len() {
             return Err(ModelError::Layers { settings: spec.layers.len(), tensors: layers });
         }
+        arrange(&spec, &mut tensors);
         let plan = lower(&spec)?;
         for weight in &plan.weights {
             let Some(tensor) = tensors.get(&weight.name) else {
@@ -178,6 +192,12 @@ impl Checkpoint {
     /// What it computes.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What it computes where no sequence is longer than `context`: of the same weights and shapes as
+    /// [`Checkpoint::plan`], with the rope that such a context calls for.
+    pub fn plan_for(&self, context: usize) -> Result<Plan, ModelError> {
+        Ok(lower_for(&self.spec, context)?)
     }
 
     /// GGUF's name of a tensor that Hugging Face's directories call `name`.

@@ -1,12 +1,14 @@
 //! The common decoder: what most families share, read once. A family starts from it and changes what differs.
 
-use bantam_plan::{Activation, NormKind};
+use bantam_plan::{Activation, NormKind, RopePairs};
 
 use crate::ModelError;
 use crate::families::Family;
 use crate::families::rope::rope;
 use crate::settings::{Key, Settings};
-use crate::spec::{Attention, AttentionBias, Dense, FeedForward, Head, Layer, Mixer, Norm, Norms, Spec, Wiring};
+use crate::spec::{
+    Attention, AttentionBias, Dense, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm, Spec, Wiring,
+};
 
 /// Keys of `config.json` that say nothing about what is computed.
 const IGNORED: &[&str] = &[
@@ -15,11 +17,19 @@ const IGNORED: &[&str] = &[
     "_name_or_path",
     "architectures",
     "attention_dropout",
+    "attention_probs_dropout_prob",
+    "attn_pdrop",
+    "auto_map",
     "bos_token_id",
+    "cache_implementation",
     "chunk_size_feed_forward",
+    "classifier_dropout",
     "dtype",
+    "embd_pdrop",
     "eos_token_id",
+    "gradient_checkpointing",
     "hidden_dropout",
+    "hidden_dropout_prob",
     "id2label",
     "initializer_range",
     "is_decoder",
@@ -30,6 +40,7 @@ const IGNORED: &[&str] = &[
     "output_hidden_states",
     "pad_token_id",
     "problem_type",
+    "resid_pdrop",
     "return_dict",
     "tokenizer_class",
     "torch_dtype",
@@ -44,6 +55,9 @@ const IGNORED: &[&str] = &[
 /// GGUF keys after the architecture's prefix that say nothing about what is computed.
 const IGNORED_GGUF: &[&str] = &["rope.scaling.finetuned"];
 
+/// Query heads.
+const HEADS: Key = Key("num_attention_heads|n_head", "attention.head_count");
+
 /// Largest number of layers believed.
 const MOST_LAYERS: usize = 4096;
 
@@ -52,6 +66,9 @@ impl Family {
     pub(crate) fn spec(&self, settings: &mut Settings<'_>, prefix: &str) -> Result<Spec, ModelError> {
         let mut spec = (self.read)(settings)?;
         spec.family = self.name;
+        let pairs = if settings.is_config() { RopePairs::Halves } else { self.gguf_pairs };
+        let ropes = spec.attentions().filter_map(|attention| attention.rope.as_mut());
+        ropes.for_each(|rope| rope.pairs = pairs);
         let prefixed: Vec<String> = IGNORED_GGUF.iter().map(|key| format!("{prefix}.{key}")).collect();
         let mut ignored: Vec<&str> = IGNORED.iter().chain(self.ignored).copied().collect();
         ignored.extend(prefixed.iter().map(String::as_str));
@@ -61,26 +78,32 @@ impl Family {
     }
 }
 
-/// Reads the settings of a pre-norm decoder with RMS norm, rotary grouped-query attention and a gated network.
+/// Reads the settings of a pre-norm decoder with rotary grouped-query attention and a gated network. Which norm it is
+/// follows from the key its epsilon has, biases and norms on queries and keys from the tensors that are there.
 pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
-    let width = settings.count(Key("hidden_size", "embedding_length"))?;
-    let layers = settings.count(Key("num_hidden_layers", "block_count"))?;
+    let width = settings.count(Key("hidden_size|n_embd", "embedding_length"))?;
+    let layers_key = Key("num_hidden_layers|n_layer", "block_count");
+    let layers = settings.count(layers_key)?;
     if layers > MOST_LAYERS {
         let expected = format!("at most {MOST_LAYERS}");
-        return Err(settings.wrong(Key("num_hidden_layers", "block_count"), &expected, &layers.to_string()));
+        return Err(settings.wrong(layers_key, &expected, &layers.to_string()));
     }
-    let context = settings.count(Key("max_position_embeddings", "context_length"))?;
+    let context = settings.count(Key("max_position_embeddings|n_positions", "context_length"))?;
     let vocabulary = vocabulary(settings)?;
-    let heads = settings.count(Key("num_attention_heads", "attention.head_count"))?;
+    let heads = settings.count(HEADS)?;
     let kv_heads = settings.counts(Key("num_key_value_heads", "attention.head_count_kv"), layers)?;
     let kv_heads = kv_heads.unwrap_or_else(|| vec![heads; layers]);
     let key_width = head_width(settings, width, heads)?;
     let value_width = settings.optional_count(Key("", "attention.value_length"))?.unwrap_or(key_width);
-    let hidden_key = Key("intermediate_size", "feed_forward_length");
-    let hidden =
-        settings.counts(hidden_key, layers)?.map_or_else(|| settings.count(hidden_key).map(|n| vec![n]), Ok)?;
-    let eps = settings.positive(Key("rms_norm_eps", "attention.layer_norm_rms_epsilon"))?;
-    let norm = Norm { kind: NormKind::Rms, eps, shift: 0.0, bias: false };
+    let hidden_key = Key("intermediate_size|n_inner", "feed_forward_length");
+    // Four times the width where nothing is said, as the oldest decoders.
+    let hidden = settings.counts(hidden_key, layers)?;
+    let hidden = match hidden {
+        Some(hidden) => hidden,
+        None if settings.has(Key("n_embd", "")) => vec![4 * width; layers],
+        None => vec![settings.count(hidden_key)?],
+    };
+    let norm = norm(settings)?;
     let norms = Norms { before: Some(norm), after: None };
     let activation = activation(settings)?;
     let bias = attention_bias(settings)?;
@@ -88,17 +111,18 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         Some(bias) => bias,
         None => settings.rows("blk.0.ffn_down.bias").is_some(),
     };
+    let scale = settings.optional_positive(Key("attention_multiplier", "attention.scale"))?;
     let attention = Attention {
         heads,
         kv_heads: heads,
         key_width,
         value_width,
-        scale: 1.0 / (key_width as f32).sqrt(),
+        scale: scale.unwrap_or(1.0 / (key_width as f32).sqrt()),
         window: None,
-        softcap: None,
+        softcap: settings.optional_positive(Key("attn_logit_softcapping", "attn_logit_softcapping"))?,
         causal: true,
         rope: Some(rope(settings, key_width)?),
-        query_key_norm: None,
+        query_key_norm: query_key_norm(settings, &norm, heads, key_width),
         bias,
     };
     let layer = |(kv_heads, hidden)| Layer {
@@ -109,16 +133,51 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         feed_forward_norms: norms.clone(),
         branch_scale: None,
     };
+    let head = Head {
+        tied: tied(settings)?,
+        bias: settings.rows("output.bias").is_some(),
+        scale: None,
+        softcap: settings.optional_positive(Key("final_logit_softcapping", "final_logit_softcapping"))?,
+    };
     Ok(Spec {
         family: "",
         vocabulary,
         width,
         context,
         embedding_scale: None,
+        learned_positions: false,
         layers: kv_heads.into_iter().zip(hidden).map(layer).collect(),
         output_norm: Some(norm),
-        head: Head { tied: tied(settings)?, ..Head::default() },
+        head,
     })
+}
+
+/// The norm on the residual stream: RMS or layer norm by the key its epsilon has.
+fn norm(settings: &mut Settings<'_>) -> Result<Norm, ModelError> {
+    let (rms, layer) = (
+        Key("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        Key("layer_norm_eps|layer_norm_epsilon", "attention.layer_norm_epsilon"),
+    );
+    let bias = settings.rows("output_norm.bias").is_some();
+    match settings.optional_positive(layer)? {
+        Some(eps) => Ok(Norm { kind: NormKind::Layer, eps, shift: 0.0, bias }),
+        None => Ok(Norm { kind: NormKind::Rms, eps: settings.positive(rms)?, shift: 0.0, bias }),
+    }
+}
+
+/// The norm on queries and keys, where there are tensors for one.
+fn query_key_norm(settings: &Settings<'_>, norm: &Norm, heads: usize, key_width: usize) -> Option<QueryKeyNorm> {
+    let over = match settings.shape("blk.0.attn_q_norm.weight") {
+        Some((1, width)) if width != key_width => NormOver::Row,
+        Some((1, _)) => NormOver::Head,
+        // More rows than one, or (of some writers) a tensor for each head.
+        Some((rows, _)) if rows == heads => NormOver::OwnHead,
+        _ => {
+            settings.rows("blk.0.attn_q_norm.0.weight")?;
+            NormOver::OwnHead
+        }
+    };
+    Some(QueryKeyNorm { norm: Norm { bias: false, ..*norm }, over })
 }
 
 fn vocabulary(settings: &mut Settings<'_>) -> Result<usize, ModelError> {
@@ -135,7 +194,7 @@ fn head_width(settings: &mut Settings<'_>, width: usize, heads: usize) -> Result
         Some(head_width) => Ok(head_width),
         None if width.is_multiple_of(heads) => Ok(width / heads),
         None => Err(settings.wrong(
-            Key("num_attention_heads", "attention.head_count"),
+            HEADS,
             &format!("a divisor of the width {width}, or a head width beside it"),
             &heads.to_string(),
         )),
@@ -149,7 +208,7 @@ fn tied(settings: &mut Settings<'_>) -> Result<bool, ModelError> {
 }
 
 fn activation(settings: &mut Settings<'_>) -> Result<Activation, ModelError> {
-    let key = Key("hidden_act", "");
+    let key = Key("hidden_activation|hidden_act|activation_function", "");
     match settings.text(key)?.as_deref() {
         None | Some("silu" | "swish") => Ok(Activation::Silu),
         Some("gelu") => Ok(Activation::GeluErf),
@@ -161,12 +220,14 @@ fn activation(settings: &mut Settings<'_>) -> Result<Activation, ModelError> {
 }
 
 fn attention_bias(settings: &mut Settings<'_>) -> Result<AttentionBias, ModelError> {
+    let there = |names: &[&str]| names.iter().any(|name| settings.rows(name).is_some());
+    let found = AttentionBias {
+        qkv: there(&["blk.0.attn_q.bias", "blk.0.attn_qkv.bias"]),
+        output: there(&["blk.0.attn_output.bias"]),
+    };
     Ok(match settings.flag(Key("attention_bias", ""))? {
         Some(bias) => AttentionBias { qkv: bias, output: bias },
-        None => AttentionBias {
-            qkv: settings.rows("blk.0.attn_q.bias").is_some(),
-            output: settings.rows("blk.0.attn_output.bias").is_some(),
-        },
+        None => AttentionBias { qkv: settings.flag(Key("use_qkv_bias", ""))?.unwrap_or(found.qkv), ..found },
     })
 }
 

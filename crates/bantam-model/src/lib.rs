@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod arrange;
 mod checkpoint;
 mod decoder;
 mod error;
@@ -17,8 +18,9 @@ mod lower;
 mod names;
 mod settings;
 pub mod spec;
+mod window;
 
 pub use checkpoint::{Checkpoint, Tensor};
 pub use error::ModelError;
-pub use lower::{TOKEN_EMBEDDING, lower};
+pub use lower::{TOKEN_EMBEDDING, lower, lower_for};
 pub use spec::Spec;

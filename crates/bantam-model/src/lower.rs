@@ -1,31 +1,42 @@
 //! From Spec to Plan. Weights go by GGUF's names.
 
 use bantam_plan::{
-    Activate, Add, Attend, Embed, Glu, Linear, Norm as NormOp, Plan, PlanError, Rope as RopeOp, Rows, Scale, Select,
-    Softcap, ValueId, WeightId,
+    Activate, Add, Attend, Embed, EmbedBy, Glu, Linear, Norm as NormOp, Plan, PlanError, Rope as RopeOp, Rows, Scale,
+    Select, Softcap, ValueId, WeightId,
 };
 
-use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, QueryKeyNorm, Spec, Wiring};
+use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, NormOver, QueryKeyNorm, Spec, Wiring};
 
 /// Name of the token embedding.
 pub const TOKEN_EMBEDDING: &str = "token_embd.weight";
 
-/// Writes down what the model computes.
+/// Writes down what the model computes in the context it was made for.
 pub fn lower(spec: &Spec) -> Result<Plan, PlanError> {
+    lower_for(spec, spec.context)
+}
+
+/// Writes down what the model computes where no sequence is longer than `context`.
+pub fn lower_for(spec: &Spec, context: usize) -> Result<Plan, PlanError> {
     let mut plan = Plan::new();
     let table = plan.weight(TOKEN_EMBEDDING, spec.vocabulary, spec.width);
-    let mut x = plan.step("x", Embed { table }, &[])?;
+    let mut x = plan.step("x", Embed { table, by: EmbedBy::Token }, &[])?;
     if let Some(by) = spec.embedding_scale {
         x = plan.step("x scaled", Scale { by }, &[x])?;
     }
+    if spec.learned_positions {
+        let table = plan.weight("position_embd.weight", spec.context, spec.width);
+        let position = plan.step("position", Embed { table, by: EmbedBy::Position }, &[])?;
+        x = plan.step("x placed", Add, &[x, position])?;
+    }
     for (index, layer) in spec.layers.iter().enumerate() {
         plan.current_layer = Some(index);
-        x = Lowering { plan: &mut plan, prefix: format!("blk.{index}."), index, width: spec.width }.layer(layer, x)?;
+        let prefix = format!("blk.{index}.");
+        x = Lowering { plan: &mut plan, prefix, index, width: spec.width, context }.layer(layer, x)?;
     }
     plan.current_layer = None;
     let mut x = plan.step("selected", Select, &[x])?;
     if let Some(norm) = &spec.output_norm {
-        x = normed(&mut plan, "output_norm", norm, 1, x)?;
+        x = normed(&mut plan, "output_norm", norm, Groups { count: 1, own: false }, x)?;
     }
     let weight = if spec.head.tied { table } else { plan.weight("output.weight", spec.vocabulary, spec.width) };
     let bias = spec.head.bias.then(|| plan.weight("output.bias", 1, spec.vocabulary));
@@ -42,11 +53,19 @@ pub fn lower(spec: &Spec) -> Result<Plan, PlanError> {
     Ok(plan)
 }
 
-fn normed(plan: &mut Plan, name: &str, norm: &Norm, groups: usize, x: ValueId) -> Result<ValueId, PlanError> {
-    let width = plan.get(x).width / groups;
-    let weight = Some(plan.weight(format!("{name}.weight"), 1, width));
-    let bias = norm.bias.then(|| plan.weight(format!("{name}.bias"), 1, width));
-    let op = NormOp { kind: norm.kind, eps: norm.eps, groups, weight, shift: norm.shift, bias };
+/// Parts of a row that are normalised each by itself, and whether each has a factor of its own.
+#[derive(Clone, Copy)]
+struct Groups {
+    count: usize,
+    own: bool,
+}
+
+fn normed(plan: &mut Plan, name: &str, norm: &Norm, groups: Groups, x: ValueId) -> Result<ValueId, PlanError> {
+    let width = plan.get(x).width / groups.count;
+    let rows = if groups.own { groups.count } else { 1 };
+    let weight = Some(plan.weight(format!("{name}.weight"), rows, width));
+    let bias = norm.bias.then(|| plan.weight(format!("{name}.bias"), rows, width));
+    let op = NormOp { kind: norm.kind, eps: norm.eps, groups: groups.count, weight, shift: norm.shift, bias };
     plan.step(name, op, &[x])
 }
 
@@ -56,6 +75,7 @@ struct Lowering<'a> {
     prefix: String,
     index: usize,
     width: usize,
+    context: usize,
 }
 
 impl Lowering<'_> {
@@ -91,7 +111,10 @@ impl Lowering<'_> {
 
     fn norm(&mut self, name: &str, norm: Option<&Norm>, x: ValueId) -> Result<ValueId, PlanError> {
         match norm {
-            Some(norm) => normed(self.plan, &format!("{}{name}", self.prefix), norm, 1, x),
+            Some(norm) => {
+                let whole = Groups { count: 1, own: false };
+                normed(self.plan, &format!("{}{name}", self.prefix), norm, whole, x)
+            }
             None => Ok(x),
         }
     }
@@ -116,13 +139,17 @@ impl Lowering<'_> {
         let mut q = self.linear("attn_q", heads * key_width, bias.qkv, x)?;
         let mut k = self.linear("attn_k", kv_heads * key_width, bias.qkv, x)?;
         let v = self.linear("attn_v", kv_heads * value_width, bias.qkv, x)?;
-        if let Some(QueryKeyNorm { norm, per_head }) = &attention.query_key_norm {
-            let groups = |heads| if *per_head { heads } else { 1 };
+        if let Some(QueryKeyNorm { norm, over }) = &attention.query_key_norm {
+            let groups = |heads| match over {
+                NormOver::Row => Groups { count: 1, own: false },
+                NormOver::Head => Groups { count: heads, own: false },
+                NormOver::OwnHead => Groups { count: heads, own: true },
+            };
             q = normed(self.plan, &format!("{}attn_q_norm", self.prefix), norm, groups(heads), q)?;
             k = normed(self.plan, &format!("{}attn_k_norm", self.prefix), norm, groups(kv_heads), k)?;
         }
         if let Some(rope) = &attention.rope {
-            let table = self.plan.table(rope.table());
+            let table = self.plan.table(rope.table(self.context));
             let (rotated, pairs) = (rope.rotated, rope.pairs);
             let turn = |heads| RopeOp { heads, head_width: key_width, rotated, pairs, table };
             q = self.plan.step(self.name("q"), turn(heads), &[q])?;

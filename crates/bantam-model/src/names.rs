@@ -1,41 +1,81 @@
 //! Tensor names: GGUF's are the house's own; Hugging Face's are a table per family.
 
-/// Hugging Face's names for GGUF's; `{}` stands for the layer.
+/// Hugging Face's names for GGUF's; the first `{}` stands for the layer, a second one for the part (head, expert).
 pub(crate) struct Names {
     /// Pairs (GGUF, Hugging Face), without `.weight` and `.bias`.
     pub(crate) table: &'static [(&'static str, &'static str)],
     /// Endings of tensors that carry nothing the settings do not say.
     pub(crate) ignored: &'static [&'static str],
+    /// What some writers put before every name.
+    pub(crate) prefixes: &'static [&'static str],
+    /// Endings of Hugging Face's names of matrices that are stored the other way round, `[inputs, outputs]`.
+    pub(crate) transposed: &'static [&'static str],
+}
+
+impl Names {
+    /// A table alone.
+    pub(crate) const fn of(table: &'static [(&'static str, &'static str)]) -> Self {
+        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], transposed: &[] }
+    }
 }
 
 /// The names most decoders use.
-pub(crate) const DECODER_NAMES: Names = Names {
-    table: &[
-        ("token_embd", "model.embed_tokens"),
-        ("output_norm", "model.norm"),
-        ("output", "lm_head"),
-        ("blk.{}.attn_norm", "model.layers.{}.input_layernorm"),
-        ("blk.{}.attn_q", "model.layers.{}.self_attn.q_proj"),
-        ("blk.{}.attn_k", "model.layers.{}.self_attn.k_proj"),
-        ("blk.{}.attn_v", "model.layers.{}.self_attn.v_proj"),
-        ("blk.{}.attn_output", "model.layers.{}.self_attn.o_proj"),
-        ("blk.{}.ffn_norm", "model.layers.{}.post_attention_layernorm"),
-        ("blk.{}.ffn_gate", "model.layers.{}.mlp.gate_proj"),
-        ("blk.{}.ffn_up", "model.layers.{}.mlp.up_proj"),
-        ("blk.{}.ffn_down", "model.layers.{}.mlp.down_proj"),
-    ],
-    ignored: &["rotary_emb.inv_freq"],
-};
+pub(crate) const DECODER_NAMES: Names = Names::of(&[
+    ("token_embd", "model.embed_tokens"),
+    ("output_norm", "model.norm"),
+    ("output", "lm_head"),
+    ("blk.{}.attn_norm", "model.layers.{}.input_layernorm"),
+    ("blk.{}.attn_q", "model.layers.{}.self_attn.q_proj"),
+    ("blk.{}.attn_k", "model.layers.{}.self_attn.k_proj"),
+    ("blk.{}.attn_v", "model.layers.{}.self_attn.v_proj"),
+    ("blk.{}.attn_qkv", "model.layers.{}.self_attn.qkv_proj"),
+    ("blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm"),
+    ("blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm"),
+    ("blk.{}.attn_q_norm.{}", "model.layers.{}.self_attn.q_layernorm.norms.{}"),
+    ("blk.{}.attn_k_norm.{}", "model.layers.{}.self_attn.k_layernorm.norms.{}"),
+    ("blk.{}.attn_output", "model.layers.{}.self_attn.o_proj"),
+    ("blk.{}.ffn_norm", "model.layers.{}.post_attention_layernorm"),
+    ("blk.{}.ffn_gate", "model.layers.{}.mlp.gate_proj"),
+    ("blk.{}.ffn_up", "model.layers.{}.mlp.up_proj"),
+    ("blk.{}.ffn_gate_up", "model.layers.{}.mlp.gate_up_proj"),
+    ("blk.{}.ffn_down", "model.layers.{}.mlp.down_proj"),
+]);
+
+/// The names of decoders with a norm after each branch; those before the feed-forward network are there in some.
+pub(crate) const POST_NORM_NAMES: Names = Names::of(&[
+    ("token_embd", "model.embed_tokens"),
+    ("output_norm", "model.norm"),
+    ("output", "lm_head"),
+    ("blk.{}.attn_norm", "model.layers.{}.input_layernorm"),
+    ("blk.{}.attn_q", "model.layers.{}.self_attn.q_proj"),
+    ("blk.{}.attn_k", "model.layers.{}.self_attn.k_proj"),
+    ("blk.{}.attn_v", "model.layers.{}.self_attn.v_proj"),
+    ("blk.{}.attn_q_norm", "model.layers.{}.self_attn.q_norm"),
+    ("blk.{}.attn_k_norm", "model.layers.{}.self_attn.k_norm"),
+    ("blk.{}.attn_output", "model.layers.{}.self_attn.o_proj"),
+    ("blk.{}.post_attention_norm", "model.layers.{}.post_attention_layernorm"),
+    ("blk.{}.ffn_norm", "model.layers.{}.pre_feedforward_layernorm"),
+    ("blk.{}.ffn_gate", "model.layers.{}.mlp.gate_proj"),
+    ("blk.{}.ffn_up", "model.layers.{}.mlp.up_proj"),
+    ("blk.{}.ffn_down", "model.layers.{}.mlp.down_proj"),
+    ("blk.{}.post_ffw_norm", "model.layers.{}.post_feedforward_layernorm"),
+]);
 
 impl Names {
     /// GGUF's name of a Hugging Face tensor.
     pub(crate) fn to_gguf(&self, name: &str) -> Option<String> {
+        let name = self.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
         self.translate(name, |(gguf, other)| (other, gguf))
     }
 
     /// Hugging Face's name of a GGUF tensor.
     pub(crate) fn to_hugging_face(&self, name: &str) -> Option<String> {
         self.translate(name, |(gguf, other)| (gguf, other))
+    }
+
+    /// Whether a Hugging Face tensor is stored the other way round.
+    pub(crate) fn is_transposed(&self, name: &str) -> bool {
+        self.transposed.iter().any(|ending| name.ends_with(ending))
     }
 
     /// Whether a tensor carries nothing the settings do not say.
@@ -51,16 +91,21 @@ impl Names {
         let (stem, ending) = name.rsplit_once('.').filter(|(_, ending)| matches!(*ending, "weight" | "bias"))?;
         self.table.iter().find_map(|pair| {
             let (from, to) = direction(pair);
-            let layer = match from.split_once("{}") {
-                None => (stem == from).then_some("")?,
-                Some((head, tail)) => {
-                    let layer = stem.strip_prefix(head)?.strip_suffix(tail)?;
-                    let canonical = layer == "0" || !layer.starts_with('0');
-                    (!layer.is_empty() && canonical && layer.bytes().all(|byte| byte.is_ascii_digit()))
-                        .then_some(layer)?
+            let mut pieces = from.split("{}");
+            let mut rest = stem.strip_prefix(pieces.next()?)?;
+            let mut made = to.to_owned();
+            for piece in pieces {
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, after) = rest.split_at(digits);
+                let canonical = number == "0" || !number.starts_with('0');
+                if number.is_empty() || !canonical {
+                    return None;
                 }
-            };
-            Some(format!("{}.{ending}", to.replace("{}", layer)))
+                made = made.replacen("{}", number, 1);
+                rest = after.strip_prefix(piece)?;
+                // The last piece ends the name.
+            }
+            rest.is_empty().then(|| format!("{made}.{ending}"))
         })
     }
 }
@@ -79,6 +124,9 @@ mod tests {
         };
         check("model.embed_tokens.weight", Some("token_embd.weight"));
         check("lm_head.weight", Some("output.weight"));
+        check("model.layers.3.self_attn.q_layernorm.norms.12.weight", Some("blk.3.attn_q_norm.12.weight"));
+        check("model.layers.3.self_attn.q_layernorm.norms.012.weight", None);
+        check("model.layers.3.self_attn.q_layernorm.norms..weight", None);
         check("model.layers.17.mlp.down_proj.bias", Some("blk.17.ffn_down.bias"));
         for unknown in [
             "model.layers..mlp.down_proj.weight",

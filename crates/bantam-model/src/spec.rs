@@ -15,6 +15,8 @@ pub struct Spec {
     pub context: usize,
     /// Factor on the embedding.
     pub embedding_scale: Option<f32>,
+    /// Whether a learned vector for each position is added to the embedding.
+    pub learned_positions: bool,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// Norm before the head.
@@ -111,8 +113,19 @@ pub struct Attention {
 pub struct QueryKeyNorm {
     /// The norm.
     pub norm: Norm,
-    /// Whether each head is normalised by itself (all with one factor), or the whole row at once.
-    pub per_head: bool,
+    /// What is normalised at once.
+    pub over: NormOver,
+}
+
+/// What a norm on queries or keys takes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormOver {
+    /// The whole row.
+    Row,
+    /// Each head by itself, all with one factor.
+    Head,
+    /// Each head by itself, each with a factor of its own.
+    OwnHead,
 }
 
 /// Which projections of attention have a bias.
@@ -160,13 +173,43 @@ pub enum RopeScaling {
     },
     /// Each divided by its own factor, as files that carry them.
     Divisors(Vec<f32>),
+    /// Low frequencies divided, high ones kept, a ramp between them by index (YaRN, Peng et al. 2023).
+    Ramped {
+        /// Divisor of the low frequencies.
+        factor: f32,
+        /// Turns in the original context above which a frequency is kept.
+        fast: f32,
+        /// Turns in the original context below which a frequency is divided whole.
+        slow: f32,
+        /// Whether the ramp's ends are rounded outwards to whole indices.
+        rounded: bool,
+        /// Context the model was first made for.
+        original: usize,
+        /// Factor on cosine and sine.
+        magnitude: f32,
+    },
+    /// Each divided by its own factor: one list up to a context, another above it (LongRoPE, Ding et al. 2024).
+    ///
+    /// Which list holds is settled by the context a model is loaded with ([`Rope::table`]).
+    ByContext {
+        /// Longest context of the first list.
+        original: usize,
+        /// Divisors and magnitude up to it.
+        short: (Vec<f32>, f32),
+        /// Divisors and magnitude above it.
+        long: (Vec<f32>, f32),
+    },
 }
 
 impl Rope {
     /// Angular frequencies in radians per position, in the order of pairs.
     ///
     /// Computed in f32 as checkpoints' own code does (`1 / theta^(2i / rotated)`), so that far positions agree with it.
-    pub fn table(&self) -> RopeTable {
+    ///
+    /// `context` is the longest sequence there will be. [`RopeScaling::ByContext`] goes by it: checkpoints' own code
+    /// goes by the sequence at hand, so both agree where sequences and context lie on one side of the original context.
+    pub fn table(&self, context: usize) -> RopeTable {
+        let mut magnitude = 1.0;
         let base = (0..self.rotated / 2).map(|i| 1.0 / self.theta.powf((2 * i) as f32 / self.rotated as f32));
         let frequencies = match &self.scaling {
             RopeScaling::None => base.collect(),
@@ -177,8 +220,34 @@ impl Rope {
             RopeScaling::Divisors(divisors) => {
                 base.zip(divisors).map(|(frequency, divisor)| frequency / divisor).collect()
             }
+            RopeScaling::Ramped { factor, fast, slow, rounded, original, magnitude: stated } => {
+                magnitude = *stated;
+                let (low, high) = self.ramp(*fast, *slow, *rounded, *original);
+                let kept = |i: usize| 1.0 - ((i as f32 - low) / (high - low)).clamp(0.0, 1.0);
+                let blend = |(i, frequency): (usize, f32)| frequency / factor * (1.0 - kept(i)) + frequency * kept(i);
+                base.enumerate().map(blend).collect()
+            }
+            RopeScaling::ByContext { original, short, long } => {
+                let (divisors, stated) = if context > *original { long } else { short };
+                magnitude = *stated;
+                // As the checkpoints' code: the divisor goes to the power before the inversion.
+                let power = |i: usize| self.theta.powf((2 * i) as f32 / self.rotated as f32);
+                divisors.iter().enumerate().map(|(i, divisor)| 1.0 / (divisor * power(i))).collect()
+            }
         };
-        RopeTable { frequencies, magnitude: 1.0 }
+        RopeTable { frequencies, magnitude }
+    }
+
+    /// First and last index of the ramp of [`RopeScaling::Ramped`].
+    fn ramp(&self, fast: f32, slow: f32, rounded: bool, original: usize) -> (f32, f32) {
+        let index = |turns: f32| {
+            let wavelengths = original as f64 / (f64::from(turns) * 2.0 * std::f64::consts::PI);
+            self.rotated as f64 * wavelengths.ln() / (2.0 * f64::from(self.theta).ln())
+        };
+        let (low, high) = (index(fast), index(slow));
+        let (low, high) = if rounded { (low.floor(), high.ceil()) } else { (low, high) };
+        let (low, high) = (low.max(0.0), high.min((self.rotated - 1) as f64));
+        (low as f32, if low == high { high + 0.001 } else { high } as f32)
     }
 }
 
@@ -202,6 +271,50 @@ pub enum FeedForward {
     Gated(Dense),
     /// `down(activation(up(x)))`.
     Plain(Dense),
+}
+
+impl Spec {
+    /// Every norm on the residual stream: before and after branches, and the last.
+    pub fn stream_norms(&mut self) -> impl Iterator<Item = &mut Norm> {
+        let layers = self.layers.iter_mut().flat_map(|layer| [&mut layer.mixer_norms, &mut layer.feed_forward_norms]);
+        layers.flat_map(|norms| [&mut norms.before, &mut norms.after]).chain([&mut self.output_norm]).flatten()
+    }
+
+    /// Makes every feed-forward network a plain one; with `activation` where the checkpoint does not say which.
+    pub(crate) fn plain_feed_forward(&mut self, says: bool, activation: Activation) {
+        for layer in &mut self.layers {
+            let (FeedForward::Gated(dense) | FeedForward::Plain(dense)) = &layer.feed_forward;
+            let activation = if says { dense.activation } else { activation };
+            layer.feed_forward = FeedForward::Plain(Dense { activation, ..dense.clone() });
+        }
+    }
+
+    /// The attention of every layer that has one.
+    pub fn attentions(&mut self) -> impl Iterator<Item = &mut Attention> {
+        self.layers.iter_mut().map(|layer| {
+            let Mixer::Attention(attention) = &mut layer.mixer;
+            attention
+        })
+    }
+
+    /// The context up to which the model runs as it was first made: with a longer one its rope may differ.
+    pub fn first_context(&self) -> usize {
+        let original = |layer: &Layer| {
+            let Mixer::Attention(attention) = &layer.mixer;
+            match attention.rope.as_ref().map(|rope| &rope.scaling) {
+                Some(RopeScaling::ByContext { original, .. }) => Some(*original),
+                Some(
+                    RopeScaling::None
+                    | RopeScaling::Linear { .. }
+                    | RopeScaling::Banded { .. }
+                    | RopeScaling::Divisors(_)
+                    | RopeScaling::Ramped { .. },
+                )
+                | None => None,
+            }
+        };
+        self.layers.iter().filter_map(original).min().map_or(self.context, |original| original.min(self.context))
+    }
 }
 
 /// A dense feed-forward network.

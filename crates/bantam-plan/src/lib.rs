@@ -32,7 +32,7 @@ pub use batch::{Batch, PAGE_CELLS, Place, Target};
 pub use cost::{Cost, CostQuestion, step_cost, total_cost};
 pub use error::PlanError;
 pub use op::{
-    Activate, Activation, Add, Attend, Backward, Embed, Glu, Linear, Loss, Norm, NormKind, Observe, Op, Rope,
+    Activate, Activation, Add, Attend, Backward, Embed, EmbedBy, Glu, Linear, Loss, Norm, NormKind, Observe, Op, Rope,
     RopePairs, Scale, Select, Softcap,
 };
 pub use plan::{Plan, RopeTable, Rows, Step, TableId, Value, ValueId, Weight, WeightId};

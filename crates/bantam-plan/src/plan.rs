@@ -165,7 +165,7 @@ impl Plan {
     /// Width of the vocabulary table that embeds tokens, where there is one.
     pub fn vocabulary(&self) -> Option<usize> {
         self.steps.iter().find_map(|step| match &step.op {
-            Op::Embed(embed) => Some(self.weights[embed.table.0].rows),
+            Op::Embed(embed) => (embed.by == crate::EmbedBy::Token).then(|| self.weights[embed.table.0].rows),
             Op::Norm(_)
             | Op::Linear(_)
             | Op::Rope(_)

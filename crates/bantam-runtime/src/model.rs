@@ -150,7 +150,8 @@ impl Model {
 
     /// The context it would be loaded with.
     pub fn context_for(&self, options: &LoadOptions) -> usize {
-        options.context.unwrap_or_else(|| self.context_length().min(DEFAULT_CONTEXT))
+        // Not so long that a model's rope would change for it, unless somebody asks.
+        options.context.unwrap_or_else(|| self.spec().first_context().min(DEFAULT_CONTEXT))
     }
 
     /// The type a tensor has once loaded.
@@ -271,12 +272,14 @@ impl Model {
         let threads = options.threads.unwrap_or_else(available_threads);
         let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), options.kv);
         let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
+        let plan = self.checkpoint.plan_for(self.context_for(options));
+        let plan = plan.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;
         let mut done_bytes = 0u64;
         if !progress(Progress { done_bytes, total_bytes }) {
             return Err(RuntimeError::Interrupted);
         }
         let program = self.with_weights(|weights| {
-            backend.compile(self.plan(), weights, &compile, &mut |bytes| {
+            backend.compile(&plan, weights, &compile, &mut |bytes| {
                 done_bytes = done_bytes.saturating_add(bytes).min(total_bytes);
                 progress(Progress { done_bytes, total_bytes })
             })

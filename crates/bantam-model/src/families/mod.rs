@@ -3,8 +3,23 @@
 //! A family reads a checkpoint's own settings into a [`Spec`]: it starts from the common decoder ([`crate::decoder`]),
 //! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
 
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod gpt2;
+mod granite;
 mod llama;
+mod mistral;
+mod olmo2;
+mod phi2;
+mod phi3;
+mod qwen2;
+mod qwen3;
 pub(crate) mod rope;
+mod smollm3;
+mod stablelm;
+
+use bantam_plan::RopePairs;
 
 use crate::names::Names;
 use crate::settings::Settings;
@@ -24,12 +39,31 @@ pub struct Family {
     pub(crate) read: fn(&mut Settings<'_>) -> Result<Spec, ModelError>,
     /// Keys of `config.json` known to change nothing, beside those common to all families.
     pub(crate) ignored: &'static [&'static str],
+    /// What absent keys of `config.json` stand for, as JSON.
+    pub(crate) defaults: &'static [(&'static str, &'static str)],
     /// Hugging Face's tensor names.
     pub(crate) names: &'static Names,
+    /// Which columns GGUF files turn together.
+    pub(crate) gguf_pairs: RopePairs,
 }
 
 /// Every family.
-pub const FAMILIES: &[Family] = &[llama::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    llama::FAMILY,
+    mistral::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    gemma::FAMILY,
+    gemma2::FAMILY,
+    gemma3::FAMILY,
+    phi2::FAMILY,
+    phi3::FAMILY,
+    smollm3::FAMILY,
+    stablelm::FAMILY,
+    olmo2::FAMILY,
+    granite::FAMILY,
+    gpt2::FAMILY,
+];
 
 /// The family that `config.json` names.
 pub(crate) fn by_architecture(architecture: &str) -> Result<&'static Family, ModelError> {

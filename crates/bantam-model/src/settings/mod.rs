@@ -17,7 +17,7 @@ use crate::ModelError;
 
 /// One setting under its two names: in `config.json`, and in GGUF metadata after `<architecture>.`.
 ///
-/// An empty name says that this source has no such setting.
+/// An empty name says that this source has no such setting; `|` stands between names that mean the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key(pub &'static str, pub &'static str);
 
@@ -32,7 +32,12 @@ pub(crate) enum Source<'a> {
 /// What settings may ask of a checkpoint's tensors, by their GGUF names.
 pub(crate) trait Tensors {
     /// Rows of a tensor (1 for a vector), where there is one.
-    fn rows(&self, name: &str) -> Option<usize>;
+    fn rows(&self, name: &str) -> Option<usize> {
+        self.shape(name).map(|(rows, _)| rows)
+    }
+
+    /// Rows and width of a tensor, where there is one.
+    fn shape(&self, name: &str) -> Option<(usize, usize)>;
 
     /// A small vector, decoded.
     fn vector(&self, name: &str) -> Option<Vec<f32>>;
@@ -65,23 +70,51 @@ impl<'a> Settings<'a> {
         self.tensors.rows(name)
     }
 
-    /// The full name a key has in this source, or `None` where it has none.
-    fn full(&self, key: Key) -> Option<String> {
+    /// Rows and width of a tensor of the checkpoint by its GGUF name, where there is one.
+    pub(crate) fn shape(&self, name: &str) -> Option<(usize, usize)> {
+        self.tensors.shape(name)
+    }
+
+    /// The full names a key has in this source.
+    fn names(&self, key: Key) -> Vec<String> {
+        let split = |names: &'static str| names.split('|').filter(|name| !name.is_empty());
         match &self.source {
-            Source::Config(_) => (!key.0.is_empty()).then(|| key.0.to_owned()),
-            Source::Gguf(_, prefix) => (!key.1.is_empty()).then(|| format!("{prefix}.{}", key.1)),
+            Source::Config(_) => split(key.0).map(str::to_owned).collect(),
+            Source::Gguf(_, prefix) => split(key.1).map(|name| format!("{prefix}.{name}")).collect(),
         }
+    }
+
+    fn value(&self, name: &str) -> Option<Setting<'a>> {
+        match &self.source {
+            Source::Config(map) => map.get(name).and_then(Setting::from_json),
+            Source::Gguf(gguf, _) => gguf.get(name).map(Setting::Gguf),
+        }
+    }
+
+    /// The full name a key has in this source (of several the one that is there), or `None` where it has none.
+    fn full(&self, key: Key) -> Option<String> {
+        let names = self.names(key);
+        names.iter().find(|name| self.value(name).is_some()).or(names.first()).cloned()
     }
 
     /// A setting, ticked off; `None` where absent or null.
     pub(crate) fn get(&mut self, key: Key) -> Option<Setting<'a>> {
-        let name = self.full(key)?;
-        let setting = match &self.source {
-            Source::Config(map) => map.get(&name).and_then(Setting::from_json),
-            Source::Gguf(gguf, _) => gguf.get(&name).map(Setting::Gguf),
-        };
-        self.used.insert(name);
+        let names = self.names(key);
+        let setting = names.iter().find_map(|name| self.value(name));
+        self.used.extend(names);
         setting
+    }
+
+    /// Whether a setting is there.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.names(key).iter().any(|name| self.value(name).is_some())
+    }
+
+    /// A whole number from 0 to 2^31, where given.
+    pub(crate) fn optional_whole(&mut self, key: Key) -> Result<Option<usize>, ModelError> {
+        self.read(key, "a whole number from 0 to 2147483648", |setting| {
+            setting.integer().filter(|n| (0..=1 << 31).contains(n)).and_then(|n| usize::try_from(n).ok())
+        })
     }
 
     fn read<T>(
@@ -151,6 +184,26 @@ impl<'a> Settings<'a> {
     /// Yes or no, where given.
     pub(crate) fn flag(&mut self, key: Key) -> Result<Option<bool>, ModelError> {
         self.read(key, "true or false", Setting::flag)
+    }
+
+    /// Yes or no for each layer, where given: a list of one per layer (0 and 1 will do).
+    pub(crate) fn flags(&mut self, key: Key, layers: usize) -> Result<Option<Vec<bool>>, ModelError> {
+        let expected = format!("a list of {layers} times true or false");
+        self.read(key, &expected, |setting| setting.flags().filter(|list| list.len() == layers))
+    }
+
+    /// A list of `count` finite numbers above zero, where given.
+    pub(crate) fn positives(&mut self, key: Key, count: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        let expected = format!("a list of {count} finite numbers above 0");
+        self.read(key, &expected, |setting| {
+            let valid = |list: &Vec<f32>| list.len() == count && list.iter().all(|x| x.is_finite() && *x > 0.0);
+            setting.numbers().filter(valid)
+        })
+    }
+
+    /// A list of texts, where given.
+    pub(crate) fn texts(&mut self, key: Key) -> Result<Option<Vec<String>>, ModelError> {
+        self.read(key, "a list of texts", Setting::texts)
     }
 
     /// A text, where given.

@@ -36,6 +36,34 @@ impl<'a> Setting<'a> {
         }
     }
 
+    pub(crate) fn flags(&self) -> Option<Vec<bool>> {
+        if let Self::Gguf(value) = self
+            && let Some(flags) = value.as_array()?.as_bools()
+        {
+            return Some(flags.to_vec());
+        }
+        if let Self::Json(Json::Array(list)) = self
+            && let Some(flags) = list.iter().map(Json::as_bool).collect()
+        {
+            return Some(flags);
+        }
+        self.integers()?.into_iter().map(|n| matches!(n, 0 | 1).then_some(n == 1)).collect()
+    }
+
+    pub(crate) fn numbers(&self) -> Option<Vec<f32>> {
+        match self {
+            Self::Json(json) => json.as_array()?.iter().map(|x| x.as_f64().map(|x| x as f32)).collect(),
+            Self::Gguf(value) => Some(value.as_array()?.to_f32s()?.into_owned()),
+        }
+    }
+
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Json(json) => json.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+            Self::Gguf(_) => None,
+        }
+    }
+
     pub(crate) fn number(&self) -> Option<f64> {
         match self {
             Self::Json(json) => json.as_f64(),

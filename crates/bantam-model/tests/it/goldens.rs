@@ -3,22 +3,26 @@
 use bantam_model::Checkpoint;
 use bantam_plan::reference::Interpreter;
 use bantam_plan::rewrite::train;
-use bantam_plan::{Batch, PAGE_CELLS, Place, Target, WeightId};
+use bantam_plan::{Batch, Op, PAGE_CELLS, Place, Target, WeightId};
 use bantam_testkit::{Golden, GoldenSequence, assert_bits_equal, assert_close};
 
 use crate::load;
 
-fn check_sequence(golden: &Golden, sequence: &GoldenSequence, logits: &[f32], context: &str) {
-    let first = sequence.first_row * sequence.width;
-    assert_close(&logits[first..], &sequence.logits, golden.tolerance, &format!("{} {context}", golden.name));
+fn check_sequence(golden: &Golden, sequence: &GoldenSequence, logits: &[f32], rows: usize, context: &str) {
+    let (first, last) = (sequence.first_row * sequence.width, rows.min(sequence.tokens.len()) * sequence.width);
+    let Some(found) = logits.get(first..last) else { return };
+    let expected = &sequence.logits[..found.len()];
+    assert_close(found, expected, golden.tolerance, &format!("{} {context}", golden.name));
 }
 
-fn check(golden: &Golden, checkpoint: &Checkpoint, source: &str) {
-    let plan = checkpoint.plan();
+/// Compares the first `rows` of every sequence, run in a context that just holds them.
+fn check(golden: &Golden, checkpoint: &Checkpoint, rows: usize, source: &str) {
+    let longest = golden.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap();
+    let plan = &checkpoint.plan_for(longest).unwrap();
     let mut alone = Vec::new();
     for sequence in &golden.sequences {
         let logits = plan.run_reference(checkpoint, &Batch::packed(&[&sequence.tokens])).unwrap();
-        check_sequence(golden, sequence, &logits, &format!("{source}, whole"));
+        check_sequence(golden, sequence, &logits, rows, &format!("{source}, whole"));
         let mut one_by_one = Vec::new();
         let mut interpreter = Interpreter::new(plan, checkpoint).unwrap();
         for (position, &token) in sequence.tokens.iter().enumerate() {
@@ -46,9 +50,84 @@ fn logits_are_those_of_transformers() {
         for (setting, moved) in &golden.sensitivity {
             assert!(*moved >= 100.0 * golden.tolerance, "{name}: {setting} moves the logits by {moved} only");
         }
-        check(&golden, &load::hugging_face(&golden.directory), "from Hugging Face");
+        check(&golden, &load::hugging_face(&golden.directory), usize::MAX, "from Hugging Face");
         if let Some(path) = &golden.gguf {
-            check(&golden, &load::gguf(std::fs::read(path).unwrap()).unwrap(), "from GGUF");
+            let checkpoint = load::gguf(std::fs::read(path).unwrap()).unwrap();
+            check(&golden, &checkpoint, golden.rows_of_gguf(), "from GGUF");
+        }
+    }
+}
+
+#[test]
+fn newer_configurations_say_the_same() {
+    let mut checked = 0;
+    for golden in Golden::names().iter().map(|name| Golden::load(name)) {
+        let Ok(newer) = std::fs::read(golden.directory.join("config.v5.json")) else { continue };
+        let (_, tensors) = load::parts(&golden.directory);
+        let newer = serde_json::from_slice(&newer).unwrap();
+        let newer = Checkpoint::from_hugging_face(&newer, tensors).unwrap_or_else(|e| panic!("{}: {e}", golden.name));
+        assert_eq!(newer.spec(), load::hugging_face(&golden.directory).spec(), "{}", golden.name);
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+/// The loss of predicting each next token, summed over the batch's rows.
+fn loss_batch(tokens: &[u32]) -> Batch {
+    let mut batch = Batch::packed(&[tokens]);
+    let predicted = tokens.len() - 1;
+    batch.targets = (0..tokens.len())
+        .map(|i| match tokens.get(i + 1) {
+            Some(&token) => Target { token, weight: 1.0 / predicted as f32 },
+            None => Target { token: 0, weight: 0.0 },
+        })
+        .collect();
+    batch
+}
+
+/// Of each kind of weight, the gradient at its largest number against a central difference.
+#[test]
+fn gradients_through_every_golden_are_central_differences() {
+    for golden in Golden::names().iter().map(|name| Golden::load(name)) {
+        let checkpoint = load::hugging_face(&golden.directory);
+        let tokens = &golden.sequences.last().unwrap().tokens;
+        let tokens = &tokens[..tokens.len().min(12)];
+        let plan = checkpoint.plan_for(tokens.len()).unwrap();
+        let training = train(&plan, |_| true).unwrap();
+        let batch = loss_batch(tokens);
+        let mut interpreter = Interpreter::new(&training.plan, &checkpoint).unwrap();
+        interpreter.run(&batch).unwrap();
+        let gradients: Vec<Vec<f32>> =
+            (0..plan.weights.len()).map(|i| interpreter.gradient(WeightId(i)).unwrap().to_vec()).collect();
+        // Differences need the forward steps alone.
+        let mut forward = training.plan.clone();
+        let first = forward.steps.iter().position(|step| matches!(step.op, Op::Backward(_))).unwrap();
+        forward.steps.truncate(first);
+        let mut interpreter = Interpreter::new(&forward, &checkpoint).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for (i, weight) in plan.weights.iter().enumerate() {
+            let kind: String = weight.name.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if !seen.insert(kind) {
+                continue;
+            }
+            let gradient = &gradients[i];
+            let largest = (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
+            let values = interpreter.weight(WeightId(i)).to_vec();
+            let mut at = |delta: f32| {
+                let mut changed = values.clone();
+                changed[largest] += delta;
+                interpreter.set_weight(WeightId(i), &changed);
+                interpreter.run(&batch).unwrap();
+                interpreter.output().iter().map(|x| f64::from(*x)).sum::<f64>()
+            };
+            let h = 1e-3;
+            let (one, two) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
+            let expected = (8.0 * one - two) / (12.0 * f64::from(h));
+            interpreter.set_weight(WeightId(i), &values);
+            let found = f64::from(gradient[largest]);
+            let tolerance = 5e-3 * found.abs() + 1e-3;
+            let name = &weight.name;
+            assert!((found - expected).abs() <= tolerance, "{}: {name}: {found} against {expected}", golden.name);
         }
     }
 }
@@ -61,14 +140,7 @@ fn loss_and_gradients_are_those_of_pytorch() {
         let checkpoint = load::hugging_face(&golden.directory);
         let training = train(checkpoint.plan(), |_| true).unwrap();
         let tokens = &golden.sequences[0].tokens;
-        let mut batch = Batch::packed(&[tokens]);
-        let predicted = tokens.len() - 1;
-        batch.targets = (0..tokens.len())
-            .map(|i| match tokens.get(i + 1) {
-                Some(&token) => Target { token, weight: 1.0 / predicted as f32 },
-                None => Target { token: 0, weight: 0.0 },
-            })
-            .collect();
+        let batch = loss_batch(tokens);
         let mut interpreter = Interpreter::new(&training.plan, &checkpoint).unwrap();
         interpreter.run(&batch).unwrap();
         let found: f32 = interpreter.output().iter().sum();

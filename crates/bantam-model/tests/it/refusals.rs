@@ -1,5 +1,6 @@
 //! What a checkpoint is refused for, each in one clear sentence.
 
+use bantam_model::families::FAMILIES;
 use bantam_model::{Checkpoint, Tensor};
 use bantam_testkit::Golden;
 use serde_json::{Value, json};
@@ -62,8 +63,8 @@ fn settings_are_understood_or_refused_by_name() {
     check_setting("rope_interleaved", json!(true), "setting `rope_interleaved`: expected false, found true");
     check_setting(
         "rope_scaling",
-        json!({"rope_type": "yarn", "factor": 4.0}),
-        "setting `rope_type`: expected default, linear or llama3, found yarn",
+        json!({"rope_type": "dynamic", "factor": 4.0}),
+        "setting `rope_type`: expected default, linear, llama3, yarn or longrope, found dynamic",
     );
     check_setting(
         "rope_scaling",
@@ -71,7 +72,7 @@ fn settings_are_understood_or_refused_by_name() {
         "not understood by `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
     );
     check_setting("rope_scaling", json!(7), "setting `rope_scaling`: expected an object, found 7");
-    check_setting("architectures", json!(["T5Model"]), "unknown model family `T5Model`; known: LlamaForCausalLM");
+    check_setting("architectures", json!(["T5Model"]), &format!("unknown model family `T5Model`; known: {}", known()));
     check_setting("architectures", json!([]), "setting `architectures`: expected a list of one name, found []");
     check_setting("architectures", Value::Null, "setting `architectures` is missing");
 }
@@ -156,4 +157,9 @@ fn a_tied_model_may_carry_its_head_twice_and_old_rope_buffers() {
     tensors.push(Tensor { file_name: "lm_head.weight".into(), ..table.clone() });
     tensors.push(Tensor { file_name: "model.layers.0.self_attn.rotary_emb.inv_freq".into(), ..table });
     assert!(Checkpoint::from_hugging_face(&config, tensors).unwrap().spec().head.tied);
+}
+
+/// What `config.json` may name.
+fn known() -> String {
+    FAMILIES.iter().flat_map(|family| family.architectures).copied().collect::<Vec<_>>().join(", ")
 }

@@ -1,14 +1,41 @@
-//! Embed: the row of a table for each token.
+//! Embed: the row of a table for each token, or for each position.
 
 use super::{Operation, inputs};
 use crate::reference::Scope;
 use crate::{Plan, PlanError, Rows, ValueId, WeightId};
 
-/// `[Tokens, width]`: row `t` is row `token[t]` of the table.
+/// `[Tokens, width]`: row `t` is the row of the table that token or position of `t` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embed {
-    /// `[vocabulary, width]`.
+    /// `[vocabulary, width]` or `[positions, width]`.
     pub table: WeightId,
+    /// What names the row.
+    pub by: EmbedBy,
+}
+
+/// What names the row of an embedding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbedBy {
+    /// The token.
+    Token,
+    /// The position in its sequence.
+    Position,
+}
+
+impl Embed {
+    /// The row of the table for each row of a batch; refuses one the table does not have.
+    fn rows(&self, scope: &Scope<'_>) -> Result<Vec<usize>, PlanError> {
+        let batch = scope.batch;
+        let rows: Vec<usize> = match self.by {
+            EmbedBy::Token => batch.tokens.iter().map(|&token| token as usize).collect(),
+            EmbedBy::Position => batch.places.iter().map(|place| place.position as usize).collect(),
+        };
+        let table = &scope.plan.weights[self.table.0];
+        match rows.iter().find(|&&row| row >= table.rows) {
+            Some(row) => Err(PlanError::Batch(format!("`{}` has no row {row} but only {}", table.name, table.rows))),
+            None => Ok(rows),
+        }
+    }
 }
 
 impl Operation for Embed {
@@ -17,7 +44,11 @@ impl Operation for Embed {
     }
 
     fn parameters(&self, plan: &Plan) -> String {
-        plan.weights[self.table.0].name.clone()
+        let name = plan.weights[self.table.0].name.clone();
+        match self.by {
+            EmbedBy::Token => name,
+            EmbedBy::Position => name + " by=position",
+        }
     }
 
     fn weights(&self) -> Vec<WeightId> {
@@ -36,8 +67,8 @@ impl Operation for Embed {
     fn forward(&self, scope: &mut Scope<'_>, _: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         let table = scope.weight(self.table);
         let width = scope.plan.weights[self.table.0].width;
-        for (row, &token) in output.chunks_exact_mut(width).zip(&scope.batch.tokens) {
-            row.copy_from_slice(&table[token as usize * width..][..width]);
+        for (made, row) in output.chunks_exact_mut(width).zip(self.rows(scope)?) {
+            made.copy_from_slice(&table[row * width..][..width]);
         }
         Ok(())
     }
@@ -50,10 +81,10 @@ impl Operation for Embed {
         _: &mut [Option<Vec<f32>>],
     ) -> Result<(), PlanError> {
         let width = scope.plan.weights[self.table.0].width;
-        let batch = scope.batch;
+        let rows = self.rows(scope)?;
         scope.with_gradient(self.table, |table| {
-            for (row, &token) in gradient.chunks_exact(width).zip(&batch.tokens) {
-                for (sum, add) in table[token as usize * width..][..width].iter_mut().zip(row) {
+            for (made, row) in gradient.chunks_exact(width).zip(rows) {
+                for (sum, add) in table[row * width..][..width].iter_mut().zip(made) {
                     *sum += add;
                 }
             }

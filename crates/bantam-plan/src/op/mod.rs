@@ -21,7 +21,7 @@ pub use activate::{Activate, Activation};
 pub use add::Add;
 pub use attend::Attend;
 pub use backward::Backward;
-pub use embed::Embed;
+pub use embed::{Embed, EmbedBy};
 pub use glu::Glu;
 pub use linear::Linear;
 pub use loss::Loss;

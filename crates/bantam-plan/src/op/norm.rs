@@ -22,11 +22,11 @@ pub struct Norm {
     pub eps: f32,
     /// Groups a row is cut into, each normalised by itself (heads; 1 for the whole row).
     pub groups: usize,
-    /// Factor, `[1, width / groups]`, shared by the groups.
+    /// Factor: `[1, width / groups]` shared by the groups, or `[groups, width / groups]`, a row for each.
     pub weight: Option<WeightId>,
     /// Added to the factor (1 where a checkpoint stores the factor less one).
     pub shift: f32,
-    /// Added last, `[1, width / groups]`.
+    /// Added last, of the factor's shape.
     pub bias: Option<WeightId>,
 }
 
@@ -36,6 +36,17 @@ struct Statistics {
 }
 
 impl Norm {
+    /// Whether each group has a factor (and a bias) of its own.
+    pub fn has_own(&self, plan: &Plan) -> bool {
+        self.weight.or(self.bias).is_some_and(|id| plan.weights[id.0].rows > 1)
+    }
+
+    /// Where the factor of each group begins, group after group, row after row.
+    fn starts(&self, plan: &Plan, group: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+        let groups = if self.has_own(plan) { self.groups } else { 1 };
+        (0..groups).cycle().map(move |n| n * group)
+    }
+
     fn statistics(&self, x: &[f32]) -> Statistics {
         let n = x.len() as f64;
         let mean = match self.kind {
@@ -80,8 +91,9 @@ impl Operation for Norm {
         if self.groups == 0 || !x.width.is_multiple_of(self.groups) {
             return Err(shape_error(step, format!("a width in {} equal groups", self.groups), x.width.to_string()));
         }
+        let rows = if self.has_own(plan) { self.groups } else { 1 };
         for id in self.weights() {
-            weight_shape(plan, id, 1, x.width / self.groups)?;
+            weight_shape(plan, id, rows, x.width / self.groups)?;
         }
         Ok((x.rows, x.width))
     }
@@ -94,11 +106,12 @@ impl Operation for Norm {
         let weight = self.weight.map(|id| scope.weight(id));
         let bias = self.bias.map(|id| scope.weight(id));
         let group = scope.input_width(0) / self.groups;
-        for (x, y) in values[0].chunks_exact(group).zip(output.chunks_exact_mut(group)) {
+        let starts = self.starts(scope.plan, group);
+        for ((x, y), start) in values[0].chunks_exact(group).zip(output.chunks_exact_mut(group)).zip(starts) {
             let Statistics { mean, inverse } = self.statistics(x);
             for (i, (x, y)) in x.iter().zip(y).enumerate() {
-                let factor = weight.as_ref().map_or(1.0, |weight| weight[i] + self.shift);
-                let added = bias.as_ref().map_or(0.0, |bias| bias[i]);
+                let factor = weight.as_ref().map_or(1.0, |weight| weight[start + i] + self.shift);
+                let added = bias.as_ref().map_or(0.0, |bias| bias[start + i]);
                 *y = ((f64::from(*x) - mean) * inverse) as f32 * factor + added;
             }
         }
@@ -114,14 +127,15 @@ impl Operation for Norm {
     ) -> Result<(), PlanError> {
         let weight = self.weight.map(|id| scope.weight(id));
         let group = scope.input_width(0) / self.groups;
-        let (x_rows, g_rows) = (values[0].chunks_exact(group), gradient.chunks_exact(group));
+        let starts = self.starts(scope.plan, group);
+        let (x_rows, g_rows) = (values[0].chunks_exact(group), gradient.chunks_exact(group).zip(starts));
         if let Some(wanted) = &mut wanted[0] {
-            for ((x, g), d) in x_rows.clone().zip(g_rows.clone()).zip(wanted.chunks_exact_mut(group)) {
+            for ((x, (g, start)), d) in x_rows.clone().zip(g_rows.clone()).zip(wanted.chunks_exact_mut(group)) {
                 let Statistics { mean, inverse } = self.statistics(x);
                 let n = group as f64;
                 // With z = (x - mean) * inverse and h = g * factor: dx = inverse * (h - [mean h] - z * mean(h z)).
                 let h = |i: usize| {
-                    f64::from(g[i]) * f64::from(weight.as_ref().map_or(1.0, |weight| weight[i] + self.shift))
+                    f64::from(g[i]) * f64::from(weight.as_ref().map_or(1.0, |weight| weight[start + i] + self.shift))
                 };
                 let z = |i: usize| (f64::from(x[i]) - mean) * inverse;
                 let mean_hz = (0..group).map(|i| h(i) * z(i)).sum::<f64>() / n;
@@ -136,17 +150,17 @@ impl Operation for Norm {
         }
         if let Some(id) = self.weight {
             scope.with_gradient(id, |sum| {
-                for (x, g) in x_rows.zip(g_rows.clone()) {
+                for (x, (g, start)) in x_rows.zip(g_rows.clone()) {
                     let Statistics { mean, inverse } = self.statistics(x);
                     for i in 0..group {
-                        sum[i] += g[i] * ((f64::from(x[i]) - mean) * inverse) as f32;
+                        sum[start + i] += g[i] * ((f64::from(x[i]) - mean) * inverse) as f32;
                     }
                 }
             });
         }
         if let Some(id) = self.bias {
             scope.with_gradient(id, |sum| {
-                g_rows.for_each(|g| sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g));
+                g_rows.for_each(|(g, start)| sum[start..].iter_mut().zip(g).for_each(|(sum, g)| *sum += g));
             });
         }
         Ok(())

@@ -92,7 +92,7 @@ impl Tiny {
     pub fn plan(&self) -> Plan {
         let mut plan = Plan::new();
         let table = plan.weight("token_embd.weight", VOCABULARY, WIDTH);
-        let mut x = plan.step("x", Embed { table }, &[]).unwrap();
+        let mut x = plan.step("x", Embed { table, by: EmbedBy::Token }, &[]).unwrap();
         if let Some(by) = self.scale {
             x = plan.step("x scaled", Scale { by }, &[x]).unwrap();
         }

@@ -1,0 +1,102 @@
+//! Brings tensors into the one form that lowering names: fused ones cut by rows, stacks cut into their parts, parts of a
+//! vector put together. Cuts copy nothing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bantam_tensor::SharedBytes;
+
+use crate::Tensor;
+use crate::spec::{FeedForward, Mixer, Spec};
+
+/// Tensors by GGUF name.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
+/// The tensor stored the other way round, `[columns, rows]` to `[rows, columns]`; only for formats of single numbers.
+pub(crate) fn transposed(tensor: &Tensor) -> Option<Tensor> {
+    let (rows, columns) = tensor.matrix()?;
+    let tensor_type = *tensor.tensor_type.as_ref().ok()?;
+    let size = tensor_type.block_bytes();
+    if tensor_type.block_len() != 1 || rows.checked_mul(columns)?.checked_mul(size)? != tensor.bytes.len() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(tensor.bytes.len());
+    for column in 0..columns {
+        for row in 0..rows {
+            bytes.extend_from_slice(&tensor.bytes[(row * columns + column) * size..][..size]);
+        }
+    }
+    Some(Tensor { shape: vec![columns, rows], bytes: SharedBytes::from_vec(bytes), ..tensor.clone() })
+}
+
+/// Whole rows of a tensor; of a vector, numbers.
+fn rows(tensor: &Tensor, range: Range<usize>) -> Option<Tensor> {
+    let width = if tensor.shape.len() == 1 { 1 } else { *tensor.shape.last()? };
+    let row = tensor.tensor_type.as_ref().ok()?.row_bytes(width).ok()?;
+    let bytes = tensor.bytes.slice(range.start.checked_mul(row)?..range.end.checked_mul(row)?)?;
+    let mut shape = tensor.shape.clone();
+    *shape.first_mut()? = range.len();
+    Some(Tensor { shape, bytes, ..tensor.clone() })
+}
+
+/// Cuts a tensor by rows into others, where they add up to all its rows.
+fn cut(tensors: &mut Tensors, from: &str, into: &[(String, usize)]) {
+    let Some(tensor) = tensors.get(from) else { return };
+    if into.iter().try_fold(0usize, |sum, (_, count)| sum.checked_add(*count)) != tensor.shape.first().copied() {
+        return;
+    }
+    let mut start = 0;
+    let mut made = Vec::new();
+    for (name, count) in into {
+        let Some(part) = rows(tensor, start..start + count) else { return };
+        made.push((name.clone(), part));
+        start += count;
+    }
+    tensors.remove(from);
+    tensors.extend(made);
+}
+
+/// Arranges all tensors as the Spec calls for; what does not fit stays as it is, to be refused by its own name.
+pub(crate) fn arrange(spec: &Spec, tensors: &mut Tensors) {
+    for (index, layer) in spec.layers.iter().enumerate() {
+        let Mixer::Attention(attention) = &layer.mixer;
+        for ending in ["weight", "bias"] {
+            let name = |stem: &str| format!("blk.{index}.{stem}.{ending}");
+            let q = attention.heads.saturating_mul(attention.key_width);
+            let k = attention.kv_heads.saturating_mul(attention.key_width);
+            let v = attention.kv_heads.saturating_mul(attention.value_width);
+            let parts = [(name("attn_q"), q), (name("attn_k"), k), (name("attn_v"), v)];
+            cut(tensors, &name("attn_qkv"), &parts);
+            match &layer.feed_forward {
+                FeedForward::Gated(dense) => {
+                    let parts = [(name("ffn_gate"), dense.hidden), (name("ffn_up"), dense.hidden)];
+                    // GGUF calls the fused form as the second half alone.
+                    cut(tensors, &name("ffn_gate_up"), &parts);
+                    cut(tensors, &name("ffn_up"), &parts);
+                }
+                FeedForward::Plain(_) => {}
+            }
+            for (stem, heads) in [("attn_q_norm", attention.heads), ("attn_k_norm", attention.kv_heads)] {
+                join(tensors, &format!("blk.{index}.{stem}"), ending, heads);
+            }
+        }
+    }
+}
+
+/// Puts vectors `stem.0.ending` … together into one matrix `stem.ending` of `count` rows.
+fn join(tensors: &mut Tensors, stem: &str, ending: &str, count: usize) {
+    let part = |n: usize| format!("{stem}.{n}.{ending}");
+    if !tensors.contains_key(&part(0)) || count > tensors.len() {
+        return;
+    }
+    let parts: Vec<&Tensor> = (0..count).map_while(|n| tensors.get(&part(n))).collect();
+    let Some(first) = parts.first().map(|first| (*first).clone()) else { return };
+    let alike = |part: &&Tensor| part.shape == first.shape && part.tensor_type == first.tensor_type;
+    if parts.len() != count || first.shape.len() != 1 || !parts.iter().all(alike) {
+        return;
+    }
+    let bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect();
+    let shape = vec![count, first.shape[0]];
+    (0..count).for_each(|n| drop(tensors.remove(&part(n))));
+    tensors.insert(format!("{stem}.{ending}"), Tensor { shape, bytes: SharedBytes::from_vec(bytes), ..first });
+}

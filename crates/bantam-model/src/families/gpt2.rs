@@ -1,0 +1,61 @@
+//! GPT-2 (Radford et al. 2019): learned positions, layer norms, biases everywhere, one fused projection; stored the other
+//! way round by Hugging Face.
+
+use bantam_plan::{Activation, RopePairs};
+
+use super::Family;
+use crate::decoder::decoder;
+use crate::names::Names;
+use crate::settings::{Key, Settings};
+use crate::{ModelError, Spec};
+
+const NAMES: Names = Names {
+    table: &[
+        ("token_embd", "wte"),
+        ("position_embd", "wpe"),
+        ("output_norm", "ln_f"),
+        ("output", "lm_head"),
+        ("blk.{}.attn_norm", "h.{}.ln_1"),
+        ("blk.{}.attn_qkv", "h.{}.attn.c_attn"),
+        ("blk.{}.attn_output", "h.{}.attn.c_proj"),
+        ("blk.{}.ffn_norm", "h.{}.ln_2"),
+        ("blk.{}.ffn_up", "h.{}.mlp.c_fc"),
+        ("blk.{}.ffn_down", "h.{}.mlp.c_proj"),
+    ],
+    // Masks that old checkpoints carry.
+    ignored: &[".attn.bias", ".attn.masked_bias"],
+    prefixes: &["transformer."],
+    transposed: &["c_attn.weight", "c_proj.weight", "c_fc.weight"],
+};
+
+pub(super) const FAMILY: Family = Family {
+    name: "gpt2",
+    architectures: &["GPT2LMHeadModel"],
+    gguf: &["gpt2"],
+    models: "GPT-2 124M to 1.5B, DistilGPT-2",
+    read,
+    ignored: &[
+        "n_ctx",
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+        "task_specific_params",
+        "reorder_and_upcast_attn",
+    ],
+    defaults: &[("tie_word_embeddings", "true"), ("activation_function", "\"gelu_new\"")],
+    names: &NAMES,
+    gguf_pairs: RopePairs::Halves,
+};
+
+fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
+    settings.only(Key("add_cross_attention", ""), &["false"])?;
+    settings.only(Key("scale_attn_by_inverse_layer_idx", ""), &["false"])?;
+    settings.only(Key("scale_attn_weights", ""), &["true"])?;
+    let mut spec = decoder(settings)?;
+    spec.plain_feed_forward(settings.is_config(), Activation::GeluTanh);
+    spec.learned_positions = true;
+    spec.attentions().for_each(|attention| attention.rope = None);
+    Ok(spec)
+}
