@@ -7,10 +7,11 @@ use bantam_kernels::{
     Pool, RopePairs as KernelPairs,
 };
 use bantam_plan::{
-    Activation, Arena, Attend, CompileOptions, EmbedBy, Norm, Op, Plan, PlanError, RopePairs, Rows, Step, ValueId,
-    WeightId, Weights, fetch_weight,
+    Activation, Arena, Attend, CompileOptions, EmbedBy, Norm, Op, Plan, PlanError, RopePairs, Step, ValueId, WeightId,
+    Weights, fetch_weight,
 };
 
+use crate::experts::{Routed, most_rows};
 use crate::fuse::Fusions;
 use crate::program::{Angles, CpuProgram, Instruction, ProductSlot, Slot};
 use crate::vectors;
@@ -43,13 +44,14 @@ pub(crate) fn scratch_bytes(plan: &Plan, options: &CompileOptions, threads: usiz
     let angles: usize = plan.tables.iter().map(|table| 2 * table.frequencies.len()).sum();
     let shapes: Vec<AttentionShape> = plan.memory_layers().iter().map(attention_shape).collect();
     let attention = AttentionScratch::bytes(threads, &shapes, options.rows, options.positions);
-    let int8 = Int8Rows::bytes(options.rows, widest);
+    let int8 = Int8Rows::bytes(most_rows(plan, options.rows), widest) + Routed::bytes(plan, options.rows);
     (int8 + 4 * angles * options.rows + attention) as u64
 }
 
 fn widest_input(plan: &Plan) -> usize {
     let linear = |step: &Step| match &step.op {
         Op::Linear(linear) => plan.weights[linear.weight.0].width,
+        Op::ExpertLinear(experts) => experts.weights.first().map_or(0, |id| plan.weights[id.0].width),
         Op::Embed(_)
         | Op::Norm(_)
         | Op::Rope(_)
@@ -60,6 +62,9 @@ fn widest_input(plan: &Plan) -> usize {
         | Op::Scale(_)
         | Op::Softcap(_)
         | Op::Select(_)
+        | Op::Route(_)
+        | Op::Spread(_)
+        | Op::Combine(_)
         | Op::Loss(_)
         | Op::Observe(_)
         | Op::Backward(_) => 0,
@@ -82,6 +87,10 @@ fn places_known(plan: &Plan) -> usize {
         | Op::Scale(_)
         | Op::Softcap(_)
         | Op::Select(_)
+        | Op::Route(_)
+        | Op::Spread(_)
+        | Op::ExpertLinear(_)
+        | Op::Combine(_)
         | Op::Loss(_)
         | Op::Observe(_)
         | Op::Backward(_) => None,
@@ -158,7 +167,7 @@ pub(crate) fn compile(
     let memory = KvMemory::new(&layers, options.pages, setting.cache).map_err(|error| kernel_error("attend", error))?;
     let shapes: Vec<AttentionShape> = plan.memory_layers().iter().map(attention_shape).collect();
     let attention = AttentionScratch::new(setting.pool, &shapes, options.rows, options.positions);
-    let int8 = Int8Rows::with_capacity(options.rows, widest_input(plan));
+    let int8 = Int8Rows::with_capacity(most_rows(plan, options.rows), widest_input(plan));
     let angles = plan.tables.iter().map(|table| Angles::new(table.clone(), options.rows)).collect();
     Ok(CpuProgram {
         pool: Arc::clone(setting.pool),
@@ -171,6 +180,7 @@ pub(crate) fn compile(
         vectors,
         angles,
         arena: vec![0.0; arena.length],
+        routed: Routed::new(plan, options.rows),
         int8: int8.map_err(|error| kernel_error("linear", error))?,
         attention: attention.map_err(|error| kernel_error("attend", error))?,
         memory,
@@ -197,7 +207,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn slot(&self, id: ValueId) -> Slot {
         let value = self.plan.get(id);
-        Slot { offset: self.arena.placements[id.0].offset, width: value.width, of_outputs: value.rows == Rows::Outputs }
+        Slot { offset: self.arena.placements[id.0].offset, width: value.width, rows: value.rows }
     }
 
     fn vector(&self, id: Option<WeightId>) -> Option<usize> {
@@ -311,6 +321,15 @@ impl Writer<'_> {
                 Op::Add(_) => Instruction::Add { a: input(0), b: input(1), out: output },
                 Op::Scale(scale) => Instruction::Scale { by: scale.by, x: input(0), out: output },
                 Op::Softcap(softcap) => Instruction::Softcap { cap: softcap.cap, x: input(0), out: output },
+                Op::Route(route) => Instruction::Route { route: route.clone(), x: input(0), out: output },
+                Op::Spread(spread) => Instruction::Spread { chosen: spread.chosen, x: input(0), out: output },
+                Op::ExpertLinear(experts) => Instruction::MultiplyExperts {
+                    experts: experts.weights.iter().map(|id| self.places[id.0]).collect(),
+                    x: input(0),
+                    route: input(1),
+                    out: output,
+                },
+                Op::Combine(_) => Instruction::Combine { x: input(0), route: input(1), out: output },
                 Op::Select(_) => Instruction::Select { x: input(0), out: output },
                 Op::Loss(_) | Op::Observe(_) | Op::Backward(_) => {
                     return Err(unsupported(step.op.name(), "only inference runs here so far"));

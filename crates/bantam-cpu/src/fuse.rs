@@ -62,6 +62,10 @@ impl Fusions {
             | Op::Scale(_)
             | Op::Softcap(_)
             | Op::Select(_)
+            | Op::Route(_)
+            | Op::Spread(_)
+            | Op::ExpertLinear(_)
+            | Op::Combine(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => None,

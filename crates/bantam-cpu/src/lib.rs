@@ -13,6 +13,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod compile;
+mod experts;
 mod fuse;
 mod program;
 mod vectors;

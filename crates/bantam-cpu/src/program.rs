@@ -7,14 +7,16 @@ use bantam_kernels::{
     self as kernels, Activation, ActivationKind, Activations, AttentionScratch, AttentionShape, Int8Rows, Isa,
     KvMemory, Matrix, Pool, Product, RopePairs, RowPlace,
 };
-use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Program, RopeTable};
+use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Program, RopeTable, Route, Rows};
+
+use crate::experts::{ExpertJob, Routed};
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) offset: usize,
     pub(crate) width: usize,
-    pub(crate) of_outputs: bool,
+    pub(crate) rows: Rows,
 }
 
 /// One weight's part in a [`Instruction::Multiply`].
@@ -102,6 +104,28 @@ pub(crate) enum Instruction {
         x: Slot,
         out: Slot,
     },
+    Route {
+        route: Route,
+        x: Slot,
+        out: Slot,
+    },
+    Spread {
+        chosen: usize,
+        x: Slot,
+        out: Slot,
+    },
+    /// Each row of `x` times the matrix of its expert.
+    MultiplyExperts {
+        experts: Vec<usize>,
+        x: Slot,
+        route: Slot,
+        out: Slot,
+    },
+    Combine {
+        x: Slot,
+        route: Slot,
+        out: Slot,
+    },
 }
 
 /// Cosines and sines of the batch's positions, made once a batch for all layers.
@@ -136,6 +160,7 @@ pub(crate) struct CpuProgram {
     pub(crate) angles: Vec<Angles>,
     pub(crate) arena: Vec<f32>,
     pub(crate) int8: Int8Rows,
+    pub(crate) routed: Routed,
     pub(crate) attention: AttentionScratch,
     pub(crate) memory: KvMemory,
     pub(crate) positions: Vec<u32>,
@@ -152,7 +177,11 @@ struct Extent {
 
 impl Slot {
     fn rows(&self, extent: Extent) -> usize {
-        if self.of_outputs { extent.outputs } else { extent.tokens }
+        match self.rows {
+            Rows::Tokens => extent.tokens,
+            Rows::Outputs => extent.outputs,
+            Rows::Routed(chosen) => extent.tokens * chosen,
+        }
     }
 
     fn range(&self, extent: Extent) -> Range<usize> {
@@ -211,7 +240,7 @@ impl Program for CpuProgram {
 
 impl CpuProgram {
     fn execute(&mut self, index: usize, batch: &Batch, extent: Extent) {
-        let Self { pool, isa, arena, matrices, vectors, angles, int8, attention, memory, places, .. } = self;
+        let Self { pool, isa, arena, matrices, vectors, angles, int8, routed, attention, memory, places, .. } = self;
         let (pool, isa) = (&**pool, *isa);
         match &self.instructions[index] {
             Instruction::Embed { matrix, by, out } => {
@@ -293,6 +322,37 @@ impl CpuProgram {
             Instruction::Softcap { cap, x, out } => {
                 let [x, out] = borrow(arena, [*x, *out], extent);
                 kernels::softcap(pool, isa, *cap, x, out);
+            }
+            Instruction::Route { route, x, out } => {
+                let [logits, made] = borrow(arena, [*x, *out], extent);
+                let rows = logits.chunks_exact(x.width).zip(made.chunks_exact_mut(out.width));
+                rows.for_each(|(logits, made)| route.row(logits, made));
+            }
+            Instruction::Spread { chosen, x, out } => {
+                let [source, made] = borrow(arena, [*x, *out], extent);
+                for (row, made) in source.chunks_exact(x.width).zip(made.chunks_exact_mut(x.width * chosen)) {
+                    made.chunks_exact_mut(x.width).for_each(|made| made.copy_from_slice(row));
+                }
+            }
+            Instruction::MultiplyExperts { experts, x, route, out } => {
+                let chosen = route.width / 2;
+                let [source, route, made] = borrow(arena, [*x, *route, *out], extent);
+                for (number, matrix) in experts.iter().enumerate() {
+                    let job =
+                        ExpertJob { number, matrix: &matrices[*matrix], x: source, x_width: x.width, chosen, route };
+                    routed.multiply(pool, isa, int8, &job, made);
+                }
+            }
+            Instruction::Combine { x, route, out } => {
+                let chosen = route.width / 2;
+                let [source, route, made] = borrow(arena, [*x, *route, *out], extent);
+                let rows = source.chunks_exact(out.width * chosen).zip(route.chunks_exact(2 * chosen));
+                for ((source, route), made) in rows.zip(made.chunks_exact_mut(out.width)) {
+                    made.fill(0.0);
+                    for (x, weight) in source.chunks_exact(out.width).zip(&route[chosen..]) {
+                        made.iter_mut().zip(x).for_each(|(sum, x)| *sum += weight * x);
+                    }
+                }
             }
             Instruction::Select { x, out } => {
                 let [source, made] = borrow(arena, [*x, *out], extent);

@@ -26,6 +26,10 @@ pub(crate) fn wanted(plan: &Plan) -> Vec<bool> {
             | Op::Scale(_)
             | Op::Softcap(_)
             | Op::Select(_)
+            | Op::Route(_)
+            | Op::Spread(_)
+            | Op::ExpertLinear(_)
+            | Op::Combine(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => {}

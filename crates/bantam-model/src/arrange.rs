@@ -33,9 +33,16 @@ pub(crate) fn transposed(tensor: &Tensor) -> Option<Tensor> {
 fn rows(tensor: &Tensor, range: Range<usize>) -> Option<Tensor> {
     let width = if tensor.shape.len() == 1 { 1 } else { *tensor.shape.last()? };
     let row = tensor.tensor_type.as_ref().ok()?.row_bytes(width).ok()?;
-    let bytes = tensor.bytes.slice(range.start.checked_mul(row)?..range.end.checked_mul(row)?)?;
     let mut shape = tensor.shape.clone();
-    *shape.first_mut()? = range.len();
+    // One of a stack of matrices is so many rows.
+    let (each, shape) = match shape[..] {
+        [_, rows, width] if range.len() == 1 => (rows.checked_mul(row)?, vec![rows, width]),
+        _ => {
+            *shape.first_mut()? = range.len();
+            (row, shape)
+        }
+    };
+    let bytes = tensor.bytes.slice(range.start.checked_mul(each)?..range.end.checked_mul(each)?)?;
     Some(Tensor { shape, bytes, ..tensor.clone() })
 }
 
@@ -75,6 +82,17 @@ pub(crate) fn arrange(spec: &Spec, tensors: &mut Tensors) {
                     cut(tensors, &name("ffn_up"), &parts);
                 }
                 FeedForward::Plain(_) => {}
+                FeedForward::Experts(experts) => {
+                    for stem in ["ffn_gate", "ffn_up", "ffn_down"] {
+                        let fused = name(&format!("{stem}_exps"));
+                        if !tensors.contains_key(&fused) {
+                            continue;
+                        }
+                        let part = |n| format!("blk.{index}.{stem}.{n}.{ending}");
+                        let parts: Vec<_> = (0..experts.count).map(|n| (part(n), 1)).collect();
+                        cut(tensors, &fused, &parts);
+                    }
+                }
             }
             for (stem, heads) in [("attn_q_norm", attention.heads), ("attn_k_norm", attention.kv_heads)] {
                 join(tensors, &format!("blk.{index}.{stem}"), ending, heads);

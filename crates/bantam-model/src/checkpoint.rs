@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::arrange::{arrange, transposed};
 use crate::families::{self, Family};
 use crate::settings::{Settings, Source, Tensors};
+use crate::spec::FeedForward;
 use crate::{ModelError, Spec, lower, lower_for};
 
 /// One tensor of a checkpoint.
@@ -154,6 +155,15 @@ impl Checkpoint {
             return Err(ModelError::Layers { settings: spec.layers.len(), tensors: layers });
         }
         arrange(&spec, &mut tensors);
+        // So is a damaged number of experts.
+        for (index, layer) in spec.layers.iter().enumerate() {
+            if let FeedForward::Experts(experts) = &layer.feed_forward {
+                let last = format!("blk.{index}.ffn_gate.{}.weight", experts.count - 1);
+                if !tensors.contains_key(&last) {
+                    return Err(ModelError::MissingTensor { name: file_name(&last) });
+                }
+            }
+        }
         let plan = lower(&spec)?;
         for weight in &plan.weights {
             let Some(tensor) = tensors.get(&weight.name) else {

@@ -1,13 +1,14 @@
 //! The common decoder: what most families share, read once. A family starts from it and changes what differs.
 
-use bantam_plan::{Activation, NormKind, RopePairs};
+use bantam_plan::{Activation, NormKind, RopePairs, Router};
 
 use crate::ModelError;
 use crate::families::Family;
 use crate::families::rope::rope;
 use crate::settings::{Key, Settings};
 use crate::spec::{
-    Attention, AttentionBias, Dense, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm, Spec, Wiring,
+    Attention, AttentionBias, Dense, Experts, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm,
+    Spec, Wiring,
 };
 
 /// Keys of `config.json` that say nothing about what is computed.
@@ -42,6 +43,12 @@ const IGNORED: &[&str] = &[
     "problem_type",
     "resid_pdrop",
     "return_dict",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "task_specific_params",
     "tokenizer_class",
     "torch_dtype",
     "torchscript",
@@ -58,6 +65,8 @@ const IGNORED_GGUF: &[&str] = &["rope.scaling.finetuned"];
 /// Query heads.
 const HEADS: Key = Key("num_attention_heads|n_head", "attention.head_count");
 
+/// Largest number of experts believed.
+const MOST_EXPERTS: usize = 4096;
 /// Largest number of layers believed.
 const MOST_LAYERS: usize = 4096;
 
@@ -242,7 +251,7 @@ fn check(spec: &Spec) -> Result<(), ModelError> {
                 found: attention.kv_heads.to_string(),
             });
         }
-        let (FeedForward::Gated(dense) | FeedForward::Plain(dense)) = &layer.feed_forward;
+        let dense = layer.feed_forward.dense();
         // Products of widths must stay far from overflow, whatever the file says.
         let widths = [spec.width, spec.vocabulary, attention.heads * attention.key_width, dense.hidden];
         if let Some(width) = widths.into_iter().find(|width| *width > 1 << 28) {
@@ -252,6 +261,30 @@ fn check(spec: &Spec) -> Result<(), ModelError> {
                 found: width.to_string(),
             });
         }
+    }
+    Ok(())
+}
+
+/// Makes the feed-forward networks of the layers that `have` them mixtures of experts.
+pub(crate) fn experts(
+    settings: &mut Settings<'_>,
+    spec: &mut Spec,
+    router: Router,
+    have: impl Fn(usize) -> bool,
+) -> Result<(), ModelError> {
+    let count = settings.count(Key("num_experts|num_local_experts", "expert_count"))?;
+    let chosen_key = Key("num_experts_per_tok", "expert_used_count");
+    let chosen = settings.count(chosen_key)?;
+    // Experts as wide as the dense network where nothing else is said.
+    let hidden = settings.optional_count(Key("moe_intermediate_size", "expert_feed_forward_length"))?;
+    if chosen > count || count > MOST_EXPERTS {
+        let expected = format!("at most the {count} experts there are, and those at most {MOST_EXPERTS}");
+        return Err(settings.wrong(chosen_key, &expected, &chosen.to_string()));
+    }
+    for (_, layer) in spec.layers.iter_mut().enumerate().filter(|(index, _)| have(*index)) {
+        let dense = layer.feed_forward.dense();
+        let expert = Dense { hidden: hidden.unwrap_or(dense.hidden), ..dense.clone() };
+        layer.feed_forward = FeedForward::Experts(Experts { count, chosen, router, expert });
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! From Spec to Plan. Weights go by GGUF's names.
 
 use bantam_plan::{
-    Activate, Add, Attend, Embed, EmbedBy, Glu, Linear, Norm as NormOp, Plan, PlanError, Rope as RopeOp, Rows, Scale,
-    Select, Softcap, ValueId, WeightId,
+    Activate, Add, Attend, Combine, Embed, EmbedBy, ExpertLinear, Glu, Linear, Norm as NormOp, Plan, PlanError,
+    Rope as RopeOp, Route, Rows, Scale, Select, Softcap, Spread, ValueId, WeightId,
 };
 
-use crate::spec::{Attention, Dense, FeedForward, Layer, Mixer, Norm, NormOver, QueryKeyNorm, Spec, Wiring};
+use crate::spec::{Attention, Dense, Experts, FeedForward, Layer, Mixer, Norm, NormOver, QueryKeyNorm, Spec, Wiring};
 
 /// Name of the token embedding.
 pub const TOKEN_EMBEDDING: &str = "token_embd.weight";
@@ -170,8 +170,34 @@ impl Lowering<'_> {
         self.linear("attn_output", self.width, bias.output, attended)
     }
 
+    fn experts(&mut self, experts: &Experts, x: ValueId) -> Result<ValueId, PlanError> {
+        let Experts { count, chosen, router, expert } = experts;
+        let logits = self.linear("ffn_gate_inp", *count, false, x)?;
+        let route = self.plan.step(self.name("route"), Route { chosen: *chosen, router: *router }, &[logits])?;
+        let spread = self.plan.step(self.name("spread"), Spread { chosen: *chosen }, &[x])?;
+        let gate = self.expert_linear("ffn_gate", *count, expert.hidden, [spread, route])?;
+        let up = self.expert_linear("ffn_up", *count, expert.hidden, [spread, route])?;
+        let hidden = self.plan.step(self.name("ffn_glu"), Glu { activation: expert.activation }, &[gate, up])?;
+        let made = self.expert_linear("ffn_down", *count, self.width, [hidden, route])?;
+        self.plan.step(self.name("combined"), Combine, &[made, route])
+    }
+
+    fn expert_linear(
+        &mut self,
+        stem: &str,
+        count: usize,
+        rows: usize,
+        inputs: [ValueId; 2],
+    ) -> Result<ValueId, PlanError> {
+        let name = self.name(stem);
+        let width = self.plan.get(inputs[0]).width;
+        let weights = (0..count).map(|n| self.plan.weight(format!("{name}.{n}.weight"), rows, width)).collect();
+        self.plan.step(name, ExpertLinear { weights }, &inputs)
+    }
+
     fn feed_forward(&mut self, feed_forward: &FeedForward, x: ValueId) -> Result<ValueId, PlanError> {
         let (hidden, Dense { bias, .. }) = match feed_forward {
+            FeedForward::Experts(experts) => return self.experts(experts, x),
             FeedForward::Gated(dense) => {
                 let gate = self.linear("ffn_gate", dense.hidden, dense.bias, x)?;
                 let up = self.linear("ffn_up", dense.hidden, dense.bias, x)?;

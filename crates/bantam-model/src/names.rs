@@ -39,6 +39,14 @@ pub(crate) const DECODER_NAMES: Names = Names::of(&[
     ("blk.{}.ffn_up", "model.layers.{}.mlp.up_proj"),
     ("blk.{}.ffn_gate_up", "model.layers.{}.mlp.gate_up_proj"),
     ("blk.{}.ffn_down", "model.layers.{}.mlp.down_proj"),
+    ("blk.{}.ffn_gate_inp", "model.layers.{}.mlp.gate"),
+    ("blk.{}.ffn_gate.{}", "model.layers.{}.mlp.experts.{}.gate_proj"),
+    ("blk.{}.ffn_up.{}", "model.layers.{}.mlp.experts.{}.up_proj"),
+    ("blk.{}.ffn_down.{}", "model.layers.{}.mlp.experts.{}.down_proj"),
+    ("blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate"),
+    ("blk.{}.ffn_gate.{}", "model.layers.{}.block_sparse_moe.experts.{}.w1"),
+    ("blk.{}.ffn_up.{}", "model.layers.{}.block_sparse_moe.experts.{}.w3"),
+    ("blk.{}.ffn_down.{}", "model.layers.{}.block_sparse_moe.experts.{}.w2"),
 ]);
 
 /// The names of decoders with a norm after each branch; those before the feed-forward network are there in some.

@@ -1,6 +1,6 @@
 //! The Spec: what a model is, as plain data. Nothing here names a family's peculiarity; everything is a property.
 
-use bantam_plan::{Activation, NormKind, RopePairs, RopeTable};
+use bantam_plan::{Activation, NormKind, RopePairs, RopeTable, Router};
 
 /// A whole model.
 #[derive(Clone, Debug, PartialEq)]
@@ -271,6 +271,39 @@ pub enum FeedForward {
     Gated(Dense),
     /// `down(activation(up(x)))`.
     Plain(Dense),
+    /// Several gated networks, of which each row takes a few.
+    Experts(Experts),
+}
+
+/// A mixture of gated networks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// How many there are.
+    pub count: usize,
+    /// How many a row takes.
+    pub chosen: usize,
+    /// How the router weighs them.
+    pub router: Router,
+    /// One of them.
+    pub expert: Dense,
+}
+
+impl FeedForward {
+    /// The network, or one of the experts.
+    pub fn dense(&self) -> &Dense {
+        match self {
+            Self::Gated(dense) | Self::Plain(dense) => dense,
+            Self::Experts(experts) => &experts.expert,
+        }
+    }
+
+    /// The network, or one of the experts, to change.
+    pub fn dense_mut(&mut self) -> &mut Dense {
+        match self {
+            Self::Gated(dense) | Self::Plain(dense) => dense,
+            Self::Experts(experts) => &mut experts.expert,
+        }
+    }
 }
 
 impl Spec {
@@ -283,7 +316,7 @@ impl Spec {
     /// Makes every feed-forward network a plain one; with `activation` where the checkpoint does not say which.
     pub(crate) fn plain_feed_forward(&mut self, says: bool, activation: Activation) {
         for layer in &mut self.layers {
-            let (FeedForward::Gated(dense) | FeedForward::Plain(dense)) = &layer.feed_forward;
+            let dense = layer.feed_forward.dense();
             let activation = if says { dense.activation } else { activation };
             layer.feed_forward = FeedForward::Plain(Dense { activation, ..dense.clone() });
         }

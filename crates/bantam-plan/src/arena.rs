@@ -65,6 +65,7 @@ impl Arena {
             let rows = match plan.values[id].rows {
                 Rows::Tokens => tokens,
                 Rows::Outputs => outputs,
+                Rows::Routed(chosen) => tokens * chosen,
             };
             (rows * plan.values[id].width).next_multiple_of(ALIGNMENT)
         };

@@ -44,11 +44,14 @@ pub fn step_cost(plan: &Plan, step: &Step, question: &CostQuestion<'_>) -> Cost 
     let rows = |id: &ValueId| match plan.get(*id).rows {
         Rows::Tokens => question.tokens,
         Rows::Outputs => question.outputs,
+        Rows::Routed(chosen) => question.tokens * chosen as u64,
     };
     let size = |id: &ValueId| rows(id) * plan.get(*id).width as u64 * 4;
     let run_rows = step.outputs.first().or(step.inputs.first()).map_or(0, rows);
     let mut weights = 0;
-    for id in step.op.weights() {
+    // Of experts, at most as many are read as rows go to.
+    let experts = if matches!(step.op, Op::ExpertLinear(_)) { run_rows as usize } else { usize::MAX };
+    for id in step.op.weights().into_iter().take(experts) {
         let weight = &plan.weights[id.0];
         // An embedding reads the rows of its tokens, not its table.
         let rows = if matches!(step.op, Op::Embed(_)) { question.tokens as usize } else { weight.rows };

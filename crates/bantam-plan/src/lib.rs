@@ -32,8 +32,8 @@ pub use batch::{Batch, PAGE_CELLS, Place, Target};
 pub use cost::{Cost, CostQuestion, step_cost, total_cost};
 pub use error::PlanError;
 pub use op::{
-    Activate, Activation, Add, Attend, Backward, Embed, EmbedBy, Glu, Linear, Loss, Norm, NormKind, Observe, Op, Rope,
-    RopePairs, Scale, Select, Softcap,
+    Activate, Activation, Add, Attend, Backward, Combine, Embed, EmbedBy, ExpertLinear, Glu, Linear, Loss, Norm,
+    NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
 };
 pub use plan::{Plan, RopeTable, Rows, Step, TableId, Value, ValueId, Weight, WeightId};
 pub use weights::{WeightView, Weights, fetch as fetch_weight};

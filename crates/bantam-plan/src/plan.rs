@@ -12,6 +12,8 @@ pub enum Rows {
     Tokens,
     /// One per row whose output is wanted.
     Outputs,
+    /// So many per token: one for each expert it goes to.
+    Routed(usize),
 }
 
 /// Index of a [`Value`] in its Plan.
@@ -176,6 +178,10 @@ impl Plan {
             | Op::Scale(_)
             | Op::Softcap(_)
             | Op::Select(_)
+            | Op::Route(_)
+            | Op::Spread(_)
+            | Op::ExpertLinear(_)
+            | Op::Combine(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => None,

@@ -9,8 +9,9 @@ impl fmt::Display for Plan {
         let value = |id: &ValueId| {
             let value = self.get(*id);
             let rows = match value.rows {
-                Rows::Tokens => "tokens",
-                Rows::Outputs => "outputs",
+                Rows::Tokens => "tokens".to_owned(),
+                Rows::Outputs => "outputs".to_owned(),
+                Rows::Routed(chosen) => format!("{chosen}·tokens"),
             };
             format!("{} [{rows}, {}]", value.name, value.width)
         };

@@ -245,6 +245,7 @@ fn rows_of(rows: Rows, batch: &Batch) -> usize {
     match rows {
         Rows::Tokens => batch.rows(),
         Rows::Outputs => batch.outputs.len(),
+        Rows::Routed(chosen) => batch.rows() * chosen,
     }
 }
 

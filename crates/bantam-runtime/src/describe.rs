@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bantam_formats::{ModelReference, what_is_it};
-use bantam_model::spec::{FeedForward, Mixer};
+use bantam_model::spec::Mixer;
 use bantam_text::Tokenizer;
 use serde::Serialize;
 
@@ -155,7 +155,7 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
     types.into(description);
     description.shape = spec.layers.first().map(|layer| {
         let Mixer::Attention(attention) = &layer.mixer;
-        let (FeedForward::Gated(dense) | FeedForward::Plain(dense)) = &layer.feed_forward;
+        let dense = layer.feed_forward.dense();
         Shape {
             context: spec.context,
             vocabulary: spec.vocabulary,

@@ -180,9 +180,11 @@ impl Model {
     }
 
     fn is_matrix(&self, name: &str) -> bool {
-        // A weight of one row is a vector: a norm's factor, a bias.
+        // A weight of one row is a vector: a norm's factor, a bias. Factors of heads, positions and routers stay too.
         let plan = self.plan();
-        plan.weight_named(name).is_some_and(|id| plan.weights[id.0].rows > 1)
+        let small = ["_norm.weight", "position_embd.weight", "ffn_gate_inp.weight"];
+        let is_small = small.into_iter().any(|ending| name.ends_with(ending));
+        !is_small && plan.weight_named(name).is_some_and(|id| plan.weights[id.0].rows > 1)
     }
 
     fn head(&self) -> &'static str {

@@ -6,7 +6,6 @@ use super::Family;
 use crate::decoder::decoder;
 use crate::names::DECODER_NAMES;
 use crate::settings::{Key, Settings};
-use crate::spec::FeedForward;
 use crate::{ModelError, Spec};
 
 pub(super) const FAMILY: Family = Family {
@@ -29,9 +28,7 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     }
     let mut spec = decoder(settings)?;
     for layer in &mut spec.layers {
-        if let FeedForward::Gated(dense) = &mut layer.feed_forward {
-            dense.activation = Activation::GeluTanh;
-        }
+        layer.feed_forward.dense_mut().activation = Activation::GeluTanh;
     }
     spec.embedding_scale = Some((spec.width as f32).sqrt());
     // GGUF's converter has added the one.

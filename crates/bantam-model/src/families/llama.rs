@@ -1,10 +1,10 @@
 //! Llama 2, 3, 3.1, 3.2, 3.3 (Touvron et al. 2023; Grattafiori et al. 2024), and all that share its form: SmolLM2,
 //! TinyLlama, the Llama distils of DeepSeek-R1.
 
-use bantam_plan::RopePairs;
+use bantam_plan::{RopePairs, Router};
 
 use super::Family;
-use crate::decoder::decoder;
+use crate::decoder::{decoder, experts};
 use crate::names::DECODER_NAMES;
 use crate::settings::{Key, Settings};
 use crate::window::windowed;
@@ -26,12 +26,16 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     settings.only(Key("rope_interleaved", ""), &["false"])?;
     // Early converters wrote where the rows of queries and keys come from: the interleaved order all GGUF files have.
     settings.only(Key("", "tensor_data_layout"), &["Meta AI original pth"])?;
-    settings.only(Key("", "expert_count"), &["0"])?;
-    settings.only(Key("", "expert_used_count"), &["0"])?;
     let mut spec = decoder(settings)?;
-    // Mistral's GGUF files go by this name too; a window stands in few of them.
+    // GGUF files of Mistral and Mixtral go by this name too; a window stands in few of them.
     if !settings.is_config() {
         windowed(settings, &mut spec, |_| true)?;
+        let counts = [Key("", "expert_count"), Key("", "expert_used_count")];
+        if settings.rows("blk.0.ffn_gate_inp.weight").is_some() {
+            experts(settings, &mut spec, Router::Softmax { normalized: true }, |_| true)?;
+        } else {
+            counts.into_iter().try_for_each(|key| settings.only(key, &["0"]))?;
+        }
     }
     Ok(spec)
 }

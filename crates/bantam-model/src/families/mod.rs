@@ -10,11 +10,14 @@ mod gpt2;
 mod granite;
 mod llama;
 mod mistral;
+mod mixtral;
 mod olmo2;
 mod phi2;
 mod phi3;
+mod phimoe;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 pub(crate) mod rope;
 mod smollm3;
 mod stablelm;
@@ -51,13 +54,16 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     llama::FAMILY,
     mistral::FAMILY,
+    mixtral::FAMILY,
     qwen2::FAMILY,
     qwen3::FAMILY,
+    qwen3_moe::FAMILY,
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
     phi2::FAMILY,
     phi3::FAMILY,
+    phimoe::FAMILY,
     smollm3::FAMILY,
     stablelm::FAMILY,
     olmo2::FAMILY,

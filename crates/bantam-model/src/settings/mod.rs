@@ -201,6 +201,12 @@ impl<'a> Settings<'a> {
         })
     }
 
+    /// A list of whole numbers from 0, where given.
+    pub(crate) fn wholes(&mut self, key: Key) -> Result<Option<Vec<usize>>, ModelError> {
+        let whole = |n: i64| usize::try_from(n).ok();
+        self.read(key, "a list of whole numbers", |setting| setting.integers()?.into_iter().map(whole).collect())
+    }
+
     /// A list of texts, where given.
     pub(crate) fn texts(&mut self, key: Key) -> Result<Option<Vec<String>>, ModelError> {
         self.read(key, "a list of texts", Setting::texts)

@@ -111,23 +111,31 @@ fn gradients_through_every_golden_are_central_differences() {
                 continue;
             }
             let gradient = &gradients[i];
-            let largest = (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
+            let mut order: Vec<usize> = (0..gradient.len()).collect();
+            order.sort_by(|&a, &b| gradient[b].abs().total_cmp(&gradient[a].abs()));
             let values = interpreter.weight(WeightId(i)).to_vec();
-            let mut at = |delta: f32| {
-                let mut changed = values.clone();
-                changed[largest] += delta;
-                interpreter.set_weight(WeightId(i), &changed);
-                interpreter.run(&batch).unwrap();
-                interpreter.output().iter().map(|x| f64::from(*x)).sum::<f64>()
+            let mut slope = |n: usize, h: f32| {
+                let mut at = |delta: f32| {
+                    let mut changed = values.clone();
+                    changed[n] += delta;
+                    interpreter.set_weight(WeightId(i), &changed);
+                    interpreter.run(&batch).unwrap();
+                    interpreter.output().iter().map(|x| f64::from(*x)).sum::<f64>()
+                };
+                let (one, two) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
+                (8.0 * one - two) / (12.0 * f64::from(h))
             };
-            let h = 1e-3;
-            let (one, two) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
-            let expected = (8.0 * one - two) / (12.0 * f64::from(h));
+            let name = format!("{}: {}", golden.name, weight.name);
+            // Where a step reaches over a choice of experts the loss jumps: there two step lengths disagree.
+            let smooth = order.iter().take(8).find_map(|&n| {
+                let (coarse, fine) = (slope(n, 1e-3), slope(n, 5e-4));
+                ((coarse - fine).abs() <= 3e-3 * fine.abs() + 2e-3).then_some((n, coarse))
+            });
+            let (n, expected) = smooth.unwrap_or_else(|| panic!("{name}: the loss is nowhere smooth"));
             interpreter.set_weight(WeightId(i), &values);
-            let found = f64::from(gradient[largest]);
+            let found = f64::from(gradient[n]);
             let tolerance = 5e-3 * found.abs() + 1e-3;
-            let name = &weight.name;
-            assert!((found - expected).abs() <= tolerance, "{}: {name}: {found} against {expected}", golden.name);
+            assert!((found - expected).abs() <= tolerance, "{name}: {found} against {expected}");
         }
     }
 }

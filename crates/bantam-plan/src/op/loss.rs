@@ -41,7 +41,7 @@ impl Operation for Loss {
         let [x] = inputs(values, step)?;
         match plan.get(x).rows {
             Rows::Outputs => Ok((Rows::Outputs, 1)),
-            Rows::Tokens => Err(shape_error(step, "rows of outputs", "rows of tokens")),
+            Rows::Tokens | Rows::Routed(_) => Err(shape_error(step, "rows of outputs", "rows of tokens")),
         }
     }
 

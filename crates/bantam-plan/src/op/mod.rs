@@ -6,31 +6,39 @@ mod activate;
 mod add;
 mod attend;
 mod backward;
+mod combine;
 mod embed;
+mod expert_linear;
 mod glu;
 mod linear;
 mod loss;
 mod norm;
 mod observe;
 mod rope;
+mod route;
 mod scale;
 mod select;
 mod softcap;
+mod spread;
 
 pub use activate::{Activate, Activation};
 pub use add::Add;
 pub use attend::Attend;
 pub use backward::Backward;
+pub use combine::Combine;
 pub use embed::{Embed, EmbedBy};
+pub use expert_linear::ExpertLinear;
 pub use glu::Glu;
 pub use linear::Linear;
 pub use loss::Loss;
 pub use norm::{Norm, NormKind};
 pub use observe::Observe;
 pub use rope::{Rope, RopePairs};
+pub use route::{Route, Router};
 pub use scale::Scale;
 pub use select::Select;
 pub use softcap::Softcap;
+pub use spread::Spread;
 
 use crate::reference::Scope;
 use crate::{Plan, PlanError, Rows, Step, ValueId, WeightId};
@@ -96,6 +104,10 @@ pub enum Op {
     Scale(Scale),
     Softcap(Softcap),
     Select(Select),
+    Route(Route),
+    Spread(Spread),
+    ExpertLinear(ExpertLinear),
+    Combine(Combine),
     Loss(Loss),
     Observe(Observe),
     Backward(Backward),
@@ -115,6 +127,10 @@ impl Op {
             Self::Scale(op) => op,
             Self::Softcap(op) => op,
             Self::Select(op) => op,
+            Self::Route(op) => op,
+            Self::Spread(op) => op,
+            Self::ExpertLinear(op) => op,
+            Self::Combine(op) => op,
             Self::Loss(op) => op,
             Self::Observe(op) => op,
             Self::Backward(op) => op,
@@ -176,7 +192,26 @@ impl Op {
 macro_rules! from_ops {
     ($($name:ident),*) => { $(impl From<$name> for Op { fn from(op: $name) -> Self { Self::$name(op) } })* };
 }
-from_ops!(Embed, Norm, Linear, Rope, Attend, Glu, Activate, Add, Scale, Softcap, Select, Loss, Observe, Backward);
+from_ops!(
+    Embed,
+    Norm,
+    Linear,
+    Rope,
+    Attend,
+    Glu,
+    Activate,
+    Add,
+    Scale,
+    Softcap,
+    Select,
+    Route,
+    Spread,
+    ExpertLinear,
+    Combine,
+    Loss,
+    Observe,
+    Backward
+);
 
 pub(crate) fn shape_error(step: &str, expected: impl Into<String>, found: impl Into<String>) -> PlanError {
     PlanError::Shape { step: step.to_owned(), expected: expected.into(), found: found.into() }

@@ -21,7 +21,7 @@ impl Operation for Select {
         let [x] = inputs(values, step)?;
         match plan.get(x).rows {
             Rows::Tokens => Ok((Rows::Outputs, plan.get(x).width)),
-            Rows::Outputs => Err(shape_error(step, "rows of tokens", "rows of outputs")),
+            Rows::Outputs | Rows::Routed(_) => Err(shape_error(step, "rows of tokens", "rows of outputs")),
         }
     }
 

@@ -17,14 +17,19 @@ pub fn observe(plan: &Plan) -> Observed {
     out.steps.clear();
     let mut slots: Vec<(ValueId, Vec<String>)> = Vec::new();
     for step in &plan.steps {
-        if let (Op::Linear(linear), [input]) = (&step.op, &step.inputs[..]) {
-            let name = plan.weights[linear.weight.0].name.clone();
+        let readers = match (&step.op, &step.inputs[..]) {
+            (Op::Linear(linear), [input]) => Some((input, vec![linear.weight])),
+            (Op::ExpertLinear(experts), [input, _]) => Some((input, experts.weights.clone())),
+            _ => None,
+        };
+        if let Some((input, weights)) = readers {
+            let names = weights.iter().map(|id| plan.weights[id.0].name.clone());
             match slots.iter_mut().find(|(value, _)| value == input) {
-                Some((_, readers)) => readers.push(name),
+                Some((_, readers)) => readers.extend(names),
                 None => {
                     let op = Observe { slot: slots.len() }.into();
                     out.steps.push(Step { op, inputs: vec![*input], outputs: Vec::new(), layer: step.layer });
-                    slots.push((*input, vec![name]));
+                    slots.push((*input, names.collect()));
                 }
             }
         }
