@@ -218,16 +218,15 @@ impl Writer<'_> {
                     let kind = self.matrices[matrix].activation();
                     let x = input(0);
                     // Linears that follow each other and read the same rows in the same form are one pass.
-                    if let Some(Instruction::Multiply { x: same, kind: same_kind, products, .. }) = out.last_mut() {
-                        if *same == x
-                            && *same_kind == kind
-                            && products.len() < MOST_PRODUCTS
-                            && !product.accumulate
-                            && products.iter().all(|other| !other.accumulate)
-                        {
-                            products.push(product);
-                            continue;
-                        }
+                    if let Some(Instruction::Multiply { x: same, kind: same_kind, products, .. }) = out.last_mut()
+                        && *same == x
+                        && *same_kind == kind
+                        && products.len() < MOST_PRODUCTS
+                        && !product.accumulate
+                        && products.iter().all(|other| !other.accumulate)
+                    {
+                        products.push(product);
+                        continue;
                     }
                     // The form made for the instruction before serves where its input is the same.
                     let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);

@@ -90,7 +90,7 @@ fn sequences_are_truncated_and_their_pages_reused() {
     let mut loaded = load(model, |options| options.context = Some(128));
     let tokens = &golden.sequences[0].tokens;
     let sequence = loaded.open_sequence().unwrap();
-    let mut feed = |loaded: &mut Loaded, tokens: &[u32]| {
+    let feed = |loaded: &mut Loaded, tokens: &[u32]| {
         loaded.run(&[Feed { sequence, tokens, outputs: Outputs::Last }]).unwrap().to_vec()
     };
     feed(&mut loaded, &tokens[..20]);
