@@ -4,7 +4,7 @@
 //! that each parser answers with a value or an error, never a panic. A run is named by its seed; each iteration can be had
 //! again by its number.
 //!
-//! Not in it: coverage guidance (that needs nightly Rust), and loading and running a whole damaged model.
+//! Not in it: coverage guidance (that needs nightly Rust).
 #![forbid(unsafe_code)]
 
 mod runner;

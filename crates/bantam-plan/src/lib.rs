@@ -1,8 +1,8 @@
 //! What is computed: ops, [`Plan`], rewrites, cost model and the reference interpreter.
 //!
 //! A [`Plan`] is a straight list of coarse steps over matrices `[rows, width]`, built once per model. It is plain
-//! data: everything clever is a pure `Plan → Plan` rewrite (module [`rewrite`]), printable and tested as text. The
-//! interpreter in [`reference`] is the meaning of every op; a backend's fast path is compared with it.
+//! data: everything clever is a pure `Plan → Plan` rewrite (module [`mod@rewrite`]), printable and tested as text. The
+//! interpreter in [`mod@reference`] is the meaning of every op; a backend's fast path is compared with it.
 //!
 //! Invariants
 //! * Rows are the only dynamic size, so a Plan never depends on a batch. Which sequence and position a row belongs

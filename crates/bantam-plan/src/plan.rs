@@ -215,7 +215,7 @@ impl Plan {
         }
     }
 
-    /// Runs the Plan on the reference interpreter once, with memory of its own (see [`reference`]).
+    /// Runs the Plan on the reference interpreter once, with memory of its own (see [`mod@reference`]).
     pub fn run_reference(&self, weights: &dyn crate::Weights, batch: &crate::Batch) -> Result<Vec<f32>, PlanError> {
         let mut interpreter = reference::Interpreter::new(self, weights)?;
         interpreter.run(batch)?;

@@ -60,7 +60,7 @@ pub struct TypeShare {
 
 /// The shape of a model, of its first layer where layers differ.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub struct Shape {
     pub context: usize,
     pub vocabulary: usize,
@@ -75,7 +75,7 @@ pub struct Shape {
 
 /// What the tokenizer is.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub struct TokenizerFacts {
     pub tokens: usize,
     pub bos: Option<u32>,
@@ -87,7 +87,7 @@ pub struct TokenizerFacts {
 
 /// Memory a model takes at a context, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it all")]
 pub struct MemoryFacts {
     pub context: usize,
     pub weights: u64,

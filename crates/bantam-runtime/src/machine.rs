@@ -13,11 +13,14 @@ pub struct MemoryLimit {
 
 /// The tightest limit known: available memory, control groups above this process, and `allowed` where given.
 ///
+/// What this process has taken already (vocabulary, program) counts as available, since a promise covers the whole of it.
 /// `None` where the system does not say (only Linux is asked so far) and nothing was given.
 pub fn memory_limit(allowed: Option<u64>) -> Option<MemoryLimit> {
-    let machine = available_memory().map(|bytes| MemoryLimit { bytes, whose: "the machine has available" });
+    let own = read("/proc/self/status").and_then(|status| kilobytes(&status, "RssAnon:")).unwrap_or(0);
+    let of = |whose| move |bytes: u64| MemoryLimit { bytes: bytes.saturating_add(own + KERNEL), whose };
+    let machine = available_memory().map(of("the machine has available"));
     let group = control_group_room(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup").unwrap_or_default())
-        .map(|bytes| MemoryLimit { bytes, whose: "this control group has left" });
+        .map(of("this control group has left"));
     let allowed = allowed.map(|bytes| MemoryLimit { bytes, whose: "--memory allows" });
     [allowed, group, machine].into_iter().flatten().min_by_key(|limit| limit.bytes)
 }
@@ -26,13 +29,18 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// What the system books for a process beside its own memory (page tables, charges taken in batches); the promise's
+/// overhead covers it.
+const KERNEL: u64 = 4 << 20;
+
 /// `MemAvailable`: what can be taken without swapping.
 fn available_memory() -> Option<u64> {
-    parse_available(&read("/proc/meminfo")?)
+    kilobytes(&read("/proc/meminfo")?, "MemAvailable:")
 }
 
-fn parse_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// The value of a line `key  N kB`, in bytes.
+fn kilobytes(table: &str, key: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -84,8 +92,8 @@ mod tests {
 
     #[test]
     fn meminfo_is_read_in_bytes() {
-        assert_eq!(parse_available("MemTotal: 9 kB\nMemAvailable:   24087 kB\n"), Some(24087 * 1024));
-        assert_eq!(parse_available("MemTotal: 9 kB\n"), None);
+        assert_eq!(kilobytes("MemTotal: 9 kB\nMemAvailable:   24087 kB\n", "MemAvailable:"), Some(24087 * 1024));
+        assert_eq!(kilobytes("MemTotal: 9 kB\n", "MemAvailable:"), None);
     }
 
     #[test]

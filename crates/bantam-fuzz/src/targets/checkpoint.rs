@@ -24,8 +24,8 @@ pub(super) const CONFIG: Target = Target {
     take: take_config,
 };
 
-const MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-a/model.gguf");
-const SCALED_MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.gguf");
+pub(super) const MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-a/model.gguf");
+pub(super) const SCALED_MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.gguf");
 const CONFIG_JSON: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/config.json");
 const CONFIG_WEIGHTS: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.safetensors");
 

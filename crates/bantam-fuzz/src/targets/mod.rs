@@ -2,7 +2,9 @@
 
 mod checkpoint;
 mod gguf;
+mod model;
 mod safetensors;
+mod template;
 mod tokenizer;
 
 use bantam_testkit::mutate::Region;
@@ -40,6 +42,8 @@ pub const TARGETS: &[Target] = &[
     tokenizer::VOCABULARY,
     checkpoint::GGUF,
     checkpoint::CONFIG,
+    template::TARGET,
+    model::TARGET,
 ];
 
 impl Target {

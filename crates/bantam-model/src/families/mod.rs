@@ -1,6 +1,6 @@
 //! The families: one file each, registered in [`FAMILIES`].
 //!
-//! A family reads a checkpoint's own settings into a [`Spec`]: it starts from the common decoder ([`crate::decoder`]),
+//! A family reads a checkpoint's own settings into a [`Spec`]: it starts from the common decoder (`decoder.rs`),
 //! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
 
 mod gemma;

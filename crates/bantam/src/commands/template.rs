@@ -55,6 +55,9 @@ pub fn run(arguments: &TemplateArguments) -> anyhow::Result<()> {
     // Looked at before stdin is read, so that a model that is none is named at once.
     let source = if bare { Some(read(&arguments.model)?) } else { None };
     let text = if bare { None } else { Some(open_text(&arguments.model)?) };
+    if text.as_ref().is_some_and(|text| text.template_names().next().is_none()) {
+        bail!("{} has no chat template", arguments.model.display());
+    }
     let (messages, tools_beside) =
         chat(json(&arguments.chat)?).with_context(|| format!("{} is no chat", name(&arguments.chat)))?;
     let tools = match &arguments.tools {
