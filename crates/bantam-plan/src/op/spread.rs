@@ -22,10 +22,11 @@ impl Operation for Spread {
 
     fn shape(&self, plan: &Plan, values: &[ValueId], step: &str) -> Result<(Rows, usize), PlanError> {
         let [x] = inputs(values, step)?;
-        match plan.get(x).rows {
-            Rows::Tokens if self.chosen > 0 => Ok((Rows::Routed(self.chosen), plan.get(x).width)),
-            rows => Err(shape_error(step, "rows of tokens", format!("{rows:?}"))),
+        let rows = plan.get(x).rows;
+        if rows != Rows::Tokens || self.chosen == 0 {
+            return Err(shape_error(step, "rows of tokens", format!("{rows:?}")));
         }
+        Ok((Rows::Routed(self.chosen), plan.get(x).width))
     }
 
     fn flops(&self, _: &Plan, _: &[ValueId], _: u64) -> u64 {

@@ -17,10 +17,12 @@ pub fn observe(plan: &Plan) -> Observed {
     out.steps.clear();
     let mut slots: Vec<(ValueId, Vec<String>)> = Vec::new();
     for step in &plan.steps {
-        let readers = match (&step.op, &step.inputs[..]) {
-            (Op::Linear(linear), [input]) => Some((input, vec![linear.weight])),
-            (Op::ExpertLinear(experts), [input, _]) => Some((input, experts.weights.clone())),
-            _ => None,
+        let readers = if let (Op::Linear(linear), [input]) = (&step.op, &step.inputs[..]) {
+            Some((input, vec![linear.weight]))
+        } else if let (Op::ExpertLinear(experts), [input, _]) = (&step.op, &step.inputs[..]) {
+            Some((input, experts.weights.clone()))
+        } else {
+            None
         };
         if let Some((input, weights)) = readers {
             let names = weights.iter().map(|id| plan.weights[id.0].name.clone());
