@@ -115,6 +115,10 @@ impl Checkpoint {
         };
         let family = families::by_architecture(architecture)?;
         let mut map = map.clone();
+        // A model of several parts nests the settings of the one for text.
+        if let Some(Json::Object(text)) = map.remove("text_config") {
+            map.extend(text.into_iter().filter(|(key, _)| key != "architectures"));
+        }
         for (key, value) in family.defaults {
             let value = || serde_json::from_str(value).unwrap_or(Json::Null);
             map.entry(*key).or_insert_with(value);

@@ -6,8 +6,10 @@ pub(crate) struct Names {
     pub(crate) table: &'static [(&'static str, &'static str)],
     /// Endings of tensors that carry nothing the settings do not say.
     pub(crate) ignored: &'static [&'static str],
-    /// What some writers put before every name.
-    pub(crate) prefixes: &'static [&'static str],
+    /// What some writers begin names with, and what that stands for.
+    pub(crate) prefixes: &'static [(&'static str, &'static str)],
+    /// Beginnings of tensors of other parts of a model, such as one for images.
+    pub(crate) beside: &'static [&'static str],
     /// Endings of Hugging Face's names of matrices that are stored the other way round, `[inputs, outputs]`.
     pub(crate) transposed: &'static [&'static str],
 }
@@ -15,7 +17,7 @@ pub(crate) struct Names {
 impl Names {
     /// A table alone.
     pub(crate) const fn of(table: &'static [(&'static str, &'static str)]) -> Self {
-        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], transposed: &[] }
+        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], beside: &[], transposed: &[] }
     }
 }
 
@@ -72,8 +74,9 @@ pub(crate) const POST_NORM_NAMES: Names = Names::of(&[
 impl Names {
     /// GGUF's name of a Hugging Face tensor.
     pub(crate) fn to_gguf(&self, name: &str) -> Option<String> {
-        let name = self.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-        self.translate(name, |(gguf, other)| (other, gguf))
+        let known = |(prefix, stands_for): &(&str, &str)| Some(format!("{stands_for}{}", name.strip_prefix(prefix)?));
+        let name = self.prefixes.iter().find_map(known).unwrap_or_else(|| name.to_owned());
+        self.translate(&name, |(gguf, other)| (other, gguf))
     }
 
     /// Hugging Face's name of a GGUF tensor.
@@ -89,6 +92,7 @@ impl Names {
     /// Whether a tensor carries nothing the settings do not say.
     pub(crate) fn is_ignored(&self, name: &str) -> bool {
         self.ignored.iter().any(|ending| name.ends_with(ending))
+            || self.beside.iter().any(|beginning| name.starts_with(beginning))
     }
 
     fn translate(

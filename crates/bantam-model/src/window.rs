@@ -14,7 +14,7 @@ pub(crate) fn windowed(
     usual: impl Fn(usize) -> bool,
 ) -> Result<(), ModelError> {
     let layers = spec.layers.len();
-    let stated = settings.optional_count(Key("sliding_window", "attention.sliding_window"))?;
+    let stated = settings.optional_count(Key("sliding_window|sliding_window_size", "attention.sliding_window"))?;
     let used = settings.flag(Key("use_sliding_window", ""))?.unwrap_or(true);
     let pattern = match settings.get(PATTERN).map(|setting| setting.integer()) {
         None => None,

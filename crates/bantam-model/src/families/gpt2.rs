@@ -24,7 +24,8 @@ const NAMES: Names = Names {
     ],
     // Masks that old checkpoints carry.
     ignored: &[".attn.bias", ".attn.masked_bias"],
-    prefixes: &["transformer."],
+    prefixes: &[("transformer.", "")],
+    beside: &[],
     transposed: &["c_attn.weight", "c_proj.weight", "c_fc.weight"],
 };
 
@@ -34,7 +35,7 @@ pub(super) const FAMILY: Family = Family {
     gguf: &["gpt2"],
     models: "GPT-2 124M to 1.5B, DistilGPT-2",
     read,
-    ignored: &["n_ctx", "reorder_and_upcast_attn"],
+    ignored: &["_num_labels", "n_ctx", "reorder_and_upcast_attn"],
     defaults: &[("tie_word_embeddings", "true"), ("activation_function", "\"gelu_new\"")],
     names: &NAMES,
     gguf_pairs: RopePairs::Halves,

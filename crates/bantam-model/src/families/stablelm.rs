@@ -30,6 +30,7 @@ pub(super) const FAMILY: Family = Family {
 fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     // Whether there are norms on queries and keys is seen by their tensors.
     settings.flag(Key("qk_layernorm", ""))?;
+    settings.only(Key("rotary_scaling_factor", ""), &["1.0", "1"])?;
     let parallel = settings.flag(Key("use_parallel_residual", "use_parallel_residual"))?.unwrap_or(false);
     let mut spec = decoder(settings)?;
     for layer in spec.layers.iter_mut().filter(|_| parallel) {

@@ -150,6 +150,71 @@ fn tensors_are_all_there_of_their_shape_and_no_more() {
     );
 }
 
+/// Changes one tensor of another golden and expects a sentence.
+fn check_tensor_of(golden: &str, name: &str, change: impl Fn(&mut Tensor), expected: &str) {
+    let (config, mut tensors) = load::parts(&Golden::load(golden).directory);
+    change(tensors.iter_mut().find(|tensor| tensor.file_name == name).unwrap());
+    let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).unwrap_err();
+    assert_eq!(found.to_string(), expected);
+}
+
+#[test]
+fn fused_stacked_and_turned_tensors_fit_or_are_refused() {
+    let qkv = "model.layers.0.self_attn.qkv_proj.weight";
+    let missing = "tensor `model.layers.0.self_attn.q_proj.weight` is missing";
+    check_tensor_of("tiny-phi3-a", qkv, |tensor| tensor.shape[0] -= 8, missing);
+    check_tensor_of("tiny-phi3-a", qkv, |tensor| tensor.shape = vec![0], missing);
+    check_tensor_of("tiny-phi3-a", qkv, |tensor| tensor.bytes = tensor.bytes.slice(0..64).unwrap(), missing);
+    check_tensor_of(
+        "tiny-gpt2",
+        "h.0.mlp.c_fc.weight",
+        |tensor| tensor.shape = vec![usize::MAX, 96],
+        "tensor `h.0.mlp.c_fc.weight`: expected a matrix of plain numbers, found [18446744073709551615, 96]",
+    );
+    check_tensor_of(
+        "tiny-stablelm-b",
+        "model.layers.1.self_attn.q_layernorm.norms.1.weight",
+        |tensor| tensor.shape = vec![8],
+        "tensor `model.layers.1.self_attn.q_norm.weight` is missing",
+    );
+    let settings = |golden: &str, key: &str, value: Value, expected: &str| {
+        let (mut config, tensors) = load::parts(&Golden::load(golden).directory);
+        config[key] = value;
+        let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).unwrap_err();
+        assert_eq!(found.to_string(), expected);
+    };
+    settings(
+        "tiny-mixtral",
+        "num_local_experts",
+        json!(4000),
+        "tensor `model.layers.0.mlp.experts.3999.gate_proj.weight` is missing",
+    );
+    settings(
+        "tiny-mixtral",
+        "num_experts_per_tok",
+        json!(5),
+        "setting `num_experts_per_tok`: expected at most the 4 experts there are, and those at most 4096, found 5",
+    );
+    settings(
+        "tiny-gemma2-a",
+        "layer_types",
+        json!(["sliding_attention", "chunked_attention", "full_attention"]),
+        "setting `layer_types`: expected 3 times sliding_attention or full_attention, found sliding_attention, chunked_attention, full_attention",
+    );
+    settings(
+        "tiny-smollm3-a",
+        "no_rope_layers",
+        json!([1, 2, 1, 0]),
+        "setting `no_rope_layers`: expected a list of 4 times true or false, found [1,2,1,0]",
+    );
+    settings(
+        "tiny-qwen2-a",
+        "sliding_window_pattern",
+        json!(0),
+        "setting `sliding_window_pattern`: expected a whole number from 1 to 2147483648, found 0",
+    );
+}
+
 #[test]
 fn a_tied_model_may_carry_its_head_twice_and_old_rope_buffers() {
     let (config, mut tensors) = parts();

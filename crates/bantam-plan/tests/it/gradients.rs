@@ -49,7 +49,16 @@ fn check(name: &str, plan: &Plan, seed: u64) {
 #[test]
 fn every_op_has_the_gradient_of_its_value() {
     let tiny = Tiny::default;
-    let cases: [(&str, Tiny); 9] = [
+    let expert = |chosen, router| Tiny { experts: Some((3, chosen, router)), ..tiny() };
+    let cases: [(&str, Tiny); 14] = [
+        ("experts, normalized", expert(2, Router::Softmax { normalized: true })),
+        ("experts, as they are", expert(2, Router::Softmax { normalized: false })),
+        ("experts, sparse", expert(2, Router::Sparse { jitter: 0.2 })),
+        (
+            "layer norms of heads with their own factors",
+            Tiny { norm: NormKind::Layer, head_norm: true, own_factors: true, ..tiny() },
+        ),
+        ("learned positions", Tiny { positions: true, ..tiny() }),
         ("rms, gated silu, halves", tiny()),
         (
             "interleaved, partial, magnitude",

@@ -58,6 +58,12 @@ pub struct Tiny {
     pub gated: bool,
     pub activation: Activation,
     pub head_norm: bool,
+    /// Whether each head's norm has a factor of its own.
+    pub own_factors: bool,
+    /// Adds learned positions.
+    pub positions: bool,
+    /// Experts, how many are chosen, and how.
+    pub experts: Option<(usize, usize, Router)>,
     pub magnitude: f32,
     pub scale: Option<f32>,
 }
@@ -75,6 +81,9 @@ impl Default for Tiny {
             gated: true,
             activation: Activation::Silu,
             head_norm: false,
+            own_factors: false,
+            positions: false,
+            experts: None,
             magnitude: 1.0,
             scale: None,
         }
@@ -95,6 +104,11 @@ impl Tiny {
         let mut x = plan.step("x", Embed { table, by: EmbedBy::Token }, &[]).unwrap();
         if let Some(by) = self.scale {
             x = plan.step("x scaled", Scale { by }, &[x]).unwrap();
+        }
+        if self.positions {
+            let table = plan.weight("position_embd.weight", 8, WIDTH);
+            let position = plan.step("position", Embed { table, by: EmbedBy::Position }, &[]).unwrap();
+            x = plan.step("x placed", Add, &[x, position]).unwrap();
         }
         let frequencies = (0..self.rotated / 2).map(|i| 0.7f32.powi(i as i32)).collect();
         let rope_table = plan.table(RopeTable { frequencies, magnitude: self.magnitude });
@@ -134,6 +148,23 @@ impl Tiny {
             let out = linear(&mut plan, "attn_output", WIDTH, HEADS * HEAD, false, attended);
             x = plan.step("x attn", Add, &[x, out]).unwrap();
             let normed = self.norm(&mut plan, &format!("blk.{layer}.ffn_norm"), x, 1);
+            if let Some((count, chosen, router)) = self.experts {
+                let logits = linear(&mut plan, "ffn_gate_inp", count, WIDTH, false, normed);
+                let route = plan.step("route", Route { chosen, router }, &[logits]).unwrap();
+                let spread = plan.step("spread", Spread { chosen }, &[normed]).unwrap();
+                let experts = |plan: &mut Plan, stem: &str, rows, width, from| {
+                    let name = |n| format!("blk.{layer}.{stem}.{n}.weight");
+                    let weights = (0..count).map(|n| plan.weight(name(n), rows, width)).collect();
+                    plan.step(stem, ExpertLinear { weights }, &[from, route]).unwrap()
+                };
+                let gate = experts(&mut plan, "ffn_gate", HIDDEN, WIDTH, spread);
+                let up = experts(&mut plan, "ffn_up", HIDDEN, WIDTH, spread);
+                let hidden = plan.step("glu", Glu { activation: self.activation }, &[gate, up]).unwrap();
+                let down = experts(&mut plan, "ffn_down", WIDTH, HIDDEN, hidden);
+                let made = plan.step("combined", Combine, &[down, route]).unwrap();
+                x = plan.step("x ffn", Add, &[x, made]).unwrap();
+                continue;
+            }
             let up = linear(&mut plan, "ffn_up", HIDDEN, WIDTH, false, normed);
             let hidden = if self.gated {
                 let gate = linear(&mut plan, "ffn_gate", HIDDEN, WIDTH, false, normed);
@@ -159,8 +190,9 @@ impl Tiny {
 
     fn norm(&self, plan: &mut Plan, name: &str, x: ValueId, groups: usize) -> ValueId {
         let width = plan.get(x).width / groups;
-        let weight = Some(plan.weight(format!("{name}.weight"), 1, width));
-        let bias = (self.norm == NormKind::Layer).then(|| plan.weight(format!("{name}.bias"), 1, width));
+        let rows = if self.own_factors { groups } else { 1 };
+        let weight = Some(plan.weight(format!("{name}.weight"), rows, width));
+        let bias = (self.norm == NormKind::Layer).then(|| plan.weight(format!("{name}.bias"), rows, width));
         let op = Norm { kind: self.norm, eps: 1e-2, groups, weight, shift: 0.25, bias };
         plan.step(name, op, &[x]).unwrap()
     }
