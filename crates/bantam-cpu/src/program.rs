@@ -249,6 +249,7 @@ impl CpuProgram {
                     let named = match by {
                         EmbedBy::Token => token,
                         EmbedBy::Position => place.position,
+                        EmbedBy::First => 0,
                     };
                     matrices[*matrix].decode_row(named as usize, row);
                 }

@@ -141,7 +141,7 @@ impl Checkpoint {
         let mut settings = Settings::new(Source::Config(&map), &lookup);
         let spec = family.spec(&mut settings, "")?;
         // Transformers ties the head whatever the file also carries.
-        let ignored: &[&str] = if spec.head.tied { &["output.weight"] } else { &[] };
+        let ignored: &[&str] = if spec.is_tied() { &["output.weight"] } else { &[] };
         let file_name = |name: &str| family.names.to_hugging_face(name).unwrap_or_else(|| name.to_owned());
         Self::new(family, spec, tensors, ignored, file_name)
     }

@@ -60,7 +60,7 @@ const IGNORED: &[&str] = &[
 ];
 
 /// GGUF keys after the architecture's prefix that say nothing about what is computed.
-const IGNORED_GGUF: &[&str] = &["rope.scaling.finetuned"];
+const IGNORED_GGUF: &[&str] = &["rope.scaling.finetuned", "pooling_type"];
 
 /// Query heads.
 const HEADS: Key = Key("num_attention_heads|n_head", "attention.head_count");
@@ -129,7 +129,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         scale: scale.unwrap_or(1.0 / (key_width as f32).sqrt()),
         window: None,
         softcap: settings.optional_positive(Key("attn_logit_softcapping", "attn_logit_softcapping"))?,
-        causal: true,
+        causal: settings.flag(Key("", "attention.causal"))?.unwrap_or(true),
         rope: Some(rope(settings, key_width)?),
         query_key_norm: query_key_norm(settings, &norm, heads, key_width),
         bias,
@@ -155,9 +155,11 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         context,
         embedding_scale: None,
         learned_positions: false,
+        segments: None,
+        embedding_norm: None,
         layers: kv_heads.into_iter().zip(hidden).map(layer).collect(),
         output_norm: Some(norm),
-        head,
+        head: Some(head),
     })
 }
 

@@ -28,6 +28,14 @@ pub fn lower_for(spec: &Spec, context: usize) -> Result<Plan, PlanError> {
         let position = plan.step("position", Embed { table, by: EmbedBy::Position }, &[])?;
         x = plan.step("x placed", Add, &[x, position])?;
     }
+    if let Some(kinds) = spec.segments {
+        let table = plan.weight("token_types.weight", kinds, spec.width);
+        let segment = plan.step("segment", Embed { table, by: EmbedBy::First }, &[])?;
+        x = plan.step("x of segment", Add, &[x, segment])?;
+    }
+    if let Some(norm) = &spec.embedding_norm {
+        x = normed(&mut plan, "token_embd_norm", norm, Groups { count: 1, own: false }, x)?;
+    }
     for (index, layer) in spec.layers.iter().enumerate() {
         plan.current_layer = Some(index);
         let prefix = format!("blk.{index}.");
@@ -38,13 +46,18 @@ pub fn lower_for(spec: &Spec, context: usize) -> Result<Plan, PlanError> {
     if let Some(norm) = &spec.output_norm {
         x = normed(&mut plan, "output_norm", norm, Groups { count: 1, own: false }, x)?;
     }
-    let weight = if spec.head.tied { table } else { plan.weight("output.weight", spec.vocabulary, spec.width) };
-    let bias = spec.head.bias.then(|| plan.weight("output.bias", 1, spec.vocabulary));
+    let Some(head) = &spec.head else {
+        plan.output = Some(x);
+        plan.check()?;
+        return Ok(plan);
+    };
+    let weight = if head.tied { table } else { plan.weight("output.weight", spec.vocabulary, spec.width) };
+    let bias = head.bias.then(|| plan.weight("output.bias", 1, spec.vocabulary));
     let mut logits = plan.step("logits", Linear { weight, bias }, &[x])?;
-    if let Some(by) = spec.head.scale {
+    if let Some(by) = head.scale {
         logits = plan.step("logits scaled", Scale { by }, &[logits])?;
     }
-    if let Some(cap) = spec.head.softcap {
+    if let Some(cap) = head.softcap {
         logits = plan.step("logits capped", Softcap { cap }, &[logits])?;
     }
     plan.output = Some(logits);
@@ -83,7 +96,21 @@ impl Lowering<'_> {
         format!("{}{name}", self.prefix)
     }
 
+    /// Attention and feed-forward one after the other, a norm on each sum.
+    fn normed_sums(&mut self, layer: &Layer, x: ValueId) -> Result<ValueId, PlanError> {
+        let Mixer::Attention(attention) = &layer.mixer;
+        let mixed = self.attention(attention, x)?;
+        let sum = self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?;
+        let x = self.norm("attn_output_norm", layer.mixer_norms.after.as_ref(), sum)?;
+        let made = self.feed_forward(&layer.feed_forward, x)?;
+        let sum = self.plan.step(self.name("x"), Add, &[x, made])?;
+        self.norm("layer_output_norm", layer.feed_forward_norms.after.as_ref(), sum)
+    }
+
     fn layer(&mut self, layer: &Layer, x: ValueId) -> Result<ValueId, PlanError> {
+        if layer.wiring == Wiring::NormedSums {
+            return self.normed_sums(layer, x);
+        }
         let read = self.norm("attn_norm", layer.mixer_norms.before.as_ref(), x)?;
         let mixed = match &layer.mixer {
             Mixer::Attention(attention) => self.attention(attention, read)?,
@@ -91,7 +118,7 @@ impl Lowering<'_> {
         let mixed = self.norm("post_attention_norm", layer.mixer_norms.after.as_ref(), mixed)?;
         let mixed = self.scaled("mixed", layer.branch_scale, mixed)?;
         let (base, read) = match layer.wiring {
-            Wiring::Sequential => {
+            Wiring::Sequential | Wiring::NormedSums => {
                 let sum = self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?;
                 (sum, self.norm("ffn_norm", layer.feed_forward_norms.before.as_ref(), sum)?)
             }

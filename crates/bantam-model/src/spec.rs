@@ -17,12 +17,16 @@ pub struct Spec {
     pub embedding_scale: Option<f32>,
     /// Whether a learned vector for each position is added to the embedding.
     pub learned_positions: bool,
+    /// Rows of a table of segment kinds, of which the first is added to every embedding.
+    pub segments: Option<usize>,
+    /// Norm on the embedding.
+    pub embedding_norm: Option<Norm>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// Norm before the head.
     pub output_norm: Option<Norm>,
-    /// From the last row to logits.
-    pub head: Head,
+    /// From the last row to logits; without one the last hidden state is what the model makes.
+    pub head: Option<Head>,
 }
 
 /// One layer: a mixer over positions and a network over columns, each a branch beside the residual stream.
@@ -50,6 +54,8 @@ pub enum Wiring {
     /// Both read the layer's input and their results are added together; a feed-forward branch without a norm of its
     /// own reads the mixer's.
     Parallel,
+    /// One after the other, and the norms after a branch are on its sum with the stream.
+    NormedSums,
 }
 
 /// Norms around a branch.
@@ -322,12 +328,35 @@ impl Spec {
         }
     }
 
+    /// Makes every layer's activation `activation`.
+    pub(crate) fn activate_by(&mut self, activation: Activation) {
+        self.layers.iter_mut().for_each(|layer| layer.feed_forward.dense_mut().activation = activation);
+    }
+
     /// The attention of every layer that has one.
     pub fn attentions(&mut self) -> impl Iterator<Item = &mut Attention> {
         self.layers.iter_mut().map(|layer| {
             let Mixer::Attention(attention) = &mut layer.mixer;
             attention
         })
+    }
+
+    /// Whether its head is the token embedding itself.
+    pub fn is_tied(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.tied)
+    }
+
+    /// Whether every row sees only positions up to its own, so that sequences may be fed in pieces.
+    pub fn is_causal(&self) -> bool {
+        self.layers.iter().all(|layer| {
+            let Mixer::Attention(attention) = &layer.mixer;
+            attention.causal
+        })
+    }
+
+    /// Columns of what it makes: logits, or hidden states.
+    pub fn output_width(&self) -> usize {
+        if self.head.is_some() { self.vocabulary } else { self.width }
     }
 
     /// The context up to which the model runs as it was first made: with a longer one its rope may differ.

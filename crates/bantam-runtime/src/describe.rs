@@ -165,7 +165,7 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
             kv_heads: attention.kv_heads,
             head_width: attention.key_width,
             feed_forward: dense.hidden,
-            tied: spec.head.tied,
+            tied: spec.is_tied(),
         }
     });
     match model.tokenizer() {

@@ -56,6 +56,8 @@ struct Sequence {
 pub struct Loaded {
     program: Box<dyn Program>,
     vocabulary: usize,
+    /// Columns of an output row.
+    width: usize,
     context: usize,
     sequences: Vec<Sequence>,
     free_pages: Vec<u32>,
@@ -65,7 +67,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub(crate) fn new(program: Box<dyn Program>, vocabulary: usize, context: usize) -> Self {
+    pub(crate) fn new(program: Box<dyn Program>, (vocabulary, width): (usize, usize), context: usize) -> Self {
         let options = program.options();
         let pages_each = context.div_ceil(PAGE_CELLS);
         let sequences = (0..options.sequences)
@@ -81,6 +83,7 @@ impl Loaded {
         Self {
             program,
             vocabulary,
+            width,
             context,
             sequences,
             free_pages: (0..options.pages as u32).rev().collect(),
@@ -163,7 +166,7 @@ impl Loaded {
             return self.step();
         }
         self.gathered.clear();
-        self.gathered.reserve(outputs * self.vocabulary);
+        self.gathered.reserve(outputs * self.width);
         self.begin();
         for feed in feeds {
             let mut from = 0;

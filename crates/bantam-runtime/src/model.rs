@@ -188,7 +188,7 @@ impl Model {
     }
 
     fn head(&self) -> &'static str {
-        if self.spec().head.tied { TOKEN_EMBEDDING } else { "output.weight" }
+        if self.spec().is_tied() { TOKEN_EMBEDDING } else { "output.weight" }
     }
 
     fn compile_options(&self, options: &LoadOptions) -> Result<CompileOptions, RuntimeError> {
@@ -203,9 +203,13 @@ impl Model {
         let too_many =
             || RuntimeError::Option(format!("{} sequences of {context} tokens are too many", options.sequences));
         let pages = context.div_ceil(PAGE_CELLS).checked_mul(options.sequences).filter(|pages| *pages < 1 << 31);
+        let all = context.saturating_mul(options.sequences);
+        // Where rows see those after them, sequences run whole.
+        let whole = !self.spec().is_causal();
+        let rows = if whole { all } else { options.chunk_rows.min(all).max(options.sequences) };
         Ok(CompileOptions {
-            rows: options.chunk_rows.min(context * options.sequences).max(options.sequences),
-            outputs,
+            rows,
+            outputs: if whole { all } else { outputs },
             sequences: options.sequences,
             positions: context,
             pages: pages.ok_or_else(too_many)?,
@@ -287,7 +291,8 @@ impl Model {
             })
         })?;
         progress(Progress { done_bytes: total_bytes, total_bytes });
-        Ok(Loaded::new(program, self.spec().vocabulary, self.context_for(options)))
+        let widths = (self.spec().vocabulary, self.spec().output_width());
+        Ok(Loaded::new(program, widths, self.context_for(options)))
     }
 }
 

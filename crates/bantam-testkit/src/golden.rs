@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Golden {
     /// Its name, the folder's.
     pub name: String,
+    /// Whether it makes hidden states of whole sequences instead of logits.
+    pub is_encoder: bool,
     /// The Hugging Face directory.
     pub directory: PathBuf,
     /// The same model as GGUF, where there is one.
@@ -75,9 +77,21 @@ impl Golden {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
     }
 
-    /// Names of all goldens, sorted.
+    /// Names of all goldens that make logits, sorted.
     #[track_caller]
     pub fn names() -> Vec<String> {
+        let (_, decoders) = Self::all().into_iter().partition(|name| Self::load(name).is_encoder);
+        decoders
+    }
+
+    /// Names of all goldens that make hidden states of whole sequences, sorted. Their `logits` are those.
+    #[track_caller]
+    pub fn encoders() -> Vec<String> {
+        Self::all().into_iter().filter(|name| Self::load(name).is_encoder).collect()
+    }
+
+    #[track_caller]
+    fn all() -> Vec<String> {
         let root = Self::root();
         let entries =
             std::fs::read_dir(&root).unwrap_or_else(|error| panic!("cannot list {}: {error}", root.display()));
@@ -140,6 +154,7 @@ impl Golden {
         let gguf = Some(directory.join("model.gguf")).filter(|path| path.is_file());
         Some(Self {
             name: name.to_owned(),
+            is_encoder: json["kind"] == "encoder",
             gguf,
             sequences,
             tolerance: json["tolerance"].as_f64()? as f32,
@@ -157,14 +172,15 @@ mod tests {
 
     #[test]
     fn every_golden_loads_and_every_setting_matters() {
-        for name in Golden::names() {
+        for name in Golden::all() {
             let golden = Golden::load(&name);
             assert!(!golden.sequences.is_empty(), "{name}");
             for sequence in &golden.sequences {
                 let last = sequence.tokens.len() - 1;
                 assert!(sequence.row(last).is_some() && sequence.row(last + 1).is_none(), "{name}");
                 assert!(sequence.logits.iter().all(|logit| logit.is_finite()), "{name}");
-                assert!(sequence.tokens.iter().all(|&id| (id as usize) < sequence.width), "{name}");
+                let tokens = if golden.is_encoder { usize::MAX } else { sequence.width };
+                assert!(sequence.tokens.iter().all(|&id| (id as usize) < tokens), "{name}");
             }
             assert!(!golden.sensitivity.is_empty(), "{name}");
             for (what, share) in &golden.sensitivity {

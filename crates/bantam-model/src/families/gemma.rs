@@ -27,9 +27,7 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         settings.only(key, &["gelu", "gelu_pytorch_tanh"])?;
     }
     let mut spec = decoder(settings)?;
-    for layer in &mut spec.layers {
-        layer.feed_forward.dense_mut().activation = Activation::GeluTanh;
-    }
+    spec.activate_by(Activation::GeluTanh);
     spec.embedding_scale = Some((spec.width as f32).sqrt());
     // GGUF's converter has added the one.
     if settings.is_config() {

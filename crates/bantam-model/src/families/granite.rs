@@ -26,6 +26,8 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     let branches = settings.optional_positive(Key("residual_multiplier", "residual_scale"))?;
     spec.layers.iter_mut().for_each(|layer| layer.branch_scale = branches);
     let divisor = settings.optional_positive(Key("logits_scaling", "logit_scale"))?;
-    spec.head.scale = divisor.map(|divisor| 1.0 / divisor);
+    if let Some(head) = &mut spec.head {
+        head.scale = divisor.map(|divisor| 1.0 / divisor);
+    }
     Ok(spec)
 }

@@ -3,6 +3,7 @@
 //! A family reads a checkpoint's own settings into a [`Spec`]: it starts from the common decoder (`decoder.rs`),
 //! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
 
+mod bert;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -69,6 +70,7 @@ pub const FAMILIES: &[Family] = &[
     olmo2::FAMILY,
     granite::FAMILY,
     gpt2::FAMILY,
+    bert::FAMILY,
 ];
 
 /// The family that `config.json` names.

@@ -59,9 +59,30 @@ fn logits_are_those_of_transformers() {
 }
 
 #[test]
+fn hidden_states_of_encoders_are_those_of_transformers() {
+    let names = Golden::encoders();
+    assert!(names.len() >= 2, "goldens are there: {names:?}");
+    for golden in names.iter().map(|name| Golden::load(name)) {
+        let from_gguf = golden.gguf.as_ref().map(|path| load::gguf(std::fs::read(path).unwrap()).unwrap());
+        for checkpoint in [load::hugging_face(&golden.directory)].into_iter().chain(from_gguf) {
+            let mut alone = Vec::new();
+            for sequence in &golden.sequences {
+                let batch = Batch::packed(&[&sequence.tokens]);
+                let states = checkpoint.plan().run_reference(&checkpoint, &batch).unwrap();
+                check_sequence(&golden, sequence, &states, usize::MAX, "whole");
+                alone.extend(states);
+            }
+            let sequences: Vec<&[u32]> = golden.sequences.iter().map(|sequence| sequence.tokens.as_slice()).collect();
+            let together = checkpoint.plan().run_reference(&checkpoint, &Batch::packed(&sequences)).unwrap();
+            assert_bits_equal(&together, &alone, &format!("{}, in one batch", golden.name));
+        }
+    }
+}
+
+#[test]
 fn newer_configurations_say_the_same() {
     let mut checked = 0;
-    for golden in Golden::names().iter().map(|name| Golden::load(name)) {
+    for golden in Golden::names().into_iter().chain(Golden::encoders()).map(|name| Golden::load(&name)) {
         let Ok(newer) = std::fs::read(golden.directory.join("config.v5.json")) else { continue };
         let (_, tensors) = load::parts(&golden.directory);
         let newer = serde_json::from_slice(&newer).unwrap();
@@ -88,13 +109,15 @@ fn loss_batch(tokens: &[u32]) -> Batch {
 /// Of each kind of weight, the gradient at its largest number against a central difference.
 #[test]
 fn gradients_through_every_golden_are_central_differences() {
-    for golden in Golden::names().iter().map(|name| Golden::load(name)) {
+    for golden in Golden::names().into_iter().chain(Golden::encoders()).map(|name| Golden::load(&name)) {
         let checkpoint = load::hugging_face(&golden.directory);
-        let tokens = &golden.sequences.last().unwrap().tokens;
-        let tokens = &tokens[..tokens.len().min(12)];
+        let sequence = golden.sequences.last().unwrap();
+        let tokens = &sequence.tokens[..sequence.tokens.len().min(12)];
         let plan = checkpoint.plan_for(tokens.len()).unwrap();
         let training = train(&plan, |_| true).unwrap();
-        let batch = loss_batch(tokens);
+        let mut batch = loss_batch(tokens);
+        // Hidden states are fewer than tokens: any column of theirs will do.
+        batch.targets.iter_mut().for_each(|target| target.token %= sequence.width as u32);
         let mut interpreter = Interpreter::new(&training.plan, &checkpoint).unwrap();
         interpreter.run(&batch).unwrap();
         let gradients: Vec<Vec<f32>> =

@@ -221,7 +221,7 @@ fn a_tied_model_may_carry_its_head_twice_and_old_rope_buffers() {
     let table = tensors.iter().find(|tensor| tensor.file_name == "model.embed_tokens.weight").unwrap().clone();
     tensors.push(Tensor { file_name: "lm_head.weight".into(), ..table.clone() });
     tensors.push(Tensor { file_name: "model.layers.0.self_attn.rotary_emb.inv_freq".into(), ..table });
-    assert!(Checkpoint::from_hugging_face(&config, tensors).unwrap().spec().head.tied);
+    assert!(Checkpoint::from_hugging_face(&config, tensors).unwrap().spec().is_tied());
 }
 
 /// What `config.json` may name.

@@ -20,6 +20,8 @@ pub enum EmbedBy {
     Token,
     /// The position in its sequence.
     Position,
+    /// Nothing: the first row, for every token.
+    First,
 }
 
 impl Embed {
@@ -29,6 +31,7 @@ impl Embed {
         let rows: Vec<usize> = match self.by {
             EmbedBy::Token => batch.tokens.iter().map(|&token| token as usize).collect(),
             EmbedBy::Position => batch.places.iter().map(|place| place.position as usize).collect(),
+            EmbedBy::First => vec![0; batch.rows()],
         };
         let table = &scope.plan.weights[self.table.0];
         match rows.iter().find(|&&row| row >= table.rows) {
@@ -48,6 +51,7 @@ impl Operation for Embed {
         match self.by {
             EmbedBy::Token => name,
             EmbedBy::Position => name + " by=position",
+            EmbedBy::First => name + " by=first",
         }
     }
 

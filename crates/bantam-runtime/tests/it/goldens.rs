@@ -70,6 +70,44 @@ fn logits_are_those_of_transformers_whatever_the_batch() {
 }
 
 #[test]
+fn hidden_states_of_encoders_are_those_of_transformers() {
+    for golden in Golden::encoders().iter().map(|name| Golden::load(name)) {
+        // The weights alone: what makes tokens of text is not asked here.
+        let folder = std::env::temp_dir().join(format!("bantam-{}-{}", golden.name, std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(golden.directory.join(file), folder.join(file)).unwrap();
+        }
+        let bare = Golden { directory: folder.clone(), gguf: None, ..golden.clone() };
+        for model in models(&bare) {
+            let mut loaded = load(&model, |_| ());
+            // A chunk smaller than a sequence is no reason to cut it.
+            let mut other = load(&model, |options| (options.threads, options.chunk_rows) = (Some(2), 5));
+            let mut alone = Vec::new();
+            for sequence in &golden.sequences {
+                let whole = logits(&mut loaded, &sequence.tokens, usize::MAX);
+                let first = sequence.first_row * sequence.width;
+                assert_close(&whole[first..], &sequence.logits, golden.tolerance, &golden.name);
+                assert_bits_equal(&logits(&mut other, &sequence.tokens, usize::MAX), &whole, &golden.name);
+                alone.extend(whole);
+            }
+            let feeds: Vec<Feed<'_>> = golden
+                .sequences
+                .iter()
+                .map(|golden| Feed {
+                    sequence: loaded.open_sequence().unwrap(),
+                    tokens: &golden.tokens,
+                    outputs: Outputs::All,
+                })
+                .collect();
+            let together = loaded.run(&feeds).unwrap();
+            assert_bits_equal(together, &alone, &format!("{}: in one batch", golden.name));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[test]
 fn half_precision_and_quantized_memory_stay_close_and_bit_equal_to_themselves() {
     let golden = Golden::load("tiny-llama-a");
     let model = &models(&golden)[0];
