@@ -3,6 +3,7 @@
 use bantam_plan::{Activation, NormKind};
 
 use crate::ModelError;
+use crate::lower::TOKEN_EMBEDDING;
 use crate::families::Family;
 use crate::families::rope::rope;
 use crate::settings::{Key, Settings};
@@ -123,9 +124,10 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
 
 fn vocabulary(settings: &mut Settings<'_>) -> Result<usize, ModelError> {
     let stated = settings.optional_count(Key("vocab_size", "vocab_size"))?;
-    match stated.or_else(|| settings.rows("token_embd.weight")) {
+    match stated.or_else(|| settings.rows(TOKEN_EMBEDDING)) {
         Some(vocabulary) => Ok(vocabulary),
-        None => settings.count(Key("vocab_size", "vocab_size")),
+        None if settings.is_config() => settings.count(Key("vocab_size", "")),
+        None => Err(ModelError::MissingTensor { name: TOKEN_EMBEDDING.into() }),
     }
 }
 

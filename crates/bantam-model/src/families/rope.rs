@@ -18,11 +18,18 @@ pub(crate) fn rope(settings: &mut Settings<'_>, head_width: usize) -> Result<Rop
     let mut scaling = gguf_scaling(settings, rotated)?;
     for key in [Key("rope_scaling", ""), Key("rope_parameters", "")] {
         if let Some(mut object) = settings.object(key)? {
-            if let Some(stated) = object.optional_positive(Key("rope_theta", ""))? {
-                theta = Some(stated);
+            let theta_key = Key("rope_theta", "");
+            let stated = object.optional_positive(theta_key)?;
+            // The two forms may stand side by side, but must not contradict each other.
+            if let (Some(stated), Some(theta)) = (stated, theta.filter(|theta| Some(*theta) != stated)) {
+                return Err(object.wrong(theta_key, &format!("{theta} as elsewhere in the file"), &stated.to_string()));
             }
+            theta = theta.or(stated);
             let stated = config_scaling(&mut object)?;
             object.finish(&format!("`{}`", key.0), &[])?;
+            if stated != RopeScaling::None && scaling != RopeScaling::None && stated != scaling {
+                return Err(settings.wrong(key, &format!("{scaling:?} as elsewhere in the file"), &format!("{stated:?}")));
+            }
             if stated != RopeScaling::None {
                 scaling = stated;
             }
@@ -63,7 +70,8 @@ fn gguf_scaling(settings: &mut Settings<'_>, rotated: usize) -> Result<RopeScali
     let factor = settings.optional_positive(Key("", "rope.scaling.factor"))?;
     let older_factor = settings.optional_positive(Key("", "rope.scale_linear"))?;
     settings.optional_count(Key("", "rope.scaling.original_context_length"))?;
-    let kind = settings.text(kind_key)?;
+    // A factor without a type scales linearly, as in llama.cpp.
+    let kind = settings.text(kind_key)?.or_else(|| factor.or(older_factor).map(|_| "linear".to_owned()));
     let divisors = settings.vector("rope_freqs.weight");
     match (kind.as_deref(), divisors) {
         (None | Some("none" | "linear"), Some(divisors)) => {
@@ -78,8 +86,7 @@ fn gguf_scaling(settings: &mut Settings<'_>, rotated: usize) -> Result<RopeScali
             Ok(RopeScaling::Divisors(divisors.iter().map(|x| x * factor.unwrap_or(1.0)).collect()))
         }
         (Some("linear"), None) => Ok(linear(factor.or(older_factor))),
-        (None, None) => Ok(linear(older_factor)),
-        (Some("none"), None) => Ok(RopeScaling::None),
+        (None | Some("none"), None) => Ok(RopeScaling::None),
         (Some(other), _) => Err(settings.wrong(kind_key, "none or linear", other)),
     }
 }
