@@ -3,9 +3,9 @@
 use bantam_plan::{Activation, NormKind};
 
 use crate::ModelError;
-use crate::lower::TOKEN_EMBEDDING;
 use crate::families::Family;
 use crate::families::rope::rope;
+use crate::lower::TOKEN_EMBEDDING;
 use crate::settings::{Key, Settings};
 use crate::spec::{Attention, AttentionBias, Dense, FeedForward, Head, Layer, Mixer, Norm, Norms, Spec, Wiring};
 

@@ -145,7 +145,7 @@ fn configuration_files() {
     );
     check(
         &[("config.json", "[".repeat(10_000).as_bytes())],
-        Err("config.json: the file is not a JSON object: found a list"),
+        Err("config.json: the file is not a JSON object: recursion limit exceeded at line 1 column 128"),
     );
     check(
         &[("config.json", format!("{{\"a\":{}", "[".repeat(10_000)).as_bytes())],

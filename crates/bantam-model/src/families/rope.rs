@@ -28,7 +28,11 @@ pub(crate) fn rope(settings: &mut Settings<'_>, head_width: usize) -> Result<Rop
             let stated = config_scaling(&mut object)?;
             object.finish(&format!("`{}`", key.0), &[])?;
             if stated != RopeScaling::None && scaling != RopeScaling::None && stated != scaling {
-                return Err(settings.wrong(key, &format!("{scaling:?} as elsewhere in the file"), &format!("{stated:?}")));
+                return Err(settings.wrong(
+                    key,
+                    &format!("{scaling:?} as elsewhere in the file"),
+                    &format!("{stated:?}"),
+                ));
             }
             if stated != RopeScaling::None {
                 scaling = stated;

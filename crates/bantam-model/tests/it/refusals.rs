@@ -112,10 +112,7 @@ fn contradicting_rope_settings_are_refused() {
     assert_eq!(with(same.clone()), Ok(()));
     let mut other = same.clone();
     other["rope_theta"] = json!(700.0);
-    assert_eq!(
-        with(other).unwrap_err(),
-        "setting `rope_theta`: expected 500 as elsewhere in the file, found 700"
-    );
+    assert_eq!(with(other).unwrap_err(), "setting `rope_theta`: expected 500 as elsewhere in the file, found 700");
     let mut other = same;
     other["factor"] = json!(4.0);
     let found = with(other).unwrap_err();
@@ -134,9 +131,7 @@ fn gguf_with(change: impl Fn(&mut GgufWriter)) -> Vec<u8> {
     for tensor in parsed.tensors() {
         writer.add_tensor(&tensor.name, &tensor.dims, tensor.kind).unwrap();
     }
-    writer
-        .to_bytes(|header, out| out.write_all(&bytes[parsed.tensor(&header.name).unwrap().range.clone()]))
-        .unwrap()
+    writer.to_bytes(|header, out| out.write_all(&bytes[parsed.tensor(&header.name).unwrap().range.clone()])).unwrap()
 }
 
 #[test]
