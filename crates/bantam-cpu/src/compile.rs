@@ -38,6 +38,16 @@ pub(crate) fn memory_layers(plan: &Plan) -> Vec<KvLayer> {
         .collect()
 }
 
+/// Refuses heads that the format of keys and values cannot hold.
+pub(crate) fn check_cache(layers: &[KvLayer], cache: KvFormat) -> Result<(), PlanError> {
+    for (index, layer) in layers.iter().enumerate() {
+        if let Some(width) = [layer.key_width, layer.value_width].into_iter().find(|width| !cache.fits(*width)) {
+            return Err(PlanError::Cache(KernelError::HeadWidth { width, layer: index }.to_string()));
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of buffers beside the arena.
 pub(crate) fn scratch_bytes(plan: &Plan, options: &CompileOptions, threads: usize) -> u64 {
     let widest = widest_input(plan);
@@ -164,6 +174,7 @@ pub(crate) fn compile(
     let vectors = writer.vectors;
 
     let layers = memory_layers(plan);
+    check_cache(&layers, setting.cache)?;
     let memory = KvMemory::new(&layers, options.pages, setting.cache).map_err(|error| kernel_error("attend", error))?;
     let shapes: Vec<AttentionShape> = plan.memory_layers().iter().map(attention_shape).collect();
     let attention = AttentionScratch::new(setting.pool, &shapes, options.rows, options.positions);

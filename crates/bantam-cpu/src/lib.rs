@@ -61,6 +61,7 @@ impl Backend for CpuBackend {
             }
         }
         let layers = compile::memory_layers(plan);
+        compile::check_cache(&layers, self.cache)?;
         let cache = KvMemory::bytes(&layers, options.pages, self.cache);
         memory.cache = cache.ok_or(PlanError::OutOfMemory { what: "the key-value memory", bytes: u64::MAX })?;
         let fused = fuse::Fusions::of(plan);

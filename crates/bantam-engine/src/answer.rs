@@ -32,8 +32,6 @@ pub enum FinishReason {
     Stop,
     /// The most tokens allowed were generated, or the context is full.
     Length,
-    /// The model asks for tools to be called.
-    ToolCalls,
     /// Whoever asked stopped it.
     Cancelled,
 }

@@ -32,7 +32,9 @@ pub enum EngineError {
         vocabulary_len: usize,
     },
     /// A prompt of no tokens.
-    #[error("the prompt has no tokens, and this model has none that begins a text")]
+    #[error(
+        "the prompt is empty, and the model's metadata puts no token before a text: there is nothing to go on from"
+    )]
     EmptyPrompt,
     /// A prompt with a token that the model does not have.
     #[error("token {token} of the prompt is outside the vocabulary of {vocabulary_len} tokens")]
@@ -52,7 +54,7 @@ pub enum EngineError {
     },
     /// A conversation that has reached the context's end.
     #[error(
-        "the conversation takes {tokens} tokens and leaves less than {reserve} of the context of {context} for an answer"
+        "the conversation is full: it takes {tokens} tokens of a context of {context}, and an answer needs {reserve} more"
     )]
     ChatFull {
         /// Length of the rendered conversation.

@@ -145,7 +145,7 @@ impl<'t> Generation<'t> {
             finish_reason,
             usage: Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.tokens.len() },
             timings,
-            logprobs: self.top_logprobs.map(|_| Logprobs { content: self.logprobs }),
+            logprobs: self.top_logprobs.map(|_| Logprobs { content: self.logprobs, refusal: () }),
             tokens: self.tokens,
             seed: self.seed,
             context_full: false,

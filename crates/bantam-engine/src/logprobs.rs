@@ -16,6 +16,8 @@ const IMPOSSIBLE: f64 = -9999.0;
 pub struct Logprobs {
     /// One a token of the answer, the one that ended it and those of a stop string left out.
     pub content: Vec<TokenLogprob>,
+    /// Always null: OpenAI's models may refuse in a text of its own, these do not.
+    pub refusal: (),
 }
 
 /// A chosen token with its log-probability.

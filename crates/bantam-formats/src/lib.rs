@@ -23,6 +23,7 @@ pub mod atomic;
 mod error;
 pub mod gguf;
 pub mod huggingface;
+mod json;
 pub mod npy;
 pub mod reference;
 pub mod safetensors;

@@ -120,6 +120,10 @@ impl Checkpoint {
             map.extend(text.into_iter().filter(|(key, _)| key != "architectures"));
         }
         for (key, value) in family.defaults {
+            // The newer form of rope settings is whole.
+            if key.starts_with("rope_") && map.contains_key("rope_parameters") {
+                continue;
+            }
             let value = || serde_json::from_str(value).unwrap_or(Json::Null);
             map.entry(*key).or_insert_with(value);
         }

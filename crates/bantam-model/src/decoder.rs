@@ -5,6 +5,7 @@ use bantam_plan::{Activation, NormKind, RopePairs, Router};
 use crate::ModelError;
 use crate::families::Family;
 use crate::families::rope::rope;
+use crate::lower::TOKEN_EMBEDDING;
 use crate::settings::{Key, Settings};
 use crate::spec::{
     Attention, AttentionBias, Dense, Experts, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm,
@@ -193,9 +194,10 @@ fn query_key_norm(settings: &Settings<'_>, norm: &Norm, heads: usize, key_width:
 
 fn vocabulary(settings: &mut Settings<'_>) -> Result<usize, ModelError> {
     let stated = settings.optional_count(Key("vocab_size", "vocab_size"))?;
-    match stated.or_else(|| settings.rows("token_embd.weight")) {
+    match stated.or_else(|| settings.rows(TOKEN_EMBEDDING)) {
         Some(vocabulary) => Ok(vocabulary),
-        None => settings.count(Key("vocab_size", "vocab_size")),
+        None if settings.is_config() => settings.count(Key("vocab_size", "")),
+        None => Err(ModelError::MissingTensor { name: TOKEN_EMBEDDING.into() }),
     }
 }
 

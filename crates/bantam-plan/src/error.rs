@@ -81,6 +81,9 @@ pub enum PlanError {
         /// How much was asked for.
         bytes: u64,
     },
+    /// The model's heads do not fit the number format of keys and values.
+    #[error("{0}")]
+    Cache(String),
     /// Someone asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bantam_engine::{Event, Reasoning};
 
-use crate::output::Style;
+use crate::output::{Style, visible};
 
 /// What becomes of thoughts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct Printer<W> {
     style: Style,
     thoughts: Thoughts,
     markers: Option<(String, String)>,
+    terminal: bool,
     place: Place,
 }
 
@@ -38,7 +39,13 @@ impl<W: Write> Printer<W> {
     /// For an answer with these markers of thoughts, if it has any.
     pub fn new(writer: W, style: Style, thoughts: Thoughts, reasoning: Option<&Reasoning>) -> Self {
         let markers = reasoning.map(|markers| (markers.start.clone(), markers.end.clone()));
-        Self { writer, style, thoughts, markers, place: Place::Start }
+        Self { writer, style, thoughts, markers, terminal: false, place: Place::Start }
+    }
+
+    /// For a terminal, which gets control characters spelt out, or for a pipe, which gets every byte as it is.
+    pub fn on_terminal(mut self, terminal: bool) -> Self {
+        self.terminal = terminal;
+        self
     }
 
     /// Writes what an event brings.
@@ -50,7 +57,7 @@ impl<W: Write> Printer<W> {
             Event::Text(text) => {
                 self.end_thoughts()?;
                 self.place = Place::Answer;
-                self.writer.write_all(text.as_bytes())?;
+                self.text(text)?;
             }
             Event::Reasoning(_) if self.thoughts == Thoughts::Hidden => return Ok(()),
             Event::Reasoning(text) => {
@@ -61,22 +68,32 @@ impl<W: Write> Printer<W> {
                         _ => write!(self.writer, "{}", self.style.dim())?,
                     }
                 }
-                self.writer.write_all(text.as_bytes())?;
+                self.text(text)?;
             }
             Event::Prompt { .. } | Event::Logprob(_) => return Ok(()),
         }
         self.writer.flush()
     }
 
-    /// Ends the answer with a newline, and colours.
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if self.terminal {
+            self.writer.write_all(visible(text).as_bytes())
+        } else {
+            self.writer.write_all(text.as_bytes())
+        }
+    }
+
+    /// Ends the answer with a newline, colours, and thoughts that the model did not end.
     ///
     /// # Errors
     /// Where the reader went away.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.writer.write_all(match (self.place, self.thoughts) {
-            (Place::Thoughts, Thoughts::Faint) => self.style.reset().as_bytes(),
-            _ => b"",
-        })?;
+        if self.place == Place::Thoughts {
+            match (self.thoughts, &self.markers) {
+                (Thoughts::Marked, Some((_, end))) => write!(self.writer, "\n{end}")?,
+                _ => write!(self.writer, "{}", self.style.reset())?,
+            }
+        }
         self.writer.write_all(b"\n")?;
         self.writer.flush()
     }
@@ -90,6 +107,12 @@ impl<W: Write> Printer<W> {
             _ => write!(self.writer, "{}\n\n", self.style.reset()),
         }
     }
+}
+
+/// Thoughts between the model's own markers, as they stand before an answer.
+pub fn marked(thoughts: &str, (start, end): (&str, &str), answer: &str) -> String {
+    let gap = if answer.is_empty() { "" } else { "\n\n" };
+    format!("{start}\n{thoughts}\n{end}{gap}{answer}")
 }
 
 /// Newlines written out, so that an answer is one line.
@@ -113,6 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_gets_no_control_characters() {
+        for (terminal, expected) in [(true, "a\\u{1b}[2J\n\tb\n"), (false, "a\u{1b}[2J\n\tb\n")] {
+            let mut out = Vec::new();
+            let mut printer = Printer::new(&mut out, Style::coloured(), Thoughts::Faint, None).on_terminal(terminal);
+            printer.event(Event::Text("a\u{1b}[2J\n\tb")).expect("memory takes all");
+            printer.finish().expect("memory takes all");
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+        }
+    }
+
+    #[test]
+    fn whole_answers_are_marked_like_streamed_ones() {
+        assert_eq!(marked("I see.", ("<a>", "</a>"), "Yes."), "<a>\nI see.\n</a>\n\nYes.");
+        assert_eq!(marked("I see.", ("<a>", "</a>"), ""), "<a>\nI see.\n</a>");
+    }
+
+    #[test]
     fn thoughts_are_shown_as_asked() {
         use Event::{Reasoning, Text};
         let both = [Reasoning("I "), Reasoning("see."), Text("Yes"), Text(".")];
@@ -120,7 +160,7 @@ mod tests {
         check(Thoughts::Faint, &both, "\x1b[2mI see.\x1b[0m\n\nYes.\n");
         check(Thoughts::Marked, &both, "<think>\nI see.\n</think>\n\nYes.\n");
         check(Thoughts::Faint, &both[..2], "\x1b[2mI see.\x1b[0m\n");
-        check(Thoughts::Marked, &both[..2], "<think>\nI see.\n");
+        check(Thoughts::Marked, &both[..2], "<think>\nI see.\n</think>\n");
         check(Thoughts::Hidden, &both[..2], "\n");
         check(Thoughts::Faint, &both[2..], "Yes.\n");
         check(Thoughts::Faint, &[], "\n");

@@ -35,9 +35,9 @@ pub struct SizeArguments {
     /// Positions a sequence may hold; by default what the model was made for, up to 8192
     #[arg(short = 'c', long, value_name = "N", value_parser = positive())]
     pub context: Option<usize>,
-    /// How keys and values of earlier positions are kept
-    #[arg(long, value_name = "FORMAT", default_value = "f16")]
-    pub kv: KvChoice,
+    /// How keys and values of earlier positions are kept; by default f16, for logits f32
+    #[arg(long, value_name = "FORMAT")]
+    pub kv: Option<KvChoice>,
     /// Quantize the weights to this type while loading, such as q8_0
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     pub quantize: Option<TensorType>,

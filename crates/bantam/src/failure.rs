@@ -46,6 +46,20 @@ pub fn interrupted() -> anyhow::Error {
     Silent(INTERRUPTED).into()
 }
 
+/// An error and its causes in one sentence. Causes that an error's own words end with already are not said again.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut said, cause| {
+        if said.is_empty() {
+            return cause;
+        }
+        if !said.ends_with(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        said
+    })
+}
+
 /// Says what went wrong on stderr (`error: …`) and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
@@ -57,6 +71,26 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(broken_pipe) {
         return ExitCode::from(BROKEN_PIPE);
     }
-    crate::output::error(format_args!("{error:#}"));
+    crate::output::error(sentence(error));
     ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let cases = [
+            (anyhow::Error::new(missing()), "no such file"),
+            (Err::<(), _>(missing()).context("a.txt can't be read").unwrap_err(), "a.txt can't be read: no such file"),
+            (Err::<(), _>(missing()).context("can't read: no such file").unwrap_err(), "can't read: no such file"),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(sentence(&error), expected);
+        }
+    }
 }

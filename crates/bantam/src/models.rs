@@ -5,6 +5,7 @@ use std::path::Path;
 use bantam_engine::SamplingOptions;
 use bantam_runtime::{GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError};
 use bantam_tensor::TensorType;
+use bantam_text::{Special, TextError, Tokenizer};
 
 use crate::arguments::{KvChoice, LoadArguments, SizeArguments};
 use crate::failure::interrupted;
@@ -14,6 +15,14 @@ use crate::progress::Progress;
 /// Reads what a model is, without its weights.
 pub fn open(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
     Ok(Model::open(path, &OpenOptions { quantize })?)
+}
+
+/// A text as it is: behind what the model's metadata puts before a text (BOS), and nothing behind it, so that it can be
+/// gone on with.
+pub fn raw_tokens(tokenizer: &Tokenizer, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
+    let mut ids = tokenizer.prefix_ids().to_vec();
+    ids.extend(tokenizer.encode(text, special)?);
+    Ok(ids)
 }
 
 /// The options of loading that the arguments ask for, with room for this many sequences.
@@ -27,7 +36,7 @@ pub fn size_options(arguments: &SizeArguments, sequences: usize) -> LoadOptions 
         threads: arguments.threads,
         context: arguments.context,
         sequences,
-        kv: match arguments.kv {
+        kv: match arguments.kv.unwrap_or_default() {
             KvChoice::F32 => KvFormat::F32,
             KvChoice::F16 => KvFormat::F16,
             KvChoice::Q8_0 => KvFormat::Q8_0,

@@ -1,5 +1,6 @@
 //! What goes to the terminal beside answers: errors, notes, colours.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -60,13 +61,36 @@ fn colours_wanted() -> bool {
 /// Prints `error: …` on stderr. A stderr that is closed is no reason to fail otherwise.
 pub fn error(message: impl Display) {
     let style = Style::stderr();
+    let message = message.to_string();
+    let message = if io::stderr().is_terminal() { visible(&message) } else { message.into() };
     let _ = writeln!(io::stderr(), "{}error:{} {message}", style.red(), style.reset());
 }
 
 /// Prints `note: …` on stderr, faint: something the user should know that is no failure.
 pub fn note(message: impl Display) {
     let style = Style::stderr();
+    let message = message.to_string();
+    let message = if io::stderr().is_terminal() { visible(&message) } else { message.into() };
     let _ = writeln!(io::stderr(), "{}note: {message}{}", style.dim(), style.reset());
+}
+
+/// A stranger's text as a terminal may have it: control characters but newline and tab are spelt out (`\u{1b}`), so that
+/// no text can move the cursor, change colours or send the terminal commands.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(harmless) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmless(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
+    }
+    shown.into()
+}
+
+/// [`visible`] where stdout is a terminal; a pipe or file gets the text as it is.
+pub fn for_stdout(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { visible(text) } else { text.into() }
 }
 
 /// Writes to stdout and flushes, so that a reader sees each piece of an answer as it comes.
@@ -88,4 +112,20 @@ pub fn emit_json_pretty(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(emit(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    fn check(text: &str, expected: &str) {
+        assert_eq!(super::visible(text), expected, "{text:?}");
+    }
+
+    #[test]
+    fn control_characters_are_spelt_out() {
+        check("", "");
+        check("one\n\ttwo \u{1f413} é", "one\n\ttwo \u{1f413} é");
+        check("\u{1b}[2J", "\\u{1b}[2J");
+        check("a\rb\u{8}\0\u{7f}", "a\\rb\\u{8}\\u{0}\\u{7f}");
+        check("\u{9b}31m", "\\u{9b}31m");
+    }
 }

@@ -151,7 +151,7 @@ fn the_limit_is_told_and_the_oldest_dropped() {
     assert!(tokens + reserve > context);
     assert_eq!(
         error.to_string(),
-        format!("the conversation takes {tokens} tokens and leaves less than 6 of the context of 64 for an answer")
+        format!("the conversation is full: it takes {tokens} tokens of a context of 64, and an answer needs 6 more")
     );
     let dropped = with_chat(&mut model, |chat| session.drop_oldest(chat, Some("Message"))).unwrap();
     assert!(dropped >= 1);

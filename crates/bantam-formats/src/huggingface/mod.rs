@@ -227,7 +227,7 @@ fn json_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>, FormatEr
     if crate::reference::FileKind::of(bytes) == crate::reference::FileKind::LfsPointer {
         return Err(crate::reference::FileKind::LfsPointer.refused_as("JSON").in_file(path));
     }
-    serde_json::from_slice(bytes)
+    crate::json::object(bytes)
         .map_err(|error| FormatError::damaged("the file", format!("is not a JSON object: {error}")).in_file(path))
 }
 

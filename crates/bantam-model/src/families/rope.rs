@@ -28,11 +28,20 @@ pub(crate) fn rope(settings: &mut Settings<'_>, head_width: usize) -> Result<Rop
             object.finish(&format!("`{}`", key.0), &["sliding_attention"])?;
             object = full;
         }
-        theta = object.optional_positive(Key("rope_theta", ""))?.or(theta);
+        let theta_key = Key("rope_theta", "");
+        let stated = object.optional_positive(theta_key)?;
+        // The two forms may stand side by side, but must not contradict each other.
+        if let (Some(stated), Some(theta)) = (stated, theta.filter(|theta| Some(*theta) != stated)) {
+            return Err(object.wrong(theta_key, &format!("{theta} as elsewhere in the file"), &stated.to_string()));
+        }
+        theta = theta.or(stated);
         share = object.optional_positive(share_key)?.or(share);
         let rotated = rotated(&object, share_key, share, head_width)?;
         let stated = config_scaling(&mut object, rotated, context, original)?;
         object.finish(&format!("`{}`", key.0), &[])?;
+        if let Some(scaling) = scaling.as_ref().filter(|scaling| stated != RopeScaling::None && **scaling != stated) {
+            return Err(settings.wrong(key, &format!("{scaling:?} as elsewhere in the file"), &format!("{stated:?}")));
+        }
         if stated != RopeScaling::None {
             scaling = Some(stated);
         }
@@ -160,7 +169,8 @@ fn gguf_scaling(
     let factor_key = Key("", "rope.scaling.factor");
     let factor = settings.optional_positive(factor_key)?;
     let older_factor = settings.optional_positive(Key("", "rope.scale_linear"))?;
-    let kind = settings.text(kind_key)?;
+    // A factor without a type scales linearly, as in llama.cpp.
+    let kind = settings.text(kind_key)?.or_else(|| factor.or(older_factor).map(|_| "linear".to_owned()));
     let magnitude = settings.optional_positive(MAGNITUDE)?;
     let stated = divisors(settings, "rope_freqs.weight", rotated)?;
     let short = divisors(settings, "rope_factors_short.weight", rotated)?;
@@ -180,8 +190,7 @@ fn gguf_scaling(
             Ok(RopeScaling::Divisors(divisors.iter().map(|x| x * factor.unwrap_or(1.0)).collect()))
         }
         (Some("linear"), None) => Ok(linear(factor.or(older_factor))),
-        (None, None) => Ok(linear(older_factor)),
-        (Some("none"), None) => Ok(RopeScaling::None),
+        (None | Some("none"), None) => Ok(RopeScaling::None),
         (Some("yarn"), None) => {
             let Some(factor) = factor else { return settings.positive(factor_key).map(|_| RopeScaling::None) };
             // GGUF's factor comes on top of the usual one.

@@ -1,6 +1,9 @@
 //! What a checkpoint is refused for, each in one clear sentence.
 
+use bantam_formats::Gguf;
+use bantam_formats::gguf::GgufWriter;
 use bantam_model::families::FAMILIES;
+use bantam_model::spec::{Mixer, RopeScaling};
 use bantam_model::{Checkpoint, Tensor};
 use bantam_testkit::Golden;
 use serde_json::{Value, json};
@@ -96,6 +99,62 @@ fn both_forms_of_rope_settings_are_read() {
         config["rope_scaling"]["type"] = kind;
     });
     assert_eq!(old, older_key);
+}
+
+#[test]
+fn contradicting_rope_settings_are_refused() {
+    let with = |object: Value| {
+        let (mut config, tensors) = parts();
+        config["rope_parameters"] = object;
+        Checkpoint::from_hugging_face(&config, tensors).map(drop).map_err(|error| error.to_string())
+    };
+    let same = json!({"rope_theta": 500.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 32});
+    assert_eq!(with(same.clone()), Ok(()));
+    let mut other = same.clone();
+    other["rope_theta"] = json!(700.0);
+    assert_eq!(with(other).unwrap_err(), "setting `rope_theta`: expected 500 as elsewhere in the file, found 700");
+    let mut other = same;
+    other["factor"] = json!(4.0);
+    let found = with(other).unwrap_err();
+    assert!(found.starts_with("setting `rope_parameters`: expected Banded { factor: 8.0,"), "{found}");
+}
+
+/// A golden's GGUF with some metadata changed.
+fn gguf_with(change: impl Fn(&mut GgufWriter)) -> Vec<u8> {
+    let bytes = std::fs::read(Golden::load("tiny-llama-a").gguf.unwrap()).unwrap();
+    let parsed = Gguf::parse(&bytes).unwrap();
+    let mut writer = GgufWriter::new();
+    for (key, value) in parsed.metadata() {
+        writer.set(key, value.clone());
+    }
+    change(&mut writer);
+    for tensor in parsed.tensors() {
+        writer.add_tensor(&tensor.name, &tensor.dims, tensor.kind).unwrap();
+    }
+    writer.to_bytes(|header, out| out.write_all(&bytes[parsed.tensor(&header.name).unwrap().range.clone()])).unwrap()
+}
+
+#[test]
+fn a_rope_factor_counts_with_and_without_its_type() {
+    let scaling = |change: &dyn Fn(&mut GgufWriter)| {
+        let checkpoint = load::gguf(gguf_with(change)).unwrap();
+        let Mixer::Attention(attention) = checkpoint.spec().layers[0].mixer.clone();
+        attention.rope.unwrap().scaling
+    };
+    let factor = |writer: &mut GgufWriter| {
+        writer.set("llama.rope.scaling.factor", 2.0f32);
+    };
+    assert_eq!(scaling(&|_| ()), RopeScaling::None);
+    assert_eq!(scaling(&factor), RopeScaling::Linear { factor: 2.0 });
+    let typed = |kind: &'static str| {
+        move |writer: &mut GgufWriter| {
+            factor(writer);
+            writer.set("llama.rope.scaling.type", kind);
+        }
+    };
+    assert_eq!(scaling(&typed("linear")), RopeScaling::Linear { factor: 2.0 });
+    assert_eq!(scaling(&typed("none")), RopeScaling::None);
 }
 
 /// Changes the tensors and expects a sentence.

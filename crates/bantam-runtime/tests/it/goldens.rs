@@ -108,24 +108,21 @@ fn hidden_states_of_encoders_are_those_of_transformers() {
 }
 
 #[test]
-fn half_precision_and_quantized_memory_stay_close_and_bit_equal_to_themselves() {
+fn half_precision_memory_stays_close_and_narrow_heads_are_refused_q8_0() {
     let golden = Golden::load("tiny-llama-a");
     let model = &models(&golden)[0];
     let tokens = &golden.sequences[0].tokens;
     let exact = logits(&mut load(model, |_| ()), tokens, usize::MAX);
-    for (kv, tolerance) in [(KvFormat::F16, 5e-3), (KvFormat::Q8_0, 0.1)] {
-        let loaded =
-            model.load(&LoadOptions { threads: Some(1), kv, sequences: 2, ..LoadOptions::default() }, &mut |_| true);
-        match loaded {
-            Ok(mut loaded) => {
-                let whole = logits(&mut loaded, tokens, usize::MAX);
-                assert_close(&whole, &exact, tolerance, &format!("{kv:?}"));
-                assert_bits_equal(&logits(&mut loaded, tokens, 1), &whole, &format!("{kv:?}, token by token"));
-                assert!(whole.iter().zip(&exact).any(|(a, b)| a != b), "{kv:?} was used");
-            }
-            Err(error) => assert_eq!(kv, KvFormat::Q8_0, "{error}"),
-        }
-    }
+    let options = |kv| LoadOptions { threads: Some(1), kv, sequences: 2, ..LoadOptions::default() };
+    let mut loaded = model.load(&options(KvFormat::F16), &mut |_| true).unwrap();
+    let whole = logits(&mut loaded, tokens, usize::MAX);
+    assert_close(&whole, &exact, 5e-3, "f16");
+    assert_bits_equal(&logits(&mut loaded, tokens, 1), &whole, "f16, token by token");
+    assert!(whole.iter().zip(&exact).any(|(a, b)| a != b), "f16 was used");
+    // Its heads of 8 columns are too narrow for blocks of 32; the backend's own tests run q8_0.
+    let expected = "keys and values in q8_0 need a head width that is a multiple of 32, found 8 in layer 0";
+    assert_eq!(model.load(&options(KvFormat::Q8_0), &mut |_| true).map(drop).unwrap_err().to_string(), expected);
+    assert_eq!(model.memory(&options(KvFormat::Q8_0)).map(drop).unwrap_err().to_string(), expected);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{COMMANDS, Command};
 use super::{Chat, Turn};
-use crate::output::{Style, error, note};
+use crate::output::{Style, error, for_stdout, note};
 use crate::settings::{SETTINGS, Setting};
 
 impl Chat<'_> {
@@ -42,7 +42,7 @@ impl Chat<'_> {
             error("the model has no chat template, so it has no system prompt");
         } else if rest.is_empty() {
             match &self.session.system {
-                Some(text) => writeln!(io::stdout(), "{text}")?,
+                Some(text) => writeln!(io::stdout(), "{}", for_stdout(text))?,
                 None => note("there is no system prompt"),
             }
         } else if rest == "none" || rest == "\"\"" {
@@ -120,7 +120,7 @@ impl Chat<'_> {
                 let style = Style::stdout();
                 for message in self.session.messages() {
                     let mark = if message.role == "user" { super::PROMPT } else { "" };
-                    writeln!(io::stdout(), "{}{mark}{}{}", style.dim(), message.content, style.reset())?;
+                    writeln!(io::stdout(), "{}{mark}{}{}", style.dim(), for_stdout(&message.content), style.reset())?;
                 }
                 note(format_args!("{} messages from {}", self.session.messages().len(), path.display()));
             }

@@ -29,6 +29,28 @@ pub enum Line {
     End,
 }
 
+/// What was said to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Yes.
+    Yes,
+    /// No, or something else altogether: what was asked about is not done.
+    No,
+    /// The chat is to end.
+    Leave,
+}
+
+/// Reads what was typed; Enter alone is yes.
+fn confirmation(text: &str) -> Confirmation {
+    match text.trim().to_lowercase().as_str() {
+        "" | "y" | "yes" => Confirmation::Yes,
+        _ => match input::parse(text) {
+            input::Input::Command(input::Command::Bye, _) => Confirmation::Leave,
+            _ => Confirmation::No,
+        },
+    }
+}
+
 /// The editor with its history file.
 pub struct LineEditor {
     editor: Editor<ChatHelper, FileHistory>,
@@ -76,18 +98,13 @@ impl LineEditor {
         }
     }
 
-    /// Asks a question that is answered with yes or no; Enter alone is yes, Ctrl-C and Ctrl-D are no.
-    pub fn confirm(&mut self, question: &str) -> anyhow::Result<bool> {
-        loop {
-            match self.editor.readline(question) {
-                Ok(text) => match text.trim().to_lowercase().as_str() {
-                    "" | "y" | "yes" => return Ok(true),
-                    "n" | "no" => return Ok(false),
-                    _ => {}
-                },
-                Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(false),
-                Err(error) => return Err(error).context("the terminal can't be read"),
-            }
+    /// Asks a question that is answered with yes or no, once; Ctrl-C is no, Ctrl-D leaves the chat as everywhere.
+    pub fn confirm(&mut self, question: &str) -> anyhow::Result<Confirmation> {
+        match self.editor.readline(question) {
+            Ok(text) => Ok(confirmation(&text)),
+            Err(ReadlineError::Interrupted) => Ok(Confirmation::No),
+            Err(ReadlineError::Eof) => Ok(Confirmation::Leave),
+            Err(error) => Err(error).context("the terminal can't be read"),
         }
     }
 }
@@ -169,6 +186,15 @@ mod tests {
     fn check(typed: &str, expected: (usize, &[&str])) {
         let (start, names) = super::complete(typed);
         assert_eq!((start, names.iter().map(String::as_str).collect::<Vec<_>>().as_slice()), expected, "{typed:?}");
+    }
+
+    #[test]
+    fn a_question_is_asked_once() {
+        use super::Confirmation::{Leave, No, Yes};
+        let cases = [("", Yes), (" Y ", Yes), ("yes", Yes), ("n", No), ("No", No), ("maybe", No), ("/help", No)];
+        for (text, expected) in cases.into_iter().chain([("/bye", Leave), ("/quit", Leave), ("/exit ", Leave)]) {
+            assert_eq!(super::confirmation(text), expected, "{text:?}");
+        }
     }
 
     #[test]

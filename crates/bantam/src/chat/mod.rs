@@ -4,7 +4,7 @@ mod command;
 mod editor;
 mod input;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use bantam_engine::{Answer, ChatModel, ChatSession, EngineError, Event, FinishReason, SamplingOptions};
@@ -13,12 +13,12 @@ use bantam_runtime::Loaded;
 use crate::answer::Printer;
 use crate::commands::Asked;
 use crate::interrupt::Interrupt;
-use crate::output::{Style, error, note};
+use crate::output::{Style, error, for_stdout, note};
 use crate::prompter::Prompter;
 use crate::size;
 use crate::terminal::Quiet;
 
-use editor::{Line, LineEditor};
+use editor::{Confirmation, Line, LineEditor};
 use input::Input;
 
 /// What stands before an input.
@@ -33,6 +33,8 @@ pub struct Chat<'a> {
     session: ChatSession,
     editor: LineEditor,
     interrupt: Interrupt,
+    /// Set where leaving was asked for in the middle of something.
+    leaving: bool,
 }
 
 /// What is to be answered.
@@ -58,9 +60,10 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         session: ChatSession::new(asked.arguments.system.clone(), settings),
         editor: LineEditor::open()?,
         interrupt,
+        leaving: false,
     };
     chat.greet()?;
-    loop {
+    while !chat.leaving {
         chat.interrupt.clear();
         match chat.editor.read(PROMPT)? {
             Line::End => return Ok(()),
@@ -78,6 +81,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
             },
         }
     }
+    Ok(())
 }
 
 impl Chat<'_> {
@@ -93,7 +97,7 @@ impl Chat<'_> {
             io::stdout(),
             "{}{} · {} parameters · context {} · /help lists commands{}",
             style.dim(),
-            model.name(),
+            for_stdout(model.name()),
             size::count(parameters),
             self.loaded.context(),
             style.reset()
@@ -133,8 +137,19 @@ impl Chat<'_> {
 
     /// Offers to drop the oldest exchanges; true if it was done.
     fn make_room(&mut self, turn: Turn<'_>) -> anyhow::Result<bool> {
-        if self.session.messages().is_empty() || !self.editor.confirm("drop the oldest exchanges? [Y/n] ")? {
+        if self.session.messages().is_empty() {
             return Ok(false);
+        }
+        match self.editor.confirm("drop the oldest exchanges? [Y/n] ")? {
+            Confirmation::Yes => {}
+            Confirmation::No => {
+                note("nothing is dropped, and the message is not sent; /clear forgets the conversation");
+                return Ok(false);
+            }
+            Confirmation::Leave => {
+                self.leaving = true;
+                return Ok(false);
+            }
         }
         let next = match turn {
             Turn::Say(text) => Some(text),
@@ -162,7 +177,8 @@ impl Chat<'_> {
     fn answer(&mut self, turn: Turn<'_>) -> anyhow::Result<Result<Answer, EngineError>> {
         self.interrupt.clear();
         let _quiet = Quiet::start();
-        let mut printer = Printer::new(io::stdout(), Style::stdout(), self.asked.thoughts(), None);
+        let mut printer = Printer::new(io::stdout(), Style::stdout(), self.asked.thoughts(), None)
+            .on_terminal(io::stdout().is_terminal());
         let interrupt = self.interrupt.clone();
         let mut written = Ok(());
         let mut begun = false;

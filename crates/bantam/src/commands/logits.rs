@@ -9,7 +9,7 @@ use bantam_runtime::{Feed, Loaded, Outputs, RuntimeError};
 use bantam_text::Special;
 use clap::Args;
 
-use crate::arguments::{LoadArguments, ModelArgument};
+use crate::arguments::{KvChoice, LoadArguments, ModelArgument};
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::{models, prompt, tokens};
@@ -49,7 +49,7 @@ pub fn run(arguments: &LogitsArguments) -> anyhow::Result<()> {
                 None => prompt::read_text(io::stdin().lock(), "stdin")?,
             };
             let special = if arguments.special { Special::Parse } else { Special::AsText };
-            model.tokenizer()?.encode_with_ends(&text, special)?
+            models::raw_tokens(model.tokenizer()?, &text, special)?
         }
     };
     if ids.is_empty() {
@@ -59,7 +59,10 @@ pub fn run(arguments: &LogitsArguments) -> anyhow::Result<()> {
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
         bail!("token {id} is outside the vocabulary of {vocabulary}");
     }
-    let options = models::load_options(&arguments.load, 1);
+    // Whoever compares wants the model's numbers, not what rounding its memory makes of them.
+    let mut load = arguments.load.clone();
+    load.size.kv = load.size.kv.or(Some(KvChoice::F32));
+    let options = models::load_options(&load, 1);
     let context = model.context_for(&options);
     if ids.len() > context {
         bail!("the text has {} tokens and does not fit the context of {context}", ids.len());

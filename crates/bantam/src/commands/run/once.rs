@@ -23,7 +23,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
             Some(prompt::read_stdin()?)
         },
     };
-    let text = parts.join(arguments.raw);
+    let text = parts.join(!asked.prompter.has_template());
     let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
     let reasoning = prompt.reasoning.clone();
     let request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
@@ -32,6 +32,9 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     if tokens > context {
         return Err(EngineError::PromptTooLong { tokens, context }.into());
     }
+    if tokens == 0 {
+        return Err(EngineError::EmptyPrompt.into());
+    }
     let interrupt = Interrupt::install()?;
     let mut loaded = asked.load(1, &interrupt)?;
     let tokenizer = asked.prompter.tokenizer();
@@ -39,7 +42,8 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let answer = if arguments.json {
         generate(&mut loaded, tokenizer, request, &cancel, &mut |_| {})?
     } else {
-        let mut printer = Printer::new(io::stdout().lock(), Style::stdout(), asked.thoughts(), reasoning.as_ref());
+        let mut printer = Printer::new(io::stdout().lock(), Style::stdout(), asked.thoughts(), reasoning.as_ref())
+            .on_terminal(io::stdout().is_terminal());
         let mut written = Ok(());
         let answer = generate(&mut loaded, tokenizer, request, &cancel, &mut |event| {
             if written.is_ok() {
