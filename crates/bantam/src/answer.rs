@@ -139,7 +139,8 @@ mod tests {
     fn a_terminal_gets_no_control_characters() {
         for (terminal, expected) in [(true, "a\\u{1b}[2J\n\tb\n"), (false, "a\u{1b}[2J\n\tb\n")] {
             let mut out = Vec::new();
-            let mut printer = Printer::new(&mut out, Style::coloured(), Thoughts::Faint, None).on_terminal(terminal);
+            let mut printer =
+                Printer::new(&mut out, Style::coloured(), Thoughts::Faint, None).on_terminal(terminal);
             printer.event(Event::Text("a\u{1b}[2J\n\tb")).expect("memory takes all");
             printer.finish().expect("memory takes all");
             assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
