@@ -32,7 +32,9 @@ pub enum EngineError {
         vocabulary_len: usize,
     },
     /// A prompt of no tokens.
-    #[error("the prompt is empty, and the model's metadata puts no token before a text: there is nothing to go on from")]
+    #[error(
+        "the prompt is empty, and the model's metadata puts no token before a text: there is nothing to go on from"
+    )]
     EmptyPrompt,
     /// A prompt with a token that the model does not have.
     #[error("token {token} of the prompt is outside the vocabulary of {vocabulary_len} tokens")]

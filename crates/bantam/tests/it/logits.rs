@@ -17,7 +17,7 @@ fn logits_are_those_of_another_implementation() {
         let mut sources = vec![directory];
         sources.extend(golden.gguf.as_deref().map(|path| path.to_str().expect("the path is UTF-8")));
         for source in sources {
-            let arguments = ["logits", source, "--ids", &ids, "--kv", "f32"];
+            let arguments = ["logits", source, "--ids", &ids];
             let output = bantam(&[&arguments[..], &["-o", path]].concat(), b"");
             assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
             let written = npy::read(&file);
@@ -27,6 +27,10 @@ fn logits_are_those_of_another_implementation() {
             assert_close(rows, &sequence.logits, golden.tolerance, source);
             let stream = bantam(&[&arguments[..], &["-o", "-"]].concat(), b"");
             assert_eq!(stream.stdout, std::fs::read(&file).expect("the file is there"), "{name}");
+            // Keys and values are not rounded, unless asked.
+            let with_kv = |kv: &str| bantam(&[&arguments[..], &["--kv", kv, "-o", "-"]].concat(), b"").stdout;
+            assert_eq!(stream.stdout, with_kv("f32"), "{name}");
+            assert_ne!(stream.stdout, with_kv("f16"), "{name}");
         }
     }
 }
@@ -38,6 +42,8 @@ fn what_has_no_logits_is_refused() {
     check(&["logits", model, "--ids", "", "-o", "-"], "", &fails(1, &["no tokens"]));
     check(&["logits", model, "--ids", "1 99999", "-o", "-"], "", &fails(1, &["99999"]));
     check(&["logits", model, "--ids", "1", "-o", "/no/such/folder/a.npy"], "", &fails(1, &["/no/such/folder"]));
+    let output = bantam(&["logits", model, "--ids", "1", "-o", "/no/such/folder/a.npy"], b"");
+    assert_eq!(String::from_utf8_lossy(&output.stderr).matches("No such file").count(), 1, "the cause is said once");
     check(&["logits", model, "--ids", "1", "--type", "q4_k", "-o", "-", "--kv", "q8_0"], "", &fails(1, &["q8_0"]));
 }
 
