@@ -64,7 +64,7 @@ impl<W: Write> Printer<W> {
                 if self.place == Place::Start {
                     self.place = Place::Thoughts;
                     match (self.thoughts, &self.markers) {
-                        (Thoughts::Marked, Some((start, _))) => writeln!(self.writer, "{start}")?,
+                        (Thoughts::Marked, Some((start, _))) => writeln!(self.writer, "{}", start.trim_end())?,
                         _ => write!(self.writer, "{}", self.style.dim())?,
                     }
                 }
@@ -112,7 +112,7 @@ impl<W: Write> Printer<W> {
 /// Thoughts between the model's own markers, as they stand before an answer.
 pub fn marked(thoughts: &str, (start, end): (&str, &str), answer: &str) -> String {
     let gap = if answer.is_empty() { "" } else { "\n\n" };
-    format!("{start}\n{thoughts}\n{end}{gap}{answer}")
+    format!("{}\n{thoughts}\n{end}{gap}{answer}", start.trim_end())
 }
 
 /// Newlines written out, so that an answer is one line.
@@ -139,8 +139,7 @@ mod tests {
     fn a_terminal_gets_no_control_characters() {
         for (terminal, expected) in [(true, "a\\u{1b}[2J\n\tb\n"), (false, "a\u{1b}[2J\n\tb\n")] {
             let mut out = Vec::new();
-            let mut printer =
-                Printer::new(&mut out, Style::coloured(), Thoughts::Faint, None).on_terminal(terminal);
+            let mut printer = Printer::new(&mut out, Style::coloured(), Thoughts::Faint, None).on_terminal(terminal);
             printer.event(Event::Text("a\u{1b}[2J\n\tb")).expect("memory takes all");
             printer.finish().expect("memory takes all");
             assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);

@@ -6,9 +6,25 @@ use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Reque
 use bantam_runtime::Model;
 use bantam_text::template::Thinking;
 use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::models;
+
+/// Variables of a template that the chat itself sets.
+const OWN_VARIABLES: [&str; 6] = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"];
+
+/// What a template may be told beside the messages.
+#[derive(Debug, Default)]
+pub struct Extras<'e> {
+    /// Descriptions of tools.
+    pub tools: Option<Value>,
+    /// The system prompt, for messages that bring none.
+    pub system: Option<&'e str>,
+    /// Whether the model is asked to think.
+    pub think: Option<bool>,
+    /// The template's own variables.
+    pub variables: Map<String, Value>,
+}
 
 /// What turns text into prompts and settings into requests, for one model.
 pub struct Prompter<'m> {
@@ -68,7 +84,7 @@ impl<'m> Prompter<'m> {
         }
         let system = system.map(|text| json!({ "role": "system", "content": text }));
         let messages = system.into_iter().chain([json!({ "role": "user", "content": text })]);
-        self.messages(messages.collect(), None, None, think)
+        self.messages(messages.collect(), &Extras { think, ..Extras::default() })
     }
 
     /// The prompt of a conversation; raw, where there is no template, of its last message alone.
@@ -77,32 +93,32 @@ impl<'m> Prompter<'m> {
             return self.raw(messages.last().map_or("", |message| &message.content));
         }
         let messages = serde_json::to_value(messages).map_err(|error| EngineError::Refused(error.to_string()))?;
-        self.messages(messages, None, None, think)
+        self.messages(messages, &Extras { think, ..Extras::default() })
     }
 
     /// The prompt of messages in the shape of OpenAI's chat API.
-    pub fn messages(
-        &self,
-        messages: Value,
-        tools: Option<Value>,
-        system: Option<&str>,
-        think: Option<bool>,
-    ) -> Result<Prompt, EngineError> {
+    pub fn messages(&self, messages: Value, extras: &Extras<'_>) -> Result<Prompt, EngineError> {
         let refuse = |error: String| EngineError::Refused(error);
-        let for_tools = match &tools {
+        let for_tools = match &extras.tools {
             Some(_) => self.model.chat_template(true).map_err(|error| refuse(error.to_string()))?,
             None => None,
         };
         let Some(template) = for_tools.as_ref().filter(|_| self.has_template()).or(self.template.as_ref()) else {
             return Err(refuse("messages need a chat template, and none is used here".into()));
         };
-        let mut variables = serde_json::Map::new();
-        if let Some(think) = think {
+        let mut variables = extras.variables.clone();
+        self.check_variables(&variables).map_err(refuse)?;
+        if let Some(think) = extras.think {
             variables.extend(think_variable(template, think).map_err(refuse)?);
         }
-        let messages = with_system(messages, system);
-        let input = ChatInput { messages, tools, variables, now: now(), ..ChatInput::default() };
+        let messages = with_system(messages, extras.system);
+        let tools = extras.tools.clone();
+        let mut input = ChatInput { messages, tools, variables, now: now(), ..ChatInput::default() };
         let prompt = template.render_guarded(&input, self.tokenizer)?;
+        // A template that says nothing of the tools leaves a model that answers as if there were none.
+        if input.tools.take().is_some() && template.render(&input).is_ok_and(|without| without == prompt.text) {
+            return Err(refuse("the model's template does not use tools".into()));
+        }
         let reasoning = template.reasoning_markers().map(|markers| Reasoning {
             start: markers.start.to_owned(),
             end: markers.end.to_owned(),
@@ -111,8 +127,28 @@ impl<'m> Prompter<'m> {
         Ok(Prompt { tokens: prompt.ids, reasoning })
     }
 
+    /// What stands around thoughts in answers to prompts of texts, if the model thinks.
+    pub fn markers(&self) -> Option<(&str, &str)> {
+        let markers = self.template.as_ref()?.reasoning_markers()?;
+        Some((markers.start, markers.end))
+    }
+
+    /// Refuses variables that would take the place of what the chat itself says, or smuggle control tokens into it.
+    fn check_variables(&self, variables: &Map<String, Value>) -> Result<(), String> {
+        if let Some(name) = OWN_VARIABLES.iter().find(|name| variables.contains_key(**name)) {
+            return Err(format!("\"{name}\" can't be set in \"chat_template_kwargs\""));
+        }
+        for (name, value) in variables {
+            let ids = self.tokenizer.encode(&value.to_string(), Special::Parse).map_err(|error| error.to_string())?;
+            if ids.iter().any(|&id| self.tokenizer.is_special(id)) {
+                return Err(format!("\"{name}\" in \"chat_template_kwargs\" spells one of the model's special tokens"));
+            }
+        }
+        Ok(())
+    }
+
     fn raw(&self, text: &str) -> Result<Prompt, EngineError> {
-        Ok(Prompt { tokens: self.tokenizer.encode_with_ends(text, Special::AsText)?, reasoning: None })
+        Ok(Prompt { tokens: models::raw_tokens(self.tokenizer, text, Special::AsText)?, reasoning: None })
     }
 
     /// A request for an answer to a prompt.

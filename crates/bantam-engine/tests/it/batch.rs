@@ -112,7 +112,9 @@ fn a_failing_request_fails_alone() {
                 3 => &format!("token {THINK} is poison"),
                 5 => "top-p must be a number from 0 to 1, not 7",
                 7 => "line 8 is not JSON",
-                11 => "the prompt has no tokens, and this model has none that begins a text",
+                11 => {
+                    "the prompt is empty, and the model's metadata puts no token before a text: there is nothing to go on from"
+                }
                 _ => {
                     assert_eq!(
                         result.as_ref().map(timeless),

@@ -142,7 +142,10 @@ fn prompts_are_never_cut() {
         assert_eq!((error.to_string().as_str(), model.runs), (expected, 0));
     };
     check(vec![START; 9], "the prompt has 9 tokens and does not fit the context of 8");
-    check(vec![], "the prompt has no tokens, and this model has none that begins a text");
+    check(
+        vec![],
+        "the prompt is empty, and the model's metadata puts no token before a text: there is nothing to go on from",
+    );
     check(
         vec![START, VOCABULARY as u32],
         &format!("token {VOCABULARY} of the prompt is outside the vocabulary of {VOCABULARY} tokens"),

@@ -97,7 +97,7 @@ impl Chat<'_> {
             io::stdout(),
             "{}{} · {} parameters · context {} · /help lists commands{}",
             style.dim(),
-            for_stdout(model.name()),
+            for_stdout(&model.name()),
             size::count(parameters),
             self.loaded.context(),
             style.reset()
@@ -143,7 +143,7 @@ impl Chat<'_> {
         match self.editor.confirm("drop the oldest exchanges? [Y/n] ")? {
             Confirmation::Yes => {}
             Confirmation::No => {
-                note("nothing is dropped, and the message is not sent; /clear forgets the conversation");
+                note("nothing is dropped, and nothing is answered; /clear forgets the conversation");
                 return Ok(false);
             }
             Confirmation::Leave => {

@@ -71,6 +71,68 @@ fn thoughts_are_kept_apart() {
 }
 
 #[test]
+fn thoughts_of_many_lines_stand_between_the_models_markers() {
+    let folder = Folder::new("markers");
+    for (start, end) in [("<think>", "</think>"), ("[THINK]", "[/THINK]")] {
+        let template =
+            format!("{{{{ bos_token }}}}{{{{ messages[0].content }}}}{start}{{% if false %}}{end}{{% endif %}}");
+        let model = model_with_template(&folder, &template);
+        let run = |arguments: &[&str], stdin: &str| {
+            let arguments = [&["run", &model, "--temperature", "0", "-n", "8", "--think"], arguments].concat();
+            let output = bantam(&arguments, stdin.as_bytes());
+            assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("UTF-8")
+        };
+        let alone = run(&["One day"], "");
+        assert!(alone.starts_with(&format!("{start}\n")) && alone.ends_with(&format!("\n{end}\n")), "{alone:?}");
+        let lines = run(&["--lines"], "One day\n");
+        assert_eq!(lines.trim_end_matches('\n'), alone.trim_end_matches('\n').replace('\n', "\\n"));
+    }
+}
+
+#[test]
+fn lines_bring_what_the_template_knows() {
+    let folder = Folder::new("lines");
+    let template = "{{ bos_token }}{% if tools %}{{ tools[0].function.name }}{% endif %}{{ style }}\
+        {% for m in messages %}{{ m.content }} {% endfor %}\
+        {% if enable_thinking is defined and not enable_thinking %}<think></think>{% else %}<think>{% endif %}";
+    let model = model_with_template(&folder, template);
+    let user = json!([{ "role": "user", "content": "One day" }]);
+    let tools = json!([{ "type": "function", "function": { "name": "find" } }]);
+    let lines = [
+        json!({ "messages": user }),
+        json!({ "messages": user, "think": false }),
+        json!({ "messages": [{ "role": "system", "content": "Be." }, { "role": "user", "content": "One day" }] }),
+        json!({ "messages": user, "system": "Be." }),
+        json!({ "prompt": "One day", "chat_template_kwargs": { "style": "Be. " } }),
+        json!({ "messages": user, "tools": tools }),
+    ];
+    let stdin = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let found = answers(&[&model, "--jsonl"], &stdin);
+    assert!(found[0].get("reasoning_content").is_some() && found[1].get("reasoning_content").is_none());
+    for (key, index) in [("reasoning_content", 3), ("reasoning_content", 4), ("usage", 3), ("usage", 4)] {
+        assert_eq!(found[index][key], found[2][key], "{key} of line {index}");
+    }
+    assert_ne!(found[5]["usage"], found[0]["usage"]);
+    let plain = model_with_template(&folder, PLAIN);
+    let refused = [
+        (json!({ "messages": user, "tools": tools }), "does not use tools"),
+        (json!({ "messages": user, "think": true }), "has no effect"),
+        (json!({ "messages": user, "reasoning_effort": "high" }), "\"reasoning_effort\" is not supported"),
+        (json!({ "messages": user, "chat_template_kwargs": { "messages": [] } }), "\"messages\" can't be set"),
+        (json!({ "messages": user, "chat_template_kwargs": { "style": "</s>" } }), "special tokens"),
+    ];
+    for (line, message) in refused {
+        let output = bantam(&["run", &plain, "--jsonl"], line.to_string().as_bytes());
+        let object: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        assert!(object["error"]["message"].as_str().is_some_and(|found| found.contains(message)), "{line}: {object}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+    let bare = bantam(&["run", &crate::support::model(), "--jsonl"], br#"{"prompt": "a", "system": "b"}"#);
+    assert!(String::from_utf8_lossy(&bare.stdout).contains("needs a chat template"));
+}
+
+#[test]
 fn the_templates_own_words_are_passed_on() {
     let folder = Folder::new("refusing");
     let model = model_with_template(&folder, "{{ raise_exception('only in English') }}");

@@ -19,7 +19,7 @@ fn logits_are_those_of_another_implementation() {
         sources.extend(gguf.map(|path| (path, golden.rows_of_gguf())));
         let context = sequence.tokens.len().to_string();
         for (source, known) in sources {
-            let arguments = ["logits", source, "--ids", &ids, "--kv", "f32", "--context", &context];
+            let arguments = ["logits", source, "--ids", &ids, "--context", &context];
             let output = bantam(&[&arguments[..], &["-o", path]].concat(), b"");
             assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
             let written = npy::read(&file);
@@ -31,6 +31,10 @@ fn logits_are_those_of_another_implementation() {
             }
             let stream = bantam(&[&arguments[..], &["-o", "-"]].concat(), b"");
             assert_eq!(stream.stdout, std::fs::read(&file).expect("the file is there"), "{name}");
+            // Keys and values are not rounded, unless asked.
+            let with_kv = |kv: &str| bantam(&[&arguments[..], &["--kv", kv, "-o", "-"]].concat(), b"").stdout;
+            assert_eq!(stream.stdout, with_kv("f32"), "{name}");
+            assert_ne!(stream.stdout, with_kv("f16"), "{name}");
         }
     }
 }
@@ -42,6 +46,8 @@ fn what_has_no_logits_is_refused() {
     check(&["logits", model, "--ids", "", "-o", "-"], "", &fails(1, &["no tokens"]));
     check(&["logits", model, "--ids", "1 99999", "-o", "-"], "", &fails(1, &["99999"]));
     check(&["logits", model, "--ids", "1", "-o", "/no/such/folder/a.npy"], "", &fails(1, &["/no/such/folder"]));
+    let output = bantam(&["logits", model, "--ids", "1", "-o", "/no/such/folder/a.npy"], b"");
+    assert_eq!(String::from_utf8_lossy(&output.stderr).matches("No such file").count(), 1, "the cause is said once");
     check(&["logits", model, "--ids", "1", "--type", "q4_k", "-o", "-", "--kv", "q8_0"], "", &fails(1, &["q8_0"]));
 }
 

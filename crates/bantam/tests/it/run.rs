@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Expected, bantam, check, fails, model, shared};
+use crate::support::{Expected, Folder, bantam, changed_model, check, fails, model, shared};
 
 fn json_lines(stdout: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(stdout).expect("stdout is UTF-8");
@@ -10,7 +10,7 @@ fn json_lines(stdout: &[u8]) -> Vec<Value> {
 }
 
 /// The author's own greedy text, which ends in a new story: the original program stops at BOS.
-fn authors_text() -> Option<String> {
+pub fn authors_text() -> Option<String> {
     let page = std::fs::read_to_string(shared("data/stories260k/stories260K.md")?).expect("the page is read");
     let (_, rest) = page.split_once("-t 0.0\n")?;
     rest.split_once("\n```").map(|(text, _)| text.to_owned())
@@ -44,9 +44,12 @@ fn prompts_come_from_everywhere() {
     assert_eq!(run(&[], "Lily had a dog.\n"), expected);
     assert_eq!(run(&["Lily had"], " a dog.\n"), expected);
     assert_eq!(run(&["--lines"], "Lily had a dog.\nTom\n").lines().next(), expected.lines().next());
-    let folder = crate::support::Folder::new("prompts");
+    let folder = Folder::new("prompts");
     let file = folder.file("prompt.txt", "Lily had\n");
     assert_eq!(run(&["--file", &file, " a dog."], ""), expected);
+    // A model without a template is run as with --raw, to the joints of the prompt.
+    let output = bantam(&["run", &model, "--temperature", "0", "-n", "8", "--file", &file, " a"], b" dog.\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
 #[test]
@@ -64,6 +67,7 @@ fn answers_are_json_when_asked() {
     assert!(answer.get("index").is_none() && answer.get("reasoning_content").is_none());
     let content = answer["logprobs"]["content"].as_array().expect("logprobs");
     assert_eq!(content.len(), 5);
+    assert!(answer["logprobs"].get("refusal").is_some_and(Value::is_null));
     let text: Vec<u8> = content
         .iter()
         .flat_map(|token| token["bytes"].as_array().expect("bytes"))
@@ -125,6 +129,35 @@ fn a_line_that_fails_leaves_the_others() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 3);
     assert!(String::from_utf8_lossy(&output.stderr).contains("error: line 1: "));
+}
+
+#[test]
+fn the_metadata_decides_what_stands_before_a_text() {
+    let folder = Folder::new("ends");
+    let plain = model();
+    let eos = changed_model(&folder, "eos.gguf", |writer| {
+        writer.set("tokenizer.ggml.add_eos_token", true);
+    });
+    let no_bos = changed_model(&folder, "no-bos.gguf", |writer| {
+        writer.set("tokenizer.ggml.add_bos_token", false);
+    });
+    let answer = |model: &str, arguments: &[&str]| {
+        let arguments =
+            [&["run", model, "--json", "--temperature", "0", "-n", "5"], arguments, &["Once upon"]].concat();
+        let output = bantam(&arguments, b"");
+        json_lines(&output.stdout).remove(0)
+    };
+    let expected = answer(&plain, &["--raw"]);
+    for arguments in [&["--raw"][..], &[]] {
+        let found = answer(&eos, arguments);
+        assert_eq!((&found["text"], &found["usage"]), (&expected["text"], &expected["usage"]), "{arguments:?}");
+    }
+    let count = |model: &str| answer(model, &["--raw"])["usage"]["prompt_tokens"].as_u64();
+    assert_eq!(count(&no_bos).map(|count| count + 1), count(&plain));
+    // The shape stands in the header: as many rows as there are tokens.
+    let rows = |model: &str| bantam(&["logits", model, "Once upon", "-o", "-"], b"").stdout.len();
+    assert_eq!(rows(&eos), rows(&plain));
+    check(&["run", &no_bos, "--raw", ""], "", &fails(1, &["error: the prompt is empty"]));
 }
 
 #[test]

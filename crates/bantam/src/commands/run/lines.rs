@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::Asked;
 use super::request::{self, Subject};
-use crate::answer::{Thoughts, on_one_line};
+use crate::answer::{marked, on_one_line};
 use crate::failure::{interrupted, some_failed};
 use crate::interrupt::Interrupt;
-use crate::output::{emit, emit_json, error};
+use crate::output::{emit, emit_json, error, for_stdout};
+use crate::prompter::Extras;
 use crate::{prompt, settings};
 
 /// Prompts decoded together, unless asked otherwise.
@@ -35,7 +36,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let cancel = loaded.interrupt();
     let mut requests = Lines { asked, before, interrupt: &interrupt, lines: read_lines() };
     let json = arguments.json || arguments.jsonl;
-    let marked = asked.thoughts() == Thoughts::Marked;
+    let markers = asked.prompter.markers().filter(|_| arguments.think.think);
     let mut written = Ok(());
     let options = BatchOptions { live: loaded.most_sequences() };
     let report = generate_batch(
@@ -46,7 +47,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         &cancel,
         &mut |index, result| {
             if written.is_ok() {
-                written = deliver(index, result, json, marked);
+                written = deliver(index, result, json, markers);
                 if written.is_err() {
                     interrupt.stop();
                 }
@@ -78,7 +79,12 @@ fn load(asked: &Asked<'_>, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
 }
 
 /// Writes an answer, or what stands in its place.
-fn deliver(index: usize, result: Result<Answer, EngineError>, json: bool, marked: bool) -> anyhow::Result<()> {
+fn deliver(
+    index: usize,
+    result: Result<Answer, EngineError>,
+    json: bool,
+    markers: Option<(&str, &str)>,
+) -> anyhow::Result<()> {
     match (result, json) {
         (Ok(answer), true) => {
             let mut object = serde_json::to_value(&answer)?;
@@ -88,9 +94,11 @@ fn deliver(index: usize, result: Result<Answer, EngineError>, json: bool, marked
             emit_json(&object)
         }
         (Ok(answer), false) => {
-            let thoughts = answer.reasoning_content.filter(|_| marked);
-            let thoughts = thoughts.map(|text| format!("<think>\n{text}\n</think>\n\n")).unwrap_or_default();
-            Ok(emit(&format!("{}\n", on_one_line(&(thoughts + &answer.text))))?)
+            let text = match (&answer.reasoning_content, markers) {
+                (Some(thoughts), Some(markers)) => marked(thoughts, markers, &answer.text),
+                _ => answer.text,
+            };
+            Ok(emit(&format!("{}\n", for_stdout(&on_one_line(&text))))?)
         }
         (Err(failure), true) => emit_json(&json!({ "index": index, "error": { "message": failure.to_string() } })),
         (Err(failure), false) => {
@@ -176,7 +184,8 @@ impl Lines<'_> {
     fn plain(&self, text: &str) -> Result<Request, EngineError> {
         let Asked { arguments, prompter, settings, .. } = *self.asked;
         let parts = prompt::Parts { file: self.before.clone(), argument: Some(text.to_owned()), stdin: None };
-        let prompt = prompter.text(arguments.system.as_deref(), &parts.join(arguments.raw), settings.think)?;
+        let prompt =
+            prompter.text(arguments.system.as_deref(), &parts.join(!prompter.has_template()), settings.think)?;
         Ok(prompter.request(prompt, settings, self.asked.logprobs()))
     }
 
@@ -187,13 +196,26 @@ impl Lines<'_> {
         for (name, value) in &asked.settings {
             settings::set_json(&mut settings, name, value).map_err(EngineError::Refused)?;
         }
-        let system = arguments.system.as_deref();
+        settings.think = asked.think.or(settings.think);
+        prompter.check_think(settings.think).map_err(EngineError::Refused)?;
         let prompt = match asked.subject {
-            Subject::Prompt(text) if asked.tools.is_none() => prompter.text(system, &text, settings.think)?,
-            Subject::Prompt(text) => {
-                prompter.messages(json!([{ "role": "user", "content": text }]), asked.tools, system, settings.think)?
+            Subject::Prompt(ref text) if !prompter.has_template() => match asked.needs_template() {
+                Some(key) => {
+                    return Err(EngineError::Refused(format!(
+                        "\"{key}\" needs a chat template, and none is used here"
+                    )));
+                }
+                None => prompter.text(None, text, None)?,
+            },
+            subject => {
+                let system = asked.system.as_deref().or(arguments.system.as_deref());
+                let extras = Extras { tools: asked.tools, system, think: settings.think, variables: asked.variables };
+                let messages = match subject {
+                    Subject::Prompt(text) => json!([{ "role": "user", "content": text }]),
+                    Subject::Messages(messages) => messages,
+                };
+                prompter.messages(messages, &extras)?
             }
-            Subject::Messages(messages) => prompter.messages(messages, asked.tools, system, settings.think)?,
         };
         Ok(prompter.request(prompt, &settings, self.asked.logprobs()))
     }

@@ -18,8 +18,27 @@ pub struct Request {
     pub subject: Subject,
     /// Descriptions of tools, for the template.
     pub tools: Option<Value>,
+    /// The system prompt, for messages that bring none.
+    pub system: Option<String>,
+    /// Whether the model is asked to think.
+    pub think: Option<bool>,
+    /// The template's own variables: the chat API's `chat_template_kwargs`.
+    pub variables: Map<String, Value>,
     /// Settings by name, as given.
     pub settings: Vec<(&'static str, Value)>,
+}
+
+impl Request {
+    /// What of it only a chat template could be told.
+    pub fn needs_template(&self) -> Option<&'static str> {
+        [
+            ("tools", self.tools.is_some()),
+            ("system", self.system.is_some()),
+            ("chat_template_kwargs", !self.variables.is_empty()),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
 }
 
 /// Settings that a request may bring.
@@ -38,17 +57,68 @@ const SETTINGS: [&str; 12] = [
     "max_tokens",
 ];
 
-/// Keys of the chat API that would change the answer, and that are not done here.
-const REFUSED: [&str; 9] = [
-    "response_format",
-    "n",
-    "best_of",
-    "logit_bias",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "logprobs",
-    "top_logprobs",
+/// Keys of the APIs in use that would change the answer and are not done here, each with the number, if any, that asks for
+/// nothing. Null, false and what is empty ask for nothing everywhere.
+const REFUSED: [(&str, Option<f64>); 55] = [
+    // OpenAI's.
+    ("response_format", None),
+    ("n", Some(1.0)),
+    ("best_of", Some(1.0)),
+    ("logit_bias", None),
+    ("tool_choice", None),
+    ("functions", None),
+    ("function_call", None),
+    ("logprobs", None),
+    ("top_logprobs", Some(0.0)),
+    ("reasoning_effort", None),
+    ("reasoning", None),
+    ("verbosity", None),
+    ("modalities", None),
+    ("audio", None),
+    ("prediction", None),
+    ("web_search_options", None),
+    ("suffix", None),
+    ("echo", None),
+    // llama.cpp's.
+    ("ignore_eos", None),
+    ("grammar", None),
+    ("json_schema", None),
+    ("n_predict", Some(-1.0)),
+    ("dynatemp_range", Some(0.0)),
+    ("dry_multiplier", Some(0.0)),
+    ("xtc_probability", Some(0.0)),
+    ("top_n_sigma", Some(-1.0)),
+    ("mirostat", Some(0.0)),
+    ("tfs_z", Some(1.0)),
+    ("samplers", None),
+    ("lora", None),
+    ("reasoning_format", None),
+    ("reasoning_budget", Some(-1.0)),
+    ("thinking_budget_tokens", Some(-1.0)),
+    // vLLM's.
+    ("repetition_penalty", Some(1.0)),
+    ("length_penalty", Some(1.0)),
+    ("min_tokens", Some(0.0)),
+    ("stop_token_ids", None),
+    ("bad_words", None),
+    ("allowed_token_ids", None),
+    ("use_beam_search", None),
+    ("truncate_prompt_tokens", None),
+    ("chat_template", None),
+    ("continue_final_message", None),
+    ("documents", None),
+    ("structured_outputs", None),
+    ("guided_json", None),
+    ("guided_regex", None),
+    ("guided_choice", None),
+    ("guided_grammar", None),
+    // Ollama's.
+    ("options", None),
+    ("format", None),
+    ("template", None),
+    ("images", None),
+    ("context", None),
+    ("num_predict", Some(-1.0)),
 ];
 
 /// Reads one line.
@@ -60,10 +130,18 @@ pub fn parse(line: &str) -> Result<Request, String> {
     let Value::Object(mut object) = value else {
         return Err("the line is no JSON object with \"prompt\" or \"messages\"".into());
     };
-    if let Some(key) = REFUSED.iter().find(|key| object.get(**key).is_some_and(|value| !changes_nothing(value))) {
-        return Err(format!(
-            "\"{key}\" is not supported in a line; the command's options or later versions may have it"
-        ));
+    let asks = |(key, neutral): &&(&str, Option<f64>)| {
+        object.get(*key).is_some_and(|value| !changes_nothing(key, *neutral, value))
+    };
+    if let Some((key, _)) = REFUSED.iter().find(asks) {
+        let instead = match *key {
+            "repetition_penalty" => "\"repeat_penalty\" is",
+            "num_predict" | "n_predict" => "\"max_tokens\" is",
+            "reasoning_effort" => "\"chat_template_kwargs\" may be what the model's template knows",
+            "logprobs" | "top_logprobs" => "the option --logprobs is, for all lines",
+            _ => return Err(format!("\"{key}\" is not supported in a line")),
+        };
+        return Err(format!("\"{key}\" is not supported in a line; {instead}"));
     }
     let subject = match (take(&mut object, "prompt"), take(&mut object, "messages")) {
         (Some(Value::String(prompt)), None) => Subject::Prompt(prompt),
@@ -79,22 +157,47 @@ pub fn parse(line: &str) -> Result<Request, String> {
         Some(_) => return Err("\"tools\" is no array".into()),
         None => None,
     };
+    let system = match take(&mut object, "system") {
+        Some(Value::String(text)) => Some(text),
+        Some(_) => return Err("\"system\" is no string".into()),
+        None => None,
+    };
+    if let (Some(_), Subject::Messages(messages)) = (&system, &subject)
+        && messages
+            .get(0)
+            .and_then(|first| first.get("role"))
+            .is_some_and(|role| role == "system" || role == "developer")
+    {
+        return Err("the line has both \"system\" and a system message".into());
+    }
+    let think = match take(&mut object, "think") {
+        Some(Value::Bool(think)) => Some(think),
+        Some(_) => return Err("\"think\" is neither true nor false".into()),
+        None => None,
+    };
+    let variables = match take(&mut object, "chat_template_kwargs") {
+        Some(Value::Object(variables)) => variables,
+        Some(_) => return Err("\"chat_template_kwargs\" is no object".into()),
+        None => Map::new(),
+    };
     if let Some(most) = take(&mut object, "max_completion_tokens") {
         // The chat API's newer name for the same thing.
         object.entry("max_tokens").or_insert(most);
     }
     let settings = SETTINGS.iter().filter_map(|name| Some((*name, take(&mut object, name)?))).collect();
-    Ok(Request { subject, tools, settings })
+    Ok(Request { subject, tools, system, think, variables, settings })
 }
 
 /// Values with which those keys ask for nothing.
-fn changes_nothing(value: &Value) -> bool {
+fn changes_nothing(key: &str, neutral: Option<f64>, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
-        Value::Number(number) => number.as_u64() == Some(1),
+        Value::Number(number) => neutral.is_some() && number.as_f64() == neutral,
         Value::Array(items) => items.is_empty(),
+        Value::Object(items) if key == "response_format" => items.get("type").is_some_and(|kind| kind == "text"),
         Value::Object(items) => items.is_empty(),
-        Value::Bool(true) | Value::String(_) => false,
+        Value::String(text) => text.is_empty() || (key == "tool_choice" && text == "auto"),
+        Value::Bool(true) => false,
     }
 }
 
@@ -143,6 +246,20 @@ mod tests {
             r#"{"prompt": "a", "n": 1, "logprobs": false, "max_completion_tokens": 4}"#,
             Ok((Subject::Prompt("a".into()), &[("max_tokens", json!(4))])),
         );
+        for key in ["reasoning_effort", "ignore_eos", "repetition_penalty", "guided_json", "min_tokens", "options"] {
+            let refused = format!("\"{key}\" is not supported");
+            check(&format!(r#"{{"prompt": "a", "{key}": 7}}"#), Err(&refused));
+            check(&format!(r#"{{"prompt": "a", "{key}": null}}"#), Ok((Subject::Prompt("a".into()), &[])));
+        }
+        check(
+            r#"{"prompt": "a", "tool_choice": "auto", "response_format": {"type": "text"}, "min_tokens": 0}"#,
+            Ok((Subject::Prompt("a".into()), &[])),
+        );
+        check(r#"{"prompt": "a", "response_format": {"type": "json_object"}}"#, Err("\"response_format\""));
+        check(r#"{"messages": [{"role": "system", "content": "a"}], "system": "b"}"#, Err("both"));
+        check(r#"{"prompt": "a", "system": 1}"#, Err("\"system\" is no string"));
+        check(r#"{"prompt": "a", "think": "yes"}"#, Err("\"think\" is neither"));
+        check(r#"{"prompt": "a", "chat_template_kwargs": []}"#, Err("\"chat_template_kwargs\" is no object"));
         check(r#"{"prompt": "a", "tools": 1}"#, Err("\"tools\" is no array"));
     }
 }

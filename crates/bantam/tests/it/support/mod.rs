@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use bantam_formats::Gguf;
-use bantam_formats::gguf::{GgufWriter, TensorHeader};
+use bantam_formats::gguf::{GgufWriter, TensorHeader, write_split};
 
 /// What a run of the command must give. `None`: not looked at.
 #[derive(Default)]
@@ -75,23 +75,48 @@ pub fn model() -> String {
 
 /// The same model with a chat template.
 pub fn model_with_template(folder: &Folder, template: &str) -> String {
+    changed_model(folder, "with-template.gguf", |writer| {
+        writer.set("tokenizer.chat_template", template);
+    })
+}
+
+/// The same model with other metadata.
+pub fn changed_model(folder: &Folder, name: &str, change: impl FnOnce(&mut GgufWriter)) -> String {
+    let (writer, bytes) = model_as_writer(change);
+    let gguf = Gguf::parse(&bytes).expect("the model is sound");
+    let path = folder.0.join(name);
+    writer
+        .write(&path, |header, out| out.write_all(tensor_bytes(&gguf, &bytes, header)))
+        .expect("the model is written");
+    path.to_str().expect("the path is UTF-8").to_owned()
+}
+
+/// The same model in several files; gives their paths.
+pub fn split_model(folder: &Folder) -> Vec<PathBuf> {
+    let (writer, bytes) = model_as_writer(|_| {});
+    let gguf = Gguf::parse(&bytes).expect("the model is sound");
+    let data = |header: &TensorHeader, out: &mut dyn Write| out.write_all(tensor_bytes(&gguf, &bytes, header));
+    write_split(&writer, &folder.0.join("parts"), 100_000, data).expect("the parts are written")
+}
+
+fn tensor_bytes<'b>(gguf: &Gguf, bytes: &'b [u8], header: &TensorHeader) -> &'b [u8] {
+    let tensor = gguf.tensors().iter().find(|tensor| tensor.name == header.name).expect("it is one of them");
+    bytes.get(tensor.range.clone()).expect("the file holds it")
+}
+
+/// The model's headers, changed, and the bytes of the whole file.
+fn model_as_writer(change: impl FnOnce(&mut GgufWriter)) -> (GgufWriter, Vec<u8>) {
     let bytes = std::fs::read(model()).expect("the model is read");
     let gguf = Gguf::parse(&bytes).expect("the model is sound");
     let mut writer = GgufWriter::new();
     for (key, value) in gguf.metadata() {
         writer.set(key, value.clone());
     }
-    writer.set("tokenizer.chat_template", template);
+    change(&mut writer);
     for tensor in gguf.tensors() {
         writer.add_tensor(&tensor.name, &tensor.dims, tensor.kind).expect("the tensor is sound");
     }
-    let path = folder.0.join("with-template.gguf");
-    let data = |header: &TensorHeader, out: &mut dyn Write| {
-        let tensor = gguf.tensors().iter().find(|tensor| tensor.name == header.name).expect("it is one of them");
-        out.write_all(&bytes[tensor.range.clone()])
-    };
-    writer.write(&path, data).expect("the model is written");
-    path.to_str().expect("the path is UTF-8").to_owned()
+    (writer, bytes)
 }
 
 /// A fresh folder for one test, removed with it.
