@@ -40,6 +40,8 @@ pub struct Description {
     pub memory: Option<MemoryFacts>,
     /// Tensors that `--type` gives another type than asked for, and why.
     pub fallbacks: Vec<String>,
+    /// What its makers left open and how it is read, each in one sentence.
+    pub notes: Vec<String>,
     /// What Bantam cannot run, each in one sentence. Empty: it runs.
     pub problems: Vec<String>,
 }
@@ -120,6 +122,8 @@ pub fn describe(path: &Path, open: &OpenOptions, load: &LoadOptions) -> Result<D
             match open_text(path) {
                 Ok(text) => {
                     description.tokenizer = text.tokenizer.as_ref().map(tokenizer_facts);
+                    description.notes =
+                        text.tokenizer.as_ref().map(|tokenizer| tokenizer.notes().to_vec()).unwrap_or_default();
                     description.chat_templates = text.template_names().map(str::to_owned).collect();
                 }
                 Err(error) if description.problems.contains(&error.to_string()) => {}
@@ -169,7 +173,10 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
         }
     });
     match model.tokenizer() {
-        Ok(tokenizer) => description.tokenizer = Some(tokenizer_facts(tokenizer)),
+        Ok(tokenizer) => {
+            description.tokenizer = Some(tokenizer_facts(tokenizer));
+            description.notes = tokenizer.notes().to_vec();
+        }
         Err(error) => description.problems.push(error.to_string()),
     }
     description.chat_templates = model.template_names().map(str::to_owned).collect();

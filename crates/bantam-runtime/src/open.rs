@@ -84,7 +84,7 @@ fn directory_text(directory: &HfDirectory) -> Result<TextFiles, RuntimeError> {
     let tokenizer = if let Some(json) = bytes(HfFile::Tokenizer)? {
         Some(Tokenizer::from_json(&json, files).map_err(|error| in_model(path, error))?)
     } else if let Some(model) = bytes(HfFile::TokenizerModel)? {
-        Some(Tokenizer::from_sentencepiece(&model).map_err(|error| in_model(path, error))?)
+        Some(Tokenizer::from_sentencepiece_directory(&model, files).map_err(|error| in_model(path, error))?)
     } else {
         None
     };

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_runtime::{LoadOptions, Model, OpenOptions, describe};
+use bantam_formats::gguf::{Array, GgufWriter, Strings};
+use bantam_runtime::{LoadOptions, Model, OpenOptions, describe, open_text};
 use bantam_testkit::Golden;
+use bantam_text::Special;
 
 /// A directory of a test's own, removed at the end.
 struct Folder(PathBuf);
@@ -80,4 +82,50 @@ fn a_description_is_whole_and_names_what_cannot_run() {
     let found = describe(&folder.0, &OpenOptions::default(), &load).unwrap();
     assert_eq!(found.problems.len(), 1, "{:?}", found.problems);
     assert!(found.problems[0].contains("unknown model family `OtherModel`"), "{:?}", found.problems);
+}
+
+/// Field `number` of a protocol-buffers message.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+}
+
+#[test]
+fn companions_of_a_sentencepiece_model_count() {
+    let folder = Folder::new("sentencepiece");
+    let piece = |text: &str, kind: u8| field(1, &[field(1, text.as_bytes()), vec![3 << 3, kind]].concat());
+    let pieces = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("a", 1), ("\u{2581}", 1), ("b", 1)];
+    let mut model: Vec<u8> = pieces.iter().flat_map(|&(text, kind)| piece(text, kind)).collect();
+    model.extend(field(2, &[3 << 3, 2]));
+    model.extend(field(3, &[4 << 3, 0]));
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.0.join(name), bytes).unwrap();
+    write("tokenizer.model", &model);
+    write("config.json", br#"{"model_type": "llama", "eos_token_id": 2}"#);
+    write("generation_config.json", br#"{"eos_token_id": [2, 3]}"#);
+    write("special_tokens_map.json", br#"{"eos_token": "<|im_end|>"}"#);
+    let config = br#"{"add_bos_token": false, "legacy": false, "added_tokens_decoder": {
+        "5": {"content": "<|im_end|>", "special": true, "rstrip": true}}}"#;
+    write("tokenizer_config.json", config);
+    let tokenizer = open_text(&folder.0).unwrap().tokenizer.unwrap();
+    assert_eq!(tokenizer.encode_with_ends("a<|im_end|> a", Special::Parse), Ok(vec![4, 3, 5, 3]));
+    assert_eq!((tokenizer.eos(), tokenizer.end_of_generation()), (Some(5), &[2, 3, 5][..]));
+    write("generation_config.json", br#"{"eos_token_id": 512}"#);
+    let error = open_text(&folder.0).map(drop).unwrap_err().to_string();
+    assert!(error.contains("generation_config.json: eos_token_id names 512"), "{error}");
+}
+
+#[test]
+fn a_description_notes_what_the_file_leaves_open() {
+    let folder = Folder::new("notes");
+    let (path, tokens) = (folder.0.join("vocabulary.gguf"), ["a", "b"].iter().collect::<Strings>());
+    let mut writer = GgufWriter::new();
+    writer.set("general.architecture", "other").set("tokenizer.ggml.model", "gpt2");
+    writer.set("tokenizer.ggml.tokens", Array::Strings(tokens));
+    let check = |writer: &GgufWriter, expected: &[&str]| {
+        writer.write(&path, |_, _| Ok(())).unwrap();
+        let found = describe(&path, &OpenOptions::default(), &LoadOptions::default()).unwrap();
+        assert_eq!(found.notes, expected, "{found:?}");
+    };
+    check(&writer, &["the file names no pre-tokenizer; the default one is used"]);
+    writer.set("tokenizer.ggml.pre", "gpt-2");
+    check(&writer, &[]);
 }

@@ -49,7 +49,6 @@ impl Tokenizer {
         if returns.is_some_and(|id| ends.contains(&id)) && calls.is_some_and(|id| ends.contains(&id)) {
             ends.retain(|&id| Some(id) != end);
         }
-        ends.retain(|&id| (id as usize) < self.tokens.len());
         ends.sort_unstable();
         ends.dedup();
         self.ends.end_of_generation = ends;

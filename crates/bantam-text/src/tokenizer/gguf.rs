@@ -3,6 +3,7 @@
 use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, unmap};
+use super::companions::{Added, check_largest};
 use super::normalizer::Normalizer;
 use super::sentencepiece::{SPACE, ScoreBpe};
 use super::split::Splitter;
@@ -19,14 +20,14 @@ impl Tokenizer {
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         check(&vocabulary)?;
         match vocabulary.model.as_str() {
-            "llama" => score_bpe(vocabulary, Symbols::InText),
+            "llama" => score_bpe(vocabulary, Symbols::InText, Additions::default()),
             "gpt2" => byte_bpe(vocabulary),
             other => Err(TextError::Unsupported { what: "tokenizer model", name: shorten(other, 60) }),
         }
     }
 }
 
-fn check(vocabulary: &Vocabulary) -> Result<(), TextError> {
+pub(super) fn check(vocabulary: &Vocabulary) -> Result<(), TextError> {
     let len = vocabulary.tokens.len();
     let refuse = |reason: String| Err(TextError::Vocabulary(reason));
     if len == 0 {
@@ -85,20 +86,25 @@ fn added_token(vocabulary: &Vocabulary, id: usize) -> Option<AddedToken> {
 /// reading of GGUF is the reference for it, takes them out first and writes the space before every text between them;
 /// SentencePiece writes it once and finds them behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Symbols {
+pub(super) enum Symbols {
     InText,
     InNormalized,
 }
 
-impl Tokenizer {
-    /// The tokenizer of a SentencePiece model, exactly as SentencePiece itself runs it.
-    pub(super) fn from_sentencepiece_vocabulary(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
-        check(&vocabulary)?;
-        score_bpe(vocabulary, Symbols::InNormalized)
-    }
+/// What a directory says about a SentencePiece model beyond the model itself.
+#[derive(Default)]
+pub(super) struct Additions {
+    /// Tokens that are taken out of the text first; one whose id is a piece's takes its place.
+    pub(super) added: Vec<Added>,
+    /// The space is written where the text begins, and not behind added tokens.
+    pub(super) prefix_first: bool,
 }
 
-fn score_bpe(vocabulary: Vocabulary, symbols: Symbols) -> Result<Tokenizer, TextError> {
+pub(super) fn score_bpe(
+    vocabulary: Vocabulary,
+    symbols: Symbols,
+    additions: Additions,
+) -> Result<Tokenizer, TextError> {
     if vocabulary.scores.is_empty() {
         return Err(TextError::Vocabulary("a SentencePiece vocabulary needs scores, there are none".to_owned()));
     }
@@ -118,9 +124,14 @@ fn score_bpe(vocabulary: Vocabulary, symbols: Symbols) -> Result<Tokenizer, Text
     };
     let mut tokens = Vec::with_capacity(len);
     let (mut raw, mut escaped) = (Vec::new(), Vec::new());
+    let replaced: Map<u32, ()> = additions.added.iter().map(|token| (token.id, ())).collect();
     for (id, spelling) in vocabulary.tokens.iter().enumerate() {
         let kind = kind_of(&vocabulary, id);
         let number = u32::try_from(id).unwrap_or(u32::MAX);
+        if replaced.contains_key(&number) {
+            tokens.push(None);
+            continue;
+        }
         let mut text = None;
         match kind {
             TokenKind::Byte => {
@@ -157,26 +168,54 @@ fn score_bpe(vocabulary: Vocabulary, symbols: Symbols) -> Result<Tokenizer, Text
         }
         tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
     }
+    let largest = additions.added.iter().map(|token| token.id).max().unwrap_or(0);
+    check_largest(largest, len + additions.added.len())?;
+    tokens.resize(len.max(largest as usize + 1), None);
+    let mut first = Vec::with_capacity(additions.added.len() + raw.len());
+    for token in additions.added {
+        let kind = match token.special {
+            _ if vocabulary.unknown == Some(token.id) => TokenKind::Unknown,
+            true => TokenKind::Control,
+            false => TokenKind::UserDefined,
+        };
+        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text: None, kind });
+        first.push((token.content.clone(), AddedToken::from(token)));
+    }
+    first.append(&mut raw);
     let mut normalizers = Vec::new();
-    if prefix {
+    if prefix && additions.prefix_first {
+        normalizers.push(Normalizer::PrependFirst(SPACE.to_owned()));
+    } else if prefix {
         normalizers.push(Normalizer::Prepend(SPACE.to_owned()));
     }
     normalizers.push(Normalizer::Replace { pattern: Splitter::literal(" "), with: SPACE.to_owned() });
     let parts = Parts {
         tokens,
-        added: AddedTokens::new(raw)?,
+        added: AddedTokens::new(first)?,
         normalized_added: AddedTokens::new(escaped)?,
         normalizers,
         steps: Vec::new(),
         merger: Merger::Scores(merger),
         joining: Joining::Pieces { drop_first_space: prefix },
         add_bos: true,
+        notes: Vec::new(),
     };
-    Ok(finish(&vocabulary, parts))
+    let mut tokenizer = finish(&vocabulary, parts);
+    // A spelling that a piece has too is the added token's.
+    for &id in replaced.keys() {
+        if let Some(spelling) = tokenizer.token(id).map(|token| token.spelling.clone()) {
+            tokenizer.by_spelling.insert(spelling, id);
+        }
+    }
+    Ok(tokenizer)
 }
 
 fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     let pre = patterns::find(vocabulary.pre.as_deref().unwrap_or("default"))?;
+    let mut notes = Vec::new();
+    if vocabulary.pre.is_none() {
+        notes.push("the file names no pre-tokenizer; the default one is used".to_owned());
+    }
     let len = vocabulary.tokens.len();
     let mut by_bytes: Map<Box<[u8]>, u32> = Map::with_capacity_and_hasher(len, Default::default());
     let mut tokens = Vec::with_capacity(len);
@@ -231,6 +270,7 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         merger: Merger::Ranks(merger),
         joining: Joining::Bytes,
         add_bos: pre.add_bos,
+        notes,
     };
     Ok(finish(&vocabulary, parts))
 }
@@ -244,6 +284,7 @@ struct Parts {
     merger: Merger,
     joining: Joining,
     add_bos: bool,
+    notes: Vec<String>,
 }
 
 fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
@@ -273,6 +314,7 @@ fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
             suffix: suffix.into_iter().collect(),
             end_of_generation: Vec::new(),
         },
+        notes: parts.notes,
     };
     let named: Vec<u32> = [vocabulary.eot, vocabulary.eom].into_iter().flatten().collect();
     tokenizer.gather_ends(&named);

@@ -10,8 +10,9 @@ use std::fmt::Formatter;
 use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, char_to_byte, unmap};
+use super::companions::{Added, HfFiles, Settings, check_added, check_largest};
 use super::normalizer::Normalizer;
-use super::pipeline::{flag, frame, joining, normalizers, steps, text};
+use super::pipeline::{frame, joining, normalizers, steps};
 use super::sentencepiece::SPACE;
 use super::words::Step;
 use super::{Ends, Joining, Map, Merger, Token, Tokenizer};
@@ -19,19 +20,6 @@ use crate::error::{TextError, shorten};
 use crate::vocabulary::TokenKind;
 
 pub(super) const FILE: &str = "tokenizer.json";
-
-/// The companions of `tokenizer.json`, each as the bytes of the file, where the directory has it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HfFiles<'a> {
-    /// `tokenizer_config.json`: which tokens begin and end a text, and whether they are added.
-    pub tokenizer_config: Option<&'a [u8]>,
-    /// `special_tokens_map.json`: the same, where the former does not say.
-    pub special_tokens_map: Option<&'a [u8]>,
-    /// `generation_config.json`: the ids that end an answer.
-    pub generation_config: Option<&'a [u8]>,
-    /// `config.json`: the same, where the former does not say.
-    pub config: Option<&'a [u8]>,
-}
 
 #[derive(Deserialize)]
 struct File {
@@ -46,22 +34,6 @@ struct File {
     #[serde(default)]
     decoder: Option<Value>,
     model: ModelFile,
-}
-
-#[derive(Deserialize)]
-struct Added {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    normalized: bool,
-    #[serde(default)]
-    special: bool,
 }
 
 #[derive(Deserialize)]
@@ -183,9 +155,9 @@ impl Tokenizer {
     /// pipeline that is not known, [`TextError::Vocabulary`] says what contradicts itself.
     pub fn from_json(json: &[u8], files: HfFiles<'_>) -> Result<Tokenizer, TextError> {
         let mut file: File = serde_json::from_slice(json).map_err(|error| damaged(FILE, error))?;
-        let config = Companion::read("tokenizer_config.json", files.tokenizer_config)?;
-        let map = Companion::read("special_tokens_map.json", files.special_tokens_map)?;
-        config.add_tokens(&mut file.added_tokens);
+        let settings = Settings::read(files)?;
+        settings.config.add_tokens(&mut file.added_tokens);
+        check_added(&file.added_tokens)?;
 
         let normalizers = match &file.normalizer {
             Some(value) => normalizers(value)?,
@@ -237,30 +209,25 @@ impl Tokenizer {
             merger: Merger::Ranks(merger),
             joining,
             ends: Ends::default(),
+            notes: Vec::new(),
         };
-        tokenizer.read_ends(&config, &map, file.post_processor.as_ref(), unknown)?;
-        let mut named = Companion::read("generation_config.json", files.generation_config)?.ids("eos_token_id");
-        if named.is_empty() {
-            named = Companion::read("config.json", files.config)?.ids("eos_token_id");
-        }
-        tokenizer.gather_ends(&named);
+        tokenizer.read_ends(&settings, file.post_processor.as_ref(), unknown)?;
+        tokenizer.gather_ends(&files.end_ids(tokenizer.tokens.len())?);
         Ok(tokenizer)
     }
 
     fn read_ends(
         &mut self,
-        config: &Companion,
-        map: &Companion,
+        settings: &Settings,
         post_processor: Option<&Value>,
         unknown: Option<u32>,
     ) -> Result<(), TextError> {
-        let find = |key: &str| {
-            let text = config.token(key).or_else(|| map.token(key))?;
-            self.token_id(&text)
-        };
-        let (bos, eos) = (find("bos_token"), find("eos_token"));
-        let padding = find("pad_token");
-        let unknown = unknown.or_else(|| find("unk_token"));
+        let config = &settings.config;
+        let adds = |key: &str| config.flag(key).unwrap_or(false);
+        let bos = settings.id(self, "bos_token", adds("add_bos_token"))?;
+        let eos = settings.id(self, "eos_token", adds("add_eos_token"))?;
+        let padding = settings.id(self, "pad_token", false)?;
+        let unknown = unknown.or(settings.id(self, "unk_token", false)?);
         let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
         let mut framed = false;
         if let Some(value) = post_processor {
@@ -304,9 +271,7 @@ fn place(
     let Some(largest) = largest else {
         return Err(TextError::Vocabulary("no tokens".to_owned()));
     };
-    if largest as usize > count.saturating_mul(8).saturating_add(65_536) {
-        return Err(TextError::Vocabulary(format!("{count} tokens with ids up to {largest}")));
-    }
+    check_largest(largest, count)?;
     let mut tokens = vec![None; largest as usize + 1];
     for (spelling, &id) in vocab {
         let mut kind = TokenKind::Normal;
@@ -416,70 +381,7 @@ fn added_tokens(list: Vec<Added>, normalizers: &[Normalizer]) -> Result<(AddedTo
         } else {
             &mut raw
         };
-        target.push((
-            spelling,
-            AddedToken {
-                content: token.content,
-                id: token.id,
-                special: token.special,
-                left_strip: token.lstrip,
-                right_strip: token.rstrip,
-                single_word: token.single_word,
-                normalized: token.normalized,
-            },
-        ));
+        target.push((spelling, AddedToken::from(token)));
     }
     Ok((AddedTokens::new(raw)?, AddedTokens::new(normalized)?))
-}
-
-/// A companion file: a JSON object, or nothing.
-struct Companion(Value);
-
-impl Companion {
-    fn read(file: &'static str, bytes: Option<&[u8]>) -> Result<Companion, TextError> {
-        match bytes {
-            Some(bytes) => serde_json::from_slice(bytes).map(Companion).map_err(|error| damaged(file, error)),
-            None => Ok(Companion(Value::Null)),
-        }
-    }
-
-    /// A token's spelling: a string, or an object with `content`.
-    fn token(&self, key: &str) -> Option<String> {
-        let value = self.0.get(key)?;
-        value.as_str().or_else(|| text(value, "content")).map(str::to_owned)
-    }
-
-    fn flag(&self, key: &str) -> Option<bool> {
-        self.0.get(key)?.as_bool()
-    }
-
-    /// One id or a list of them.
-    fn ids(&self, key: &str) -> Vec<u32> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        match self.0.get(key) {
-            Some(Value::Array(values)) => values.iter().filter_map(id).collect(),
-            Some(value) => id(value).into_iter().collect(),
-            None => Vec::new(),
-        }
-    }
-
-    /// `added_tokens_decoder` may name tokens that `tokenizer.json` lacks.
-    fn add_tokens(&self, list: &mut Vec<Added>) {
-        let Some(Value::Object(entries)) = self.0.get("added_tokens_decoder") else { return };
-        for (id, entry) in entries {
-            let (Ok(id), Some(content)) = (id.parse::<u32>(), text(entry, "content")) else { continue };
-            if list.iter().any(|token| token.id == id || token.content == content) {
-                continue;
-            }
-            list.push(Added {
-                id,
-                content: content.to_owned(),
-                single_word: flag(entry, "single_word", false),
-                lstrip: flag(entry, "lstrip", false),
-                rstrip: flag(entry, "rstrip", false),
-                normalized: flag(entry, "normalized", false),
-                special: flag(entry, "special", false),
-            });
-        }
-    }
 }

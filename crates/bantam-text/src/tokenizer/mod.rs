@@ -3,6 +3,7 @@
 mod added;
 mod bpe;
 mod bytes;
+mod companions;
 mod ends;
 mod gguf;
 mod json;
@@ -17,7 +18,7 @@ mod words;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-pub use json::HfFiles;
+pub use companions::HfFiles;
 pub use patterns::pre_tokenizer_names;
 
 use self::added::{AddedTokens, Section};
@@ -89,6 +90,7 @@ pub struct Tokenizer {
     merger: Merger,
     joining: Joining,
     ends: Ends,
+    notes: Vec<String>,
 }
 
 /// One token of an encoded text, for display.
@@ -135,6 +137,9 @@ impl Tokenizer {
     ) -> Result<(), TextError> {
         let mut normalized = Cow::Borrowed(text);
         for normalizer in &self.normalizers {
+            if matches!(normalizer, Normalizer::PrependFirst(_)) && !at_start {
+                continue;
+            }
             normalized = Cow::Owned(normalizer.apply(normalized.into_owned())?);
         }
         for section in self.normalized_added.split(&normalized, parse) {
@@ -211,6 +216,11 @@ impl Tokenizer {
     /// Every id that ends an answer: EOS, end of turn and their like, ascending.
     pub fn end_of_generation(&self) -> &[u32] {
         &self.ends.end_of_generation
+    }
+
+    /// What whoever made the files left open and how it was read, each in one sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// One more than the largest id.

@@ -27,6 +27,8 @@ pub(crate) enum Normalizer {
     },
     /// Writes a string before text that is not empty.
     Prepend(String),
+    /// The same, but only where the text begins, and not before a space.
+    PrependFirst(String),
     Replace {
         pattern: Splitter,
         with: String,
@@ -55,8 +57,9 @@ impl Normalizer {
                 let text = if *right { text.trim_end() } else { text };
                 text.to_owned()
             }
-            Normalizer::Prepend(_) if text.is_empty() => text,
-            Normalizer::Prepend(prefix) => format!("{prefix}{text}"),
+            Normalizer::Prepend(_) | Normalizer::PrependFirst(_) if text.is_empty() => text,
+            Normalizer::PrependFirst(_) if text.starts_with([' ', '\u{2581}']) => text,
+            Normalizer::Prepend(prefix) | Normalizer::PrependFirst(prefix) => format!("{prefix}{text}"),
             Normalizer::Replace { pattern, with } => pattern.replace(&text, with)?,
             Normalizer::Bert { clean, chinese, strip_accents, lowercase } => {
                 let mut text = text;

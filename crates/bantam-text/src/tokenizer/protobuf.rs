@@ -1,19 +1,88 @@
 //! A tokenizer from SentencePiece's own `tokenizer.model`, a protocol-buffers message (`sentencepiece_model.proto`).
 
-use super::Tokenizer;
-use crate::error::TextError;
+use super::companions::{Added, HfFiles, Settings, check_added};
+use super::gguf::{Additions, Symbols, check, score_bpe};
+use super::{Map, Tokenizer};
+use crate::error::{TextError, shorten};
 use crate::vocabulary::Vocabulary;
 
 const FILE: &str = "tokenizer.model";
 
 impl Tokenizer {
-    /// Builds the tokenizer of a SentencePiece model of the BPE kind from the bytes of `tokenizer.model`.
+    /// Builds the tokenizer of a SentencePiece model of the BPE kind from the bytes of `tokenizer.model`, exactly as
+    /// SentencePiece itself runs it.
     ///
     /// # Errors
     /// [`TextError::File`] for bytes that are no such message, [`TextError::Unsupported`] for other kinds, by name.
     pub fn from_sentencepiece(model: &[u8]) -> Result<Tokenizer, TextError> {
-        Tokenizer::from_sentencepiece_vocabulary(vocabulary(model)?)
+        let vocabulary = vocabulary(model)?;
+        check(&vocabulary)?;
+        score_bpe(vocabulary, Symbols::InNormalized, Additions::default())
     }
+
+    /// Builds the tokenizer of a Hugging Face directory from the bytes of `tokenizer.model` and its companions, as the
+    /// `LlamaTokenizer` of transformers reads them: added tokens keep the ids that `added_tokens_decoder` gives them, in
+    /// the place of a piece where there is one; `legacy` (true where it is not said) writes the space before every text
+    /// between added tokens, else it stands only where the whole text begins. `added_tokens.json`, which older
+    /// directories have in place of `added_tokens_decoder`, is not read.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_sentencepiece`], and for companions as [`Tokenizer::from_json`].
+    pub fn from_sentencepiece_directory(model: &[u8], files: HfFiles<'_>) -> Result<Tokenizer, TextError> {
+        let mut vocabulary = vocabulary(model)?;
+        check(&vocabulary)?;
+        let settings = Settings::read(files)?;
+        let flag = |key: &str| settings.config.flag(key);
+        let (added, missing) = added(&settings, &vocabulary);
+        check_added(&added)?;
+        let legacy = flag("legacy").unwrap_or(true);
+        let model_says = !legacy || vocabulary.add_space_prefix != Some(false);
+        vocabulary.add_space_prefix = Some(flag("add_prefix_space").unwrap_or(true) && model_says);
+        let additions = Additions { added, prefix_first: !legacy };
+        let mut tokenizer = score_bpe(vocabulary, Symbols::InNormalized, additions)?;
+
+        let (add_bos, add_eos) = (flag("add_bos_token").unwrap_or(true), flag("add_eos_token").unwrap_or(false));
+        let id = |key: &str, own: Option<u32>, needed: bool| {
+            if settings.says(key) { settings.id(&tokenizer, key, needed) } else { Ok(own) }
+        };
+        let bos = id("bos_token", tokenizer.ends.bos, add_bos)?;
+        let eos = id("eos_token", tokenizer.ends.eos, add_eos)?;
+        let unknown = id("unk_token", tokenizer.ends.unknown, false)?;
+        let padding = id("pad_token", tokenizer.ends.padding, false)?;
+        let (prefix, suffix) = (bos.filter(|_| add_bos), eos.filter(|_| add_eos));
+        let ends = &mut tokenizer.ends;
+        (ends.bos, ends.eos, ends.unknown, ends.padding) = (bos, eos, unknown, padding);
+        (ends.prefix, ends.suffix) = (prefix.into_iter().collect(), suffix.into_iter().collect());
+        tokenizer.gather_ends(&files.end_ids(tokenizer.tokens.len())?);
+        if let [first, others @ ..] = missing.as_slice() {
+            let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            let note = format!("the special token {:?}{others} has no id and stays text", shorten(first, 60));
+            tokenizer.notes.push(note);
+        }
+        Ok(tokenizer)
+    }
+}
+
+/// The tokens that companions add, pieces that they call special among them; and the special ones that have no id.
+fn added(settings: &Settings, vocabulary: &Vocabulary) -> (Vec<Added>, Vec<String>) {
+    let (mut added, mut missing) = (Vec::new(), Vec::new());
+    settings.config.add_tokens(&mut added);
+    let mut pieces: Map<&[u8], u32> = Map::default();
+    for (id, piece) in vocabulary.tokens.iter().enumerate() {
+        pieces.entry(piece).or_insert(u32::try_from(id).unwrap_or(u32::MAX));
+    }
+    let mut known: Map<String, ()> = added.iter().map(|token| (token.content.clone(), ())).collect();
+    let taken: Map<u32, ()> = added.iter().map(|token| (token.id, ())).collect();
+    for spelling in settings.special_spellings() {
+        if known.insert(spelling.clone(), ()).is_some() {
+            continue;
+        }
+        match pieces.get(spelling.as_bytes()).filter(|id| !taken.contains_key(id)) {
+            Some(&id) => added.push(Added::special(id, spelling)),
+            None => missing.push(spelling),
+        }
+    }
+    (added, missing)
 }
 
 fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {

@@ -1,6 +1,6 @@
 //! `tokenizer.json` of many kinds against PyPI `tokenizers` (`tools/goldens/tokenizer_strings.py`).
 
-use bantam_text::{HfFiles, Special, TextError, Tokenizer};
+use bantam_text::{HfFiles, Special, TextError, TokenKind, Tokenizer, Vocabulary};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -173,4 +173,129 @@ fn sentencepiece_models_give_the_expected_ids() {
             let _ = Tokenizer::from_sentencepiece(&model[..cut]);
         }
     }
+}
+
+/// The first model of `sentencepiece.jsonl`.
+fn model() -> Vec<u8> {
+    let line = include_str!("../data/sentencepiece.jsonl").lines().next().unwrap();
+    let record: Value = serde_json::from_str(line).unwrap();
+    let model = record["model"].as_str().unwrap();
+    (0..model.len()).step_by(2).map(|at| u8::from_str_radix(&model[at..at + 2], 16).unwrap()).collect()
+}
+
+/// `tokenizer.model` with companions against transformers (`tools/goldens/sentencepiece_directories.py`).
+#[test]
+fn companions_of_sentencepiece_models_are_read() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../data/sentencepiece_directories.json")).unwrap();
+    for case in cases {
+        let config = case["config"].to_string();
+        let map = case["companions"].get("special_tokens_map.json").map(Value::to_string);
+        let files = HfFiles {
+            tokenizer_config: Some(config.as_bytes()),
+            special_tokens_map: map.as_deref().map(str::as_bytes),
+            ..HfFiles::default()
+        };
+        let tokenizer = Tokenizer::from_sentencepiece_directory(&model(), files).unwrap();
+        let found = [tokenizer.bos(), tokenizer.eos(), tokenizer.unknown(), tokenizer.padding()];
+        assert_eq!(json!(found), case["ends"], "{config}");
+        assert!(tokenizer.notes().is_empty(), "{:?}", tokenizer.notes());
+        // What `eos_token` names, and `<|im_end|>` by its spelling, end an answer.
+        let end = tokenizer.token_id("<|im_end|>");
+        let mut ends: Vec<u32> = tokenizer.eos().into_iter().chain(end).collect();
+        ends.dedup();
+        ends.sort_unstable();
+        assert_eq!(tokenizer.end_of_generation(), ends, "{config}");
+        if let Some(end) = end {
+            assert_eq!(tokenizer.token_kind(end), Some(TokenKind::Control));
+            assert!(!tokenizer.encode("<|im_end|>", Special::AsText).unwrap().contains(&end));
+        }
+        let rows: Vec<(String, Vec<u32>)> = serde_json::from_value(case["rows"].clone()).unwrap();
+        for (text, ids) in &rows {
+            assert_eq!(&tokenizer.encode_with_ends(text, Special::Parse).unwrap(), ids, "{config}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn ids_that_end_an_answer_are_ids_of_the_vocabulary() {
+    let json =
+        serde_json::to_vec(&bytes_with(json!([{"id": 256, "content": "</s>", "special": true}]), json!({}))).unwrap();
+    let check = |generation: Value, config: Value, expected: Result<&[u32], &str>| {
+        let (generation, config) = (generation.to_string(), config.to_string());
+        let files = HfFiles {
+            generation_config: Some(generation.as_bytes()),
+            config: Some(config.as_bytes()),
+            ..HfFiles::default()
+        };
+        for (len, found) in
+            [(257, Tokenizer::from_json(&json, files)), (420, Tokenizer::from_sentencepiece_directory(&model(), files))]
+        {
+            let own: &[u32] = if len == 420 { &[2] } else { &[] };
+            match (&expected, found) {
+                (Ok(ids), Ok(tokenizer)) => {
+                    let mut ids = [own, ids].concat();
+                    ids.sort_unstable();
+                    assert_eq!(tokenizer.end_of_generation(), ids, "{generation} {config}");
+                }
+                (Err(text), Err(error)) => {
+                    let expected = format!("damaged {text}, which is no id in a vocabulary of {len} tokens");
+                    assert_eq!(error.to_string(), expected);
+                }
+                (expected, found) => panic!("{generation} {config}: {found:?}, expected {expected:?}"),
+            }
+        }
+    };
+    let none = || json!({});
+    check(json!({"eos_token_id": 256}), json!({"eos_token_id": 9999}), Ok(&[256]));
+    check(json!({"eos_token_id": null}), json!({"eos_token_id": [256, 0]}), Ok(&[0, 256]));
+    check(json!({"eos_token_id": -1, "pad_token_id": -1}), json!({"pad_token_id": 9999}), Ok(&[]));
+    check(json!({"eos_token_id": 9999}), none(), Err("generation_config.json: eos_token_id names 9999"));
+    check(json!({"eos_token_id": [0, 9999]}), none(), Err("generation_config.json: eos_token_id names 9999"));
+    check(none(), json!({"eos_token_id": [4294967296u64]}), Err("config.json: eos_token_id names 4294967296"));
+    check(none(), json!({"eos_token_id": -2}), Err("config.json: eos_token_id names -2"));
+    check(none(), json!({"eos_token_id": "</s>"}), Err("config.json: eos_token_id names \"</s>\""));
+}
+
+#[test]
+fn companions_that_contradict_are_refused_by_name() {
+    let added = json!([{"id": 256, "content": "<s>", "special": true}]);
+    let json = |added: &Value| serde_json::to_vec(&bytes_with(added.clone(), json!({}))).unwrap();
+    let refused = |found: Result<Tokenizer, TextError>, expected: &str| {
+        let error = found.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error} does not say {expected}");
+    };
+    let check = |config: Value, expected: &str| {
+        let config = config.to_string();
+        let files = HfFiles { tokenizer_config: Some(config.as_bytes()), ..HfFiles::default() };
+        refused(Tokenizer::from_json(&json(&added), files), expected);
+        refused(Tokenizer::from_sentencepiece_directory(&model(), files), expected);
+    };
+    check(
+        json!({"bos_token": "<nonexistent>", "add_bos_token": true}),
+        "damaged tokenizer_config.json: bos_token is \"<nonexistent>\", which the vocabulary has not, but is to be added",
+    );
+    check(json!({"eos_token": {"content": "<none>"}, "add_eos_token": true}), "eos_token is \"<none>\"");
+    check(
+        json!({"added_tokens_decoder": {"300": {"content": "<a>"}, "0300": {"content": "<b>"}}}),
+        "both have the id 300",
+    );
+    check(json!({"added_tokens_decoder": {"4000000000": {"content": "<a>"}}}), "ids up to 4000000000");
+    let twice = json!([{"id": 256, "content": "<s>"}, {"id": 256, "content": "<t>"}]);
+    refused(Tokenizer::from_json(&json(&twice), HfFiles::default()), "\"<s>\" and \"<t>\" both have the id 256");
+    let other = json!({"added_tokens_decoder": {"256": {"content": "<t>"}}}).to_string();
+    let files = HfFiles { tokenizer_config: Some(other.as_bytes()), ..HfFiles::default() };
+    refused(Tokenizer::from_json(&json(&added), files), "\"<s>\" and \"<t>\" both have the id 256");
+}
+
+#[test]
+fn what_files_leave_open_is_noted() {
+    let vocabulary = Vocabulary { model: "gpt2".to_owned(), tokens: vec![b"a".to_vec()], ..Vocabulary::default() };
+    let named = Vocabulary { pre: Some("default".to_owned()), ..vocabulary.clone() };
+    let notes = |vocabulary| Tokenizer::from_vocabulary(vocabulary).unwrap().notes().to_vec();
+    assert_eq!(notes(vocabulary), ["the file names no pre-tokenizer; the default one is used"]);
+    assert!(notes(named).is_empty());
+    let map = json!({"additional_special_tokens": ["<a>", "</s>", "<b>"]}).to_string();
+    let files = HfFiles { special_tokens_map: Some(map.as_bytes()), ..HfFiles::default() };
+    let tokenizer = Tokenizer::from_sentencepiece_directory(&model(), files).unwrap();
+    assert_eq!(tokenizer.notes(), ["the special token \"<a>\" and 1 more has no id and stays text"]);
 }
