@@ -67,7 +67,7 @@ pub struct Gradient {
 const SHORT_OF_KEYS: [(&str, usize); 3] = [("tiny-mistral-a", 8), ("tiny-phimoe-short", 0), ("tiny-qwen2-b", 8)];
 
 impl Golden {
-    /// How many rows of a sequence the GGUF form can say everything about (all but in [`SHORT_OF_KEYS`]).
+    /// How many rows of a sequence the GGUF form can say everything about (all but in `SHORT_OF_KEYS`).
     pub fn rows_of_gguf(&self) -> usize {
         SHORT_OF_KEYS.iter().find(|(name, _)| *name == self.name).map_or(usize::MAX, |(_, rows)| *rows)
     }
