@@ -95,6 +95,7 @@ fn page(description: &Description, style: Style) -> String {
         page.rows("memory", [format!("{total} at a context of {context}"), parts.join(", ")]);
     }
     page.rows("fallbacks", alike(&description.fallbacks));
+    page.rows("notes", description.notes.iter().cloned());
     page.rows("can't run", description.problems.iter().cloned());
     page.text
 }
