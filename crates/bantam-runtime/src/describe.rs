@@ -184,6 +184,10 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
         description.problems.push(error.to_string());
     }
     description.generation = generation(model.generation_defaults());
+    let not_followed = model.generation_defaults().not_followed.iter();
+    description
+        .notes
+        .extend(not_followed.map(|setting| format!("the makers recommend {setting}, which is not followed")));
     match model.memory(load) {
         Ok(promise) => description.memory = Some(memory_facts(model.context_for(load), &promise)),
         Err(error) => description.problems.push(error.to_string()),

@@ -20,6 +20,42 @@ pub struct GenerationDefaults {
     pub repetition_penalty: Option<f32>,
     /// Most tokens of an answer.
     pub max_tokens: Option<u32>,
+    /// Recommendations that Bantam does not follow, as `key = value`: without them answers may differ from their makers'.
+    pub not_followed: Vec<String>,
+}
+
+/// Keys of `generation_config.json` that change answers and are not followed, with the values that ask for nothing.
+const NOT_FOLLOWED: &[(&str, &[&str])] = &[
+    ("bad_words_ids", &["[]"]),
+    ("begin_suppress_tokens", &["[]"]),
+    ("constraints", &["[]"]),
+    ("diversity_penalty", &["0.0", "0"]),
+    ("encoder_no_repeat_ngram_size", &["0"]),
+    ("encoder_repetition_penalty", &["1.0", "1"]),
+    ("epsilon_cutoff", &["0.0", "0"]),
+    ("eta_cutoff", &["0.0", "0"]),
+    ("exponential_decay_length_penalty", &[]),
+    ("force_words_ids", &["[]"]),
+    ("forced_bos_token_id", &[]),
+    ("forced_eos_token_id", &[]),
+    ("guidance_scale", &["1.0", "1"]),
+    ("min_length", &["0"]),
+    ("min_new_tokens", &["0"]),
+    ("no_repeat_ngram_size", &["0"]),
+    ("num_beams", &["1"]),
+    ("penalty_alpha", &["0.0", "0"]),
+    ("sequence_bias", &["{}"]),
+    ("stop_strings", &["[]"]),
+    ("suppress_tokens", &["[]"]),
+    ("top_h", &[]),
+    ("watermarking_config", &[]),
+];
+
+/// Keys of `general.sampling.*` that are followed.
+const FOLLOWED: &[&str] = &["temp", "top_k", "top_p", "min_p", "penalty_repeat"];
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 impl GenerationDefaults {
@@ -43,6 +79,12 @@ impl GenerationDefaults {
             typical_p: share("typical_p"),
             repetition_penalty: float("repetition_penalty").filter(|penalty| *penalty > 0.0),
             max_tokens: number("max_new_tokens").map(|n| n as u32),
+            not_followed: NOT_FOLLOWED
+                .iter()
+                .filter_map(|(key, neutral)| Some((key, neutral, config.get(*key)?)))
+                .filter(|(_, neutral, value)| !value.is_null() && !neutral.contains(&value.to_string().as_str()))
+                .map(|(key, _, value)| format!("{key} = {}", short(&value.to_string())))
+                .collect(),
         }
     }
 
@@ -59,6 +101,12 @@ impl GenerationDefaults {
             top_p: float("top_p"),
             min_p: float("min_p"),
             typical_p: None,
+            not_followed: gguf
+                .metadata()
+                .filter_map(|(key, value)| Some((key.strip_prefix("general.sampling.")?, value)))
+                .filter(|(key, _)| !FOLLOWED.contains(key))
+                .map(|(key, value)| format!("{key} = {}", short(&value.to_string())))
+                .collect(),
             repetition_penalty: float("penalty_repeat").filter(|penalty| *penalty > 0.0),
             max_tokens: None,
         }
@@ -81,6 +129,13 @@ mod tests {
         check(
             r#"{"do_sample": true, "temperature": 0.6, "top_p": 0.9, "top_k": 40}"#,
             GenerationDefaults { temperature: Some(0.6), top_p: Some(0.9), top_k: Some(40), ..none() },
+        );
+        check(
+            r#"{"num_beams": 4, "no_repeat_ngram_size": 0, "suppress_tokens": null, "stop_strings": ["x"]}"#,
+            GenerationDefaults {
+                not_followed: vec!["num_beams = 4".into(), r#"stop_strings = ["x"]"#.into()],
+                ..none()
+            },
         );
         check(r#"{"temperature": "hot", "top_p": 7, "repetition_penalty": 0}"#, none());
     }
