@@ -35,7 +35,7 @@ pub(super) const FAMILY: Family = Family {
     name: "bert",
     architectures: &["BertModel"],
     gguf: &["bert"],
-    models: "BERT encoders for embeddings: BGE, all-MiniLM, GTE, E5",
+    models: "BERT encoders up to their hidden states, as a Plan only (no tokenizer, no command yet)",
     read,
     ignored: &[],
     defaults: &[],
