@@ -84,26 +84,9 @@ fn widest_input(plan: &Plan) -> usize {
 
 /// Positions that every table of positions has a row for.
 fn places_known(plan: &Plan) -> usize {
-    let rows = |step: &Step| match &step.op {
-        Op::Embed(embed) if embed.by == EmbedBy::Position => Some(plan.weights[embed.table.0].rows),
-        Op::Embed(_)
-        | Op::Norm(_)
-        | Op::Linear(_)
-        | Op::Rope(_)
-        | Op::Attend(_)
-        | Op::Glu(_)
-        | Op::Activate(_)
-        | Op::Add(_)
-        | Op::Scale(_)
-        | Op::Softcap(_)
-        | Op::Select(_)
-        | Op::Route(_)
-        | Op::Spread(_)
-        | Op::ExpertLinear(_)
-        | Op::Combine(_)
-        | Op::Loss(_)
-        | Op::Observe(_)
-        | Op::Backward(_) => None,
+    let rows = |step: &Step| {
+        let Op::Embed(embed) = &step.op else { return None };
+        (embed.by == EmbedBy::Position).then(|| plan.weights[embed.table.0].rows)
     };
     plan.steps.iter().filter_map(rows).min().unwrap_or(usize::MAX)
 }
@@ -149,7 +132,8 @@ pub(crate) fn compile(
     let is_vector = vectors::wanted(plan);
     for (weight, is_vector) in plan.weights.iter().zip(is_vector) {
         let view = fetch_weight(weights, weight)?;
-        let stored = weights.weight(&weight.name).map_or(0, |view| view.bytes.len());
+        // Asked for once: a weight may be encoded anew each time.
+        let stored = view.bytes.len();
         if is_vector {
             let mut values = vec![0.0; view.rows * view.width];
             let wrong = |problem: String| PlanError::WeightBytes { name: weight.name.clone(), problem };
@@ -157,8 +141,7 @@ pub(crate) fn compile(
             places.push(vectors.len());
             vectors.push(values);
         } else {
-            let matrix =
-                Matrix::new(view.tensor_type, view.rows, view.width, view.bytes.clone(), setting.isa, setting.pool);
+            let matrix = Matrix::new(view.tensor_type, view.rows, view.width, view.bytes, setting.isa, setting.pool);
             places.push(matrices.len());
             matrices.push(matrix.map_err(|error| kernel_error(&weight.name, error))?);
         }

@@ -166,25 +166,9 @@ impl Plan {
 
     /// Width of the vocabulary table that embeds tokens, where there is one.
     pub fn vocabulary(&self) -> Option<usize> {
-        self.steps.iter().find_map(|step| match &step.op {
-            Op::Embed(embed) => (embed.by == crate::EmbedBy::Token).then(|| self.weights[embed.table.0].rows),
-            Op::Norm(_)
-            | Op::Linear(_)
-            | Op::Rope(_)
-            | Op::Attend(_)
-            | Op::Glu(_)
-            | Op::Activate(_)
-            | Op::Add(_)
-            | Op::Scale(_)
-            | Op::Softcap(_)
-            | Op::Select(_)
-            | Op::Route(_)
-            | Op::Spread(_)
-            | Op::ExpertLinear(_)
-            | Op::Combine(_)
-            | Op::Loss(_)
-            | Op::Observe(_)
-            | Op::Backward(_) => None,
+        self.steps.iter().find_map(|step| {
+            let Op::Embed(embed) = &step.op else { return None };
+            (embed.by == crate::EmbedBy::Token).then(|| self.weights[embed.table.0].rows)
         })
     }
 

@@ -241,10 +241,7 @@ impl Loaded {
     }
 
     fn step(&mut self) -> Result<&[f32], RuntimeError> {
-        if self.interrupt.load(Ordering::Relaxed) {
-            self.take_back();
-            return Err(RuntimeError::Interrupted);
-        }
+        self.heed_interrupt()?;
         if self.batch.tokens.is_empty() {
             return Ok(&[]);
         }
@@ -253,15 +250,21 @@ impl Loaded {
 
     /// Runs what the batch holds, gathers its logits, and empties it.
     fn flush(&mut self) -> Result<(), RuntimeError> {
-        if self.interrupt.load(Ordering::Relaxed) {
-            self.take_back();
-            return Err(RuntimeError::Interrupted);
-        }
+        self.heed_interrupt()?;
         if !self.batch.tokens.is_empty() {
             let logits = self.program.run(&self.batch)?;
             self.gathered.extend_from_slice(logits);
         }
         self.begin();
+        Ok(())
+    }
+
+    /// Stops before a batch is run, where somebody asked to.
+    fn heed_interrupt(&mut self) -> Result<(), RuntimeError> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            self.take_back();
+            return Err(RuntimeError::Interrupted);
+        }
         Ok(())
     }
 
