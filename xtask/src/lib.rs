@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod evidence;
 pub mod loc;
 pub mod scan;
 pub mod steps;

@@ -28,7 +28,11 @@ const CHORES: &[Chore] = &[
     },
     Chore { name: "test", about: "every test, one line at the end", run: |_| steps::test(&Tree::root()) },
     Chore { name: "tidy", about: "the rules of the house (--rules lists them)", run: run_tidy },
-    Chore { name: "docs", about: "write the generated pages anew (--check only compares)", run: run_docs },
+    Chore {
+        name: "docs",
+        about: "write the generated pages anew (--check only compares; --evidence takes the last test run's)",
+        run: run_docs,
+    },
     Chore { name: "fuzz", about: "feed every parser damaged input (--seconds N for each, 10)", run: run_fuzz },
     Chore { name: "loc", about: "lines of code by crate", run: run_loc },
 ];
@@ -69,7 +73,11 @@ fn run_docs(arguments: &[String]) -> Result<(), StepError> {
     match arguments {
         [] => steps::generated(&Tree::root(), true),
         [flag] if flag == "--check" => steps::generated(&Tree::root(), false),
-        _ => Err(StepError::Usage("expected cargo xtask docs [--check]".to_owned())),
+        [flag] if flag == "--evidence" => {
+            steps::take_evidence(&Tree::root())?;
+            steps::generated(&Tree::root(), true)
+        }
+        _ => Err(StepError::Usage("expected cargo xtask docs [--check | --evidence]".to_owned())),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::evidence::{self, Evidence};
 use crate::tidy::{self, Weight};
 use crate::tree::{Tree, TreeError};
 
@@ -36,6 +37,12 @@ pub enum StepError {
     /// A test failed.
     #[error("{0} tests failed")]
     Tests(usize),
+    /// The list of what tests show is not what they showed.
+    #[error("{page} and what the tests showed differ in {0} lines: `cargo xtask docs --evidence` takes the last run's", page = evidence::PAGE)]
+    Evidence(usize),
+    /// There is no run to take evidence from.
+    #[error("no evidence at {0}: `cargo xtask test` gathers it, where all tests pass")]
+    NoEvidence(String),
     /// A word on the command line that means nothing.
     #[error("{0}")]
     Usage(String),
@@ -181,15 +188,30 @@ impl Tally {
     }
 }
 
-/// Every test of the workspace, and one line at the end that says how it went.
+/// Every test of the workspace, and one line at the end that says how it went. What they have shown is compared with the
+/// list that the support matrix is made from.
 ///
 /// # Errors
-/// Where a test fails or does not compile.
+/// Where a test fails or does not compile, or the list is not what was shown.
 pub fn test(root: &Path) -> Result<(), StepError> {
     let start = Instant::now();
     let mut tally = Tally::default();
-    let result = Cargo { arguments: &["test", "--workspace", "--no-fail-fast"], variables: &[] }
-        .follow(root, &mut |line| tally.read(line));
+    let gathered = Evidence::gathering_place(root);
+    let writing = |source| StepError::Tree(TreeError::Read { path: gathered.clone(), source });
+    std::fs::create_dir_all(gathered.parent().unwrap_or(root)).map_err(writing)?;
+    std::fs::write(&gathered, "").map_err(writing)?;
+    let place = gathered.to_string_lossy();
+    let result =
+        Cargo { arguments: &["test", "--workspace", "--no-fail-fast"], variables: &[(evidence::VARIABLE, &place)] }
+            .follow(root, &mut |line| tally.read(line));
+    let result = match result {
+        Ok(()) => compare_evidence(root, &gathered),
+        Err(error) => {
+            // What a failing run showed is not to be taken over.
+            let _ = std::fs::remove_file(&gathered);
+            Err(error)
+        }
+    };
     let Tally { passed, failed, ignored, binaries } = tally;
     let verdict = if result.is_ok() { "ok" } else { "FAILED" };
     println!(
@@ -201,6 +223,30 @@ pub fn test(root: &Path) -> Result<(), StepError> {
         Err(_) if failed > 0 => Err(StepError::Tests(failed)),
         other => other,
     }
+}
+
+/// Compares what a run has shown with the committed list.
+fn compare_evidence(root: &Path, gathered: &Path) -> Result<(), StepError> {
+    let run =
+        std::fs::read_to_string(gathered).map_err(|source| TreeError::Read { path: gathered.to_owned(), source })?;
+    let differences = Evidence::committed(root)?.differences(&Evidence::parse(&run), evidence::has_shared(root));
+    for line in &differences {
+        println!("{}: {line}", evidence::PAGE);
+    }
+    if differences.is_empty() { Ok(()) } else { Err(StepError::Evidence(differences.len())) }
+}
+
+/// Takes what the last whole run has shown as the list that the support matrix is made from.
+///
+/// # Errors
+/// Where there is none, or the list cannot be written.
+pub fn take_evidence(root: &Path) -> Result<(), StepError> {
+    let gathered = Evidence::gathering_place(root);
+    let run = std::fs::read_to_string(&gathered)
+        .map_err(|_| StepError::NoEvidence(gathered.to_string_lossy().into_owned()))?;
+    let path = root.join(evidence::PAGE);
+    std::fs::write(&path, Evidence::parse(&run).page()).map_err(|source| TreeError::Read { path, source })?;
+    Ok(())
 }
 
 /// Runs every fuzz target for so many seconds, optimised but with overflow checks and debug assertions.

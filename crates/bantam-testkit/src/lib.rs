@@ -6,6 +6,7 @@
 
 mod close;
 mod counting_allocator;
+pub mod evidence;
 mod golden;
 pub mod mutate;
 pub mod npy;

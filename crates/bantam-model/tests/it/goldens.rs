@@ -4,7 +4,7 @@ use bantam_model::Checkpoint;
 use bantam_plan::reference::Interpreter;
 use bantam_plan::rewrite::train;
 use bantam_plan::{Batch, Op, PAGE_CELLS, Place, Target, WeightId};
-use bantam_testkit::{Golden, GoldenSequence, assert_bits_equal, assert_close};
+use bantam_testkit::{Golden, GoldenSequence, assert_bits_equal, assert_close, evidence};
 
 use crate::load;
 
@@ -160,6 +160,7 @@ fn gradients_through_every_golden_are_central_differences() {
             let tolerance = 5e-3 * found.abs() + 1e-3;
             assert!((found - expected).abs() <= tolerance, "{name}: {found} against {expected}");
         }
+        evidence::shown("family", checkpoint.family().name, "gradients");
     }
 }
 

@@ -4,3 +4,4 @@ mod goldens;
 mod memory;
 mod opening;
 mod stories;
+mod types;

@@ -1,7 +1,7 @@
 //! Decoding and encoding against PyPI's gguf, encoding with a search against ggml's error (`tools/goldens/blocks.py`).
 
 use bantam_tensor::TensorType;
-use bantam_testkit::assert_bits_equal;
+use bantam_testkit::{assert_bits_equal, evidence};
 use std::path::Path;
 
 fn read(name: &str) -> Vec<u8> {
@@ -21,7 +21,13 @@ fn decoding_equals_the_reference_to_the_bit() {
         let mut actual = vec![0.0; expected.len()];
         tensor_type.decode(&read(&format!("decode-{name}.bin")), &mut actual).unwrap();
         assert_bits_equal(&actual, &expected, &name);
+        evidence::shown("tensor type", tensor_type.name(), "read");
     }
+    // A number of four bytes is itself.
+    let mut actual = vec![0.0; 2048];
+    TensorType::F32.decode(&read("encode.f32"), &mut actual).unwrap();
+    assert_bits_equal(&actual, &read_f32("encode.f32"), "f32");
+    evidence::shown("tensor type", TensorType::F32.name(), "read");
 }
 
 #[test]
@@ -35,7 +41,12 @@ fn encoding_equals_the_reference_to_the_byte() {
         tensor_type.encode(&values, &mut actual).unwrap();
         let differing = actual.iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!(differing, 0, "{name}: {differing} of {} bytes differ", expected.len());
+        evidence::shown("tensor type", tensor_type.name(), "written");
     }
+    let mut actual = vec![0; 4 * values.len()];
+    F32.encode(&values, &mut actual).unwrap();
+    assert!(actual == read("encode.f32"));
+    evidence::shown("tensor type", F32.name(), "written");
 }
 
 #[test]
@@ -65,6 +76,9 @@ fn searches_lose_no_more_than_the_reference() {
         }
         report += &format!("{tensor_type}: {mean:.4} on the mean\n");
         worse |= mean > 1.001;
+        if !worse {
+            evidence::shown("tensor type", tensor_type.name(), "written");
+        }
     }
     println!("{report}");
     assert!(!worse, "{report}");
