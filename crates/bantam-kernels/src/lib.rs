@@ -30,6 +30,7 @@ mod buffer;
 mod elementwise;
 mod error;
 mod isa;
+mod limits;
 mod mapping;
 mod math;
 mod matrix;
@@ -44,6 +45,7 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use isa::Isa;
+pub use limits::{int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{ActivationKind, Activations, Int8Rows, Matrix, Product, multiply};
 pub use pool::{Pool, available_threads};

@@ -25,14 +25,23 @@ impl Progress {
         Self { on_terminal: io::stderr().is_terminal(), next: Instant::now() + PATIENCE, shown: false }
     }
 
-    /// Takes note of how far the work is.
+    /// Takes note of how many bytes of the work are done.
     pub fn update(&mut self, what: &str, done: u64, total: u64) {
+        self.draw(|| format!("{} of {}", draw(what, done, total), size::format(total)));
+    }
+
+    /// Takes note of how many pieces of the work are done.
+    pub fn update_count(&mut self, what: &str, done: usize, total: usize) {
+        self.draw(|| format!("{} of {total}", draw(what, done as u64, total as u64)));
+    }
+
+    fn draw(&mut self, line: impl FnOnce() -> String) {
         if !self.on_terminal || Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + INTERVAL;
         self.shown = true;
-        let line = draw(what, done, total);
+        let line = line();
         // Back to the line's begin, the line, then clear what an earlier, longer one left.
         let _ = write!(io::stderr(), "\r{line}\x1b[K");
     }
@@ -44,7 +53,7 @@ fn draw(what: &str, done: u64, total: u64) -> String {
     let filled = (u128::from(done) * u128::from(WIDTH) / u128::from(total)) as usize;
     let percent = u128::from(done) * 100 / u128::from(total);
     let empty = WIDTH as usize - filled;
-    format!("{what} {}{} {percent:3}% of {}", "█".repeat(filled), "░".repeat(empty), size::format(total))
+    format!("{what} {}{} {percent:3}%", "█".repeat(filled), "░".repeat(empty))
 }
 
 impl Drop for Progress {

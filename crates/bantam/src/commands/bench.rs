@@ -3,14 +3,18 @@
 mod measure;
 mod report;
 
+use std::time::Instant;
+
 use anyhow::bail;
-use bantam_kernels::available_threads;
+use bantam_kernels::{Isa, Pool, available_threads, int8_peak, read_bandwidth};
 use clap::Args;
 
-use crate::arguments::{LoadArguments, ModelArgument, positive};
+use crate::arguments::{LoadArguments, ModelArgument, positive, sequences};
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::emit_json_pretty;
+use crate::progress::Progress;
+use report::{Form, Machine, Report};
 
 /// Arguments of `bantam bench`.
 #[derive(Args, Debug)]
@@ -26,12 +30,18 @@ pub struct BenchArguments {
     /// Tokens that are there before; a list makes every test at each depth
     #[arg(short = 'd', long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
     depth: Vec<usize>,
+    /// Sequences that generate together; a list makes a test of each
+    #[arg(short = 'b', long, value_name = "N,…", value_delimiter = ',', default_value = "1", value_parser = sequences())]
+    batch: Vec<usize>,
     /// How often each test is measured
     #[arg(short = 'r', long, value_name = "N", default_value = "5", value_parser = positive())]
     repetitions: usize,
     /// Print JSON with llama-bench's field names
     #[arg(long)]
     json: bool,
+    /// Print a table in Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     #[command(flatten)]
     load: LoadArguments,
 }
@@ -45,12 +55,27 @@ pub struct Test {
     pub generate: usize,
     /// Tokens that are there before either.
     pub depth: usize,
+    /// Sequences that do so together.
+    pub parallel: usize,
 }
 
 impl Test {
-    /// Tokens counted: a test either reads or generates.
+    /// Tokens counted, of all sequences: a test either reads or generates.
     pub fn tokens(&self) -> usize {
-        self.prompt + self.generate
+        (self.prompt + self.generate) * self.parallel
+    }
+
+    /// As llama-bench names it, and how many sequences.
+    fn name(&self) -> String {
+        let what = if self.generate == 0 { format!("pp{}", self.prompt) } else { format!("tg{}", self.generate) };
+        let together = if self.parallel == 1 { String::new() } else { format!(" x{}", self.parallel) };
+        let depth = if self.depth == 0 { String::new() } else { format!(" @ d{}", self.depth) };
+        format!("{what}{together}{depth}")
+    }
+
+    /// Positions that each sequence comes to hold.
+    fn positions(&self) -> usize {
+        self.depth.saturating_add(self.prompt).saturating_add(self.generate)
     }
 }
 
@@ -58,10 +83,11 @@ impl Test {
 pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let model = models::open(&arguments.model.model, arguments.load.size.quantize)?;
     let tests = tests(arguments);
-    let Some(needed) = tests.iter().map(|test| test.depth.saturating_add(test.tokens())).max() else {
+    let Some(needed) = tests.iter().map(Test::positions).max() else {
         bail!("there is nothing to measure: -p and -n are both 0");
     };
-    let mut options = models::load_options(&arguments.load, 1);
+    let together = tests.iter().map(|test| test.parallel).max().unwrap_or(1);
+    let mut options = models::load_options(&arguments.load, together);
     match options.context {
         None => options.context = Some(needed),
         Some(context) if context < needed => bail!("the tests need {needed} positions, --context gives {context}"),
@@ -70,29 +96,48 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let threads = options.threads.unwrap_or_else(available_threads);
     let interrupt = Interrupt::install()?;
     // Before the model takes its memory.
-    let bandwidth = measure::bandwidth(threads);
+    let pool = Pool::new(threads);
+    let (bandwidth, int8_peak) = (read_bandwidth(&pool), int8_peak(&pool, Isa::detect()));
+    drop(pool);
+    let counts_memory = measure::forget_peak_memory();
+    let peak_memory = || if counts_memory { measure::peak_memory() } else { None };
+    let begin = Instant::now();
     let mut loaded = models::load(&model, &options, &interrupt)?;
-    let report = report::Report::new(&model, options, threads, bandwidth);
+    let machine = Machine { threads, bandwidth, int8_peak, load: begin.elapsed() };
+    let report = Report::new(&model, options, machine);
+    let form = match (arguments.json, arguments.markdown) {
+        (true, _) => None,
+        (false, markdown) => Some(if markdown { Form::Markdown } else { Form::Terminal }),
+    };
     let mut rows = Vec::new();
-    if !arguments.json {
-        report.head()?;
+    if let Some(form) = form {
+        report.head(form)?;
     }
     for test in tests {
-        let nanoseconds = measure::run(&mut loaded, test, arguments.repetitions, &interrupt)?;
-        if arguments.json {
-            rows.push(report.json(test, &nanoseconds));
-        } else {
-            report.row(test, &nanoseconds)?;
+        let mut bar = Progress::start();
+        let runs = arguments.repetitions + 1;
+        let name = test.name();
+        let mut step = |done: usize| bar.update_count(&name, done, runs);
+        let nanoseconds = measure::run(&mut loaded, test, arguments.repetitions, &interrupt, &mut step)?;
+        drop(bar);
+        match form {
+            Some(form) => report.row(form, test, &nanoseconds)?,
+            None => rows.push(report.json(test, &nanoseconds, peak_memory())),
         }
     }
-    if arguments.json { emit_json_pretty(&rows) } else { Ok(()) }
+    match form {
+        Some(_) => Ok(report.foot(peak_memory())?),
+        None => emit_json_pretty(&rows),
+    }
 }
 
-/// Every depth with every prompt length, then with every answer length.
+/// Every depth with every prompt length, then with every answer length and number of sequences.
 fn tests(arguments: &BenchArguments) -> Vec<Test> {
     let at_depth = |&depth: &usize| {
-        let prompts = arguments.prompt.iter().map(move |&prompt| Test { prompt, generate: 0, depth });
-        let answers = arguments.generate.iter().map(move |&generate| Test { prompt: 0, generate, depth });
+        let prompts = arguments.prompt.iter().map(move |&prompt| Test { prompt, generate: 0, depth, parallel: 1 });
+        let answers = arguments.batch.iter().flat_map(move |&parallel| {
+            arguments.generate.iter().map(move |&generate| Test { prompt: 0, generate, depth, parallel })
+        });
         prompts.chain(answers).filter(|test| test.tokens() > 0)
     };
     arguments.depth.iter().flat_map(at_depth).collect()

@@ -77,19 +77,31 @@ fn models_are_described() {
 fn speed_is_measured() {
     let golden = Golden::load("tiny-llama-a");
     let model = golden.directory.to_str().expect("the path is UTF-8");
-    let output = bantam(&["bench", model, "-p", "8,4", "-n", "3", "-d", "0,2", "-r", "2", "-t", "1", "--json"], b"");
+    let output = bantam(
+        &["bench", model, "-p", "8,4", "-n", "3", "-d", "0,2", "-b", "1,3", "-r", "2", "-t", "1", "--json"],
+        b"",
+    );
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let tests: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let tests = tests.as_array().expect("an array");
-    let shape = |test: &serde_json::Value| [&test["n_prompt"], &test["n_gen"], &test["n_depth"]].map(|n| n.as_u64());
+    let shape = |test: &serde_json::Value| {
+        [&test["n_prompt"], &test["n_gen"], &test["n_depth"], &test["n_parallel"]].map(|n| n.as_u64())
+    };
     let shapes: Vec<_> = tests.iter().map(shape).collect();
-    let expected = [[8, 0, 0], [4, 0, 0], [0, 3, 0], [8, 0, 2], [4, 0, 2], [0, 3, 2]].map(|shape| shape.map(Some));
+    let at = |depth| [[8, 0, depth, 1], [4, 0, depth, 1], [0, 3, depth, 1], [0, 3, depth, 3]];
+    let expected: Vec<_> = [at(0), at(2)].as_flattened().iter().map(|shape| shape.map(Some)).collect();
     assert_eq!(shapes, expected);
     for test in tests {
         for key in ["avg_ts", "stddev_ts", "avg_ns", "n_threads", "model_size", "model_n_params", "bandwidth"] {
             assert!(test[key].is_number(), "{key} in {test}");
         }
         assert_eq!(test["samples_ns"].as_array().map(Vec::len), Some(2));
+        assert!(test["load_ns"].is_number() && test.get("peak_memory").is_some() && test.get("int8_share").is_some());
+    }
+    let table = bantam(&["bench", model, "-p", "8", "-n", "3", "-b", "2", "-r", "1", "--markdown"], b"");
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    for line in ["| test | tokens/s |", "|---|--:|", "| pp8 |", "| tg3 x2 |", "loaded in "] {
+        assert!(table.contains(line), "{line} in {table}");
     }
     check(&["bench", model, "-p", "0", "-n", "0"], "", &fails(1, &["nothing to measure"]));
 }

@@ -1,0 +1,126 @@
+//! What the machine can do at best, measured: the yardsticks that speeds are held against.
+
+use crate::{Isa, Pool};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// Bytes that are read to measure bandwidth: more than any cache of a small machine holds.
+const READ_BYTES: usize = 256 << 20;
+/// Bytes that a thread reads in a row.
+const PIECE_BYTES: usize = 1 << 20;
+/// How often at most, and for how long; the best counts, since everything else only takes away from it.
+const TIMES: usize = 8;
+const TIME: Duration = Duration::from_millis(500);
+
+/// The best of several tries, as work a second.
+fn best(work: f64, mut once: impl FnMut()) -> f64 {
+    let begin = Instant::now();
+    let mut best = 0f64;
+    for number in 0..TIMES {
+        if number > 0 && begin.elapsed() > TIME {
+            break;
+        }
+        let start = Instant::now();
+        once();
+        best = best.max(work / start.elapsed().as_secs_f64().max(1e-9));
+    }
+    best
+}
+
+/// Bytes a second that the pool's threads read from memory, all together. Takes up to half a second and 256 MiB.
+pub fn read_bandwidth(pool: &Pool) -> f64 {
+    let memory = vec![1u64; READ_BYTES / size_of::<u64>()];
+    let pieces: Vec<&[u64]> = memory.chunks(PIECE_BYTES / size_of::<u64>()).collect();
+    best(READ_BYTES as f64, || {
+        pool.pieces(pieces.len(), |piece| {
+            black_box(sum(pieces.get(piece).copied().unwrap_or_default()));
+        });
+    })
+}
+
+/// Adds in many lanes, so that the addition does not hold the reading up.
+fn sum(numbers: &[u64]) -> u64 {
+    let mut lanes = [0u64; 32];
+    let (chunks, _) = numbers.as_chunks::<32>();
+    for chunk in chunks {
+        for (lane, number) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.wrapping_add(*number);
+        }
+    }
+    lanes.iter().fold(0, |sum, lane| sum.wrapping_add(*lane))
+}
+
+/// Rounds of twelve dot-product instructions that one try takes a thread through: a few milliseconds.
+const ROUNDS: usize = 1 << 20;
+
+/// Multiplications and additions of int8 a second that the pool's threads do in registers, all together: `vpdpbusd` where
+/// there is one (a multiplication and an addition for each of its 64 or 32 bytes). `None` where there is none.
+pub fn int8_peak(pool: &Pool, isa: Isa) -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    let (run, bytes): (fn(usize), usize) = match isa.usable() {
+        // SAFETY: `usable` found AVX-512 F and VNNI.
+        Isa::Avx512 => (|rounds| unsafe { vnni::rounds_512(rounds) }, 64),
+        // SAFETY: AVX-VNNI was found just now.
+        Isa::Avx2 if crate::isa::has_avx_vnni() => (|rounds| unsafe { vnni::rounds_256(rounds) }, 32),
+        Isa::Avx2 | Isa::Portable => return None,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (run, bytes): (fn(usize), usize) = match isa.usable() {
+        Isa::Avx512 | Isa::Avx2 | Isa::Portable => return None,
+    };
+    let work = (2 * bytes * CHAINS * ROUNDS * pool.threads()) as f64;
+    Some(best(work, || pool.run(|_| run(ROUNDS))))
+}
+
+/// Sums that do not wait for each other: more than the instruction's latency times its throughput.
+const CHAINS: usize = 12;
+
+#[cfg(target_arch = "x86_64")]
+mod vnni {
+    use super::CHAINS;
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    /// # Safety
+    /// The machine must have AVX-512 F and VNNI.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn rounds_512(rounds: usize) {
+        let (a, b) = (black_box(_mm512_set1_epi8(3)), black_box(_mm512_set1_epi8(-5)));
+        let mut sums = [_mm512_setzero_si512(); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+
+    /// # Safety
+    /// The machine must have AVX-VNNI.
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub(super) unsafe fn rounds_256(rounds: usize) {
+        let (a, b) = (black_box(_mm256_set1_epi8(3)), black_box(_mm256_set1_epi8(-5)));
+        let mut sums = [_mm256_setzero_si256(); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_dpbusd_avx_epi32(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_numbers_where_there_are_any() {
+        let pool = Pool::new(2);
+        assert!(read_bandwidth(&pool) > 0.0);
+        for &isa in Isa::available() {
+            assert!(int8_peak(&pool, isa).is_none_or(|peak| peak > 1e9), "{}", isa.name());
+        }
+        assert_eq!(int8_peak(&pool, Isa::Portable), None);
+    }
+}
