@@ -69,6 +69,14 @@ pub enum TextError {
     /// A chat that is not an array of message objects.
     #[error("chat: {0}")]
     Chat(String),
+    /// Descriptions of tools, or a choice among them, that cannot be understood.
+    #[error("tools: {place}: {reason}")]
+    Tools {
+        /// Where in the description: `tools[1].function.name`.
+        place: String,
+        /// What was expected and what was found.
+        reason: String,
+    },
 }
 
 /// Cuts `text` to at most `limit` characters for an error message.

@@ -1,4 +1,4 @@
-//! Tokenizers, streaming detokenizer and chat templates.
+//! Tokenizers, streaming detokenizer, chat templates and calls for tools.
 //!
 //! Everything here is a pure function of bytes that others have read: no files, no threads, no processes. What comes in
 //! (vocabularies, `tokenizer.json`, templates, chats) is written by strangers, so every parser bounds its depth, its
@@ -11,6 +11,7 @@ mod detokenizer;
 mod error;
 pub mod template;
 mod tokenizer;
+pub mod tool_calls;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;

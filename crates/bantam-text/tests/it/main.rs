@@ -9,6 +9,7 @@ mod streams;
 mod templates;
 mod thinking;
 mod tokenizers;
+mod tool_calls;
 mod vocabularies;
 
 use std::path::PathBuf;

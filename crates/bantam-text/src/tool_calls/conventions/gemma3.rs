@@ -1,0 +1,51 @@
+//! Fenced `tool_code`: Python calls, perhaps in `print(…)` or in a list, or the bare list as the whole answer.
+
+use super::shapes::among;
+use super::{BASE, Convention, Found, Frame, PYTHON_CALL, Reader, Stop, Tools, Trigger, json, python};
+
+const FENCE: &str = "```tool_code";
+
+pub(super) const CONVENTION: Convention = Convention {
+    name: "gemma3",
+    about: "Gemma 3 with a template for tools; ai.google.dev/gemma/docs/capabilities/function-calling",
+    triggers: &[Trigger::anywhere(FENCE), Trigger::anywhere("```json"), Trigger::at_start("["), Trigger::at_start("{")],
+    frame: Frame { begin: "```tool_code\n", call: PYTHON_CALL, separator: "\n", end: "\n```", parallel: true },
+    recognise: |signs| signs.says("tool_code") || signs.says_all(&["<start_of_turn>", "tools"]),
+    parse,
+    ..BASE
+};
+
+fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
+    let no_call = |stop| if stop == Stop::More { stop } else { Stop::NoCall };
+    if reader.maybe(FENCE)? {
+        let mut found = Vec::new();
+        loop {
+            reader.white();
+            if !found.is_empty() && (reader.ended()? || reader.maybe("```")?) {
+                return Ok(found);
+            }
+            let printed = reader.maybe("print(")?;
+            found.extend(python::calls(reader, tools)?);
+            if printed {
+                reader.white();
+                reader.literal(")")?;
+            }
+        }
+    }
+    if reader.maybe("```json")? {
+        reader.white();
+        let found = reader.json().and_then(json::calls).map_err(no_call)?;
+        reader.white();
+        if !reader.ended()? {
+            reader.literal("```").map_err(no_call)?;
+        }
+        return among(found, tools);
+    }
+    let inner = reader.rest().trim_start_matches(['[', ' ', '\n']);
+    let found = match inner.chars().next() {
+        None => return Err(no_call(reader.more())),
+        Some('{') => reader.json().and_then(json::calls).map_err(no_call)?,
+        Some(_) => python::calls(reader, tools).map_err(no_call)?,
+    };
+    among(found, tools)
+}
