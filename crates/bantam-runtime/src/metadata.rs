@@ -64,6 +64,7 @@ pub(crate) fn vocabulary(gguf: &Gguf) -> Result<Option<Vocabulary>, FormatError>
         unknown: id("unknown_token_id")?,
         padding: id("padding_token_id")?,
         separator: id("seperator_token_id")?,
+        class: id("cls_token_id")?,
         mask: id("mask_token_id")?,
         add_bos: flag("add_bos_token")?,
         add_eos: flag("add_eos_token")?,

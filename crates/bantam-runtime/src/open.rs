@@ -75,16 +75,20 @@ fn directory_text(directory: &HfDirectory) -> Result<TextFiles, RuntimeError> {
     let bytes = |file| directory.bytes(file);
     let (tokenizer_config, special_tokens_map) = (bytes(HfFile::TokenizerConfig)?, bytes(HfFile::SpecialTokensMap)?);
     let (generation_config, config) = (bytes(HfFile::GenerationConfig)?, bytes(HfFile::Config)?);
+    let added_tokens = bytes(HfFile::AddedTokens)?;
     let files = HfFiles {
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
         generation_config: generation_config.as_deref(),
+        added_tokens: added_tokens.as_deref(),
         config: config.as_deref(),
     };
     let tokenizer = if let Some(json) = bytes(HfFile::Tokenizer)? {
         Some(Tokenizer::from_json(&json, files).map_err(|error| in_model(path, error))?)
     } else if let Some(model) = bytes(HfFile::TokenizerModel)? {
         Some(Tokenizer::from_sentencepiece_directory(&model, files).map_err(|error| in_model(path, error))?)
+    } else if let Some(vocab) = bytes(HfFile::VocabTxt)? {
+        Some(Tokenizer::from_vocab_txt(&vocab, files).map_err(|error| in_model(path, error))?)
     } else {
         None
     };

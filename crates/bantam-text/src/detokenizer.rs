@@ -1,7 +1,7 @@
 //! Token ids to text, as they come.
 
 use crate::error::TextError;
-use crate::tokenizer::{Joining, Tokenizer};
+use crate::tokenizer::{FirstSpace, Joining, Tokenizer};
 
 /// Turns ids into text one by one and never emits half a character: bytes that do not finish one wait for the next id.
 ///
@@ -51,15 +51,23 @@ impl<'t> Detokenizer<'t> {
         if special && self.skip_special {
             return Ok(&self.emitted);
         }
-        let mut bytes = bytes;
-        if let Joining::Pieces { drop_first_space: true } = self.tokenizer.joining()
-            && self.at_start
-            && !special
-        {
-            bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+        let joining = self.tokenizer.joining();
+        match joining {
+            Joining::Words if self.at_start => {
+                let spelling = self.tokenizer.token_spelling(id).unwrap_or(bytes);
+                self.pending.extend_from_slice(spelling);
+            }
+            Joining::Pieces(FirstSpace::Dropped) if self.at_start && !special => {
+                self.pending.extend_from_slice(bytes.strip_prefix(b" ").unwrap_or(bytes));
+            }
+            Joining::Pieces(FirstSpace::TokenWithout) if self.at_start && !special => {
+                self.pending.extend(bytes.iter().filter(|byte| **byte != b' '));
+            }
+            Joining::Bytes | Joining::Pieces(_) | Joining::Words | Joining::Suffixed => {
+                self.pending.extend_from_slice(bytes);
+            }
         }
-        self.at_start = self.at_start && special;
-        self.pending.extend_from_slice(bytes);
+        self.at_start = self.at_start && special && joining != Joining::Words;
         self.drain(false);
         Ok(&self.emitted)
     }
@@ -73,7 +81,16 @@ impl<'t> Detokenizer<'t> {
 
     fn drain(&mut self, end: bool) {
         let each_byte = self.tokenizer.joining() != Joining::Bytes;
-        let mut rest = self.pending.as_slice();
+        // The space behind a word is only written before another.
+        let mut held = 0;
+        if self.tokenizer.joining() == Joining::Suffixed && self.pending.ends_with(b" ") {
+            held = 1;
+            if end {
+                self.pending.pop();
+                held = 0;
+            }
+        }
+        let mut rest = &self.pending[..self.pending.len() - held];
         loop {
             match std::str::from_utf8(rest) {
                 Ok(text) => {
@@ -97,7 +114,7 @@ impl<'t> Detokenizer<'t> {
                 }
             }
         }
-        let kept = rest.len();
+        let kept = rest.len() + held;
         let start = self.pending.len() - kept;
         self.pending.drain(..start);
     }

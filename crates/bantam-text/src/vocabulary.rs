@@ -37,7 +37,7 @@ impl TokenKind {
 /// Nothing here is trusted: [`Tokenizer::from_vocabulary`](crate::Tokenizer::from_vocabulary) checks lengths and ids.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
-    /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE), `gpt2` (byte-level BPE), …
+    /// `tokenizer.ggml.model`: `llama` (SentencePiece BPE), `gpt2` (byte-level BPE), `bert` (WordPiece), `t5` (Unigram).
     pub model: String,
     /// `tokenizer.ggml.pre`: the name of the pre-tokenizer.
     pub pre: Option<String>,
@@ -65,6 +65,8 @@ pub struct Vocabulary {
     pub padding: Option<u32>,
     /// `tokenizer.ggml.seperator_token_id` (so spelled).
     pub separator: Option<u32>,
+    /// `tokenizer.ggml.cls_token_id`.
+    pub class: Option<u32>,
     /// `tokenizer.ggml.mask_token_id`.
     pub mask: Option<u32>,
     /// `tokenizer.ggml.add_bos_token`.

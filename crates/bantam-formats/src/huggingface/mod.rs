@@ -52,6 +52,10 @@ files! {
     Tokenizer "tokenizer.json" 256 * MIB;
     /// A tokenizer, in the form of SentencePiece.
     TokenizerModel "tokenizer.model" 64 * MIB;
+    /// A WordPiece vocabulary, a piece a line, in older directories.
+    VocabTxt "vocab.txt" 64 * MIB;
+    /// Tokens that older directories add to their vocabulary.
+    AddedTokens "added_tokens.json" 16 * MIB;
     /// Special tokens and, in older directories, the chat template.
     TokenizerConfig "tokenizer_config.json" 64 * MIB;
     /// Special tokens.

@@ -17,6 +17,8 @@ pub struct HfFiles<'a> {
     pub tokenizer_config: Option<&'a [u8]>,
     /// `special_tokens_map.json`: the same, where the former does not say.
     pub special_tokens_map: Option<&'a [u8]>,
+    /// `added_tokens.json`: tokens that older directories add, by spelling.
+    pub added_tokens: Option<&'a [u8]>,
     /// `generation_config.json`: the ids that end an answer.
     pub generation_config: Option<&'a [u8]>,
     /// `config.json`: the same, where the former does not say.
@@ -113,6 +115,10 @@ impl Companion {
         value.as_str().or_else(|| text(value, "content")).map(str::to_owned)
     }
 
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        text(&self.value, key)
+    }
+
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         self.value.get(key)?.as_bool()
     }
@@ -167,6 +173,7 @@ impl Companion {
 pub(super) struct Settings {
     pub(super) config: Companion,
     map: Companion,
+    older: Companion,
 }
 
 impl Settings {
@@ -174,12 +181,67 @@ impl Settings {
         Ok(Settings {
             config: Companion::read("tokenizer_config.json", files.tokenizer_config)?,
             map: Companion::read("special_tokens_map.json", files.special_tokens_map)?,
+            older: Companion::read("added_tokens.json", files.added_tokens)?,
         })
     }
 
     /// Whether a file says what the token is, be it that there is none.
     pub(super) fn says(&self, key: &str) -> bool {
         self.config.value.get(key).is_some() || self.map.value.get(key).is_some()
+    }
+
+    /// Adds what `added_tokens.json` names and `list` lacks, as transformers does: special if a companion calls it so.
+    /// `vocabulary` is the model's own tokens.
+    ///
+    /// # Errors
+    /// [`TextError::File`] where it contradicts the vocabulary or another file.
+    pub(super) fn add_older(&self, list: &mut Vec<Added>, vocabulary: &[(&str, u32)]) -> Result<(), TextError> {
+        let entries = match &self.older.value {
+            Value::Null => return Ok(()),
+            Value::Object(entries) => entries,
+            _ => return Err(damaged(self.older.file, "expected an object of tokens and ids")),
+        };
+        let mut by_spelling: Map<&str, u32> = vocabulary.iter().copied().collect();
+        let mut by_id: Map<u32, String> = vocabulary.iter().map(|&(token, id)| (id, token.to_owned())).collect();
+        let listed: Vec<(String, u32)> = list.iter().map(|token| (token.content.clone(), token.id)).collect();
+        for (content, id) in &listed {
+            by_spelling.insert(content, *id);
+            by_id.insert(*id, content.clone());
+        }
+        let known: Map<String, ()> = listed.iter().map(|(content, _)| (content.clone(), ())).collect();
+        let special: Map<String, ()> = self.special_spellings().into_iter().map(|text| (text, ())).collect();
+        for (content, id) in entries {
+            let short = shorten(content, 40);
+            let Some(id) = id.as_u64().and_then(|id| u32::try_from(id).ok()) else {
+                return Err(damaged(
+                    self.older.file,
+                    format!("{short:?} has the id {id}, expected a number of 32 bits"),
+                ));
+            };
+            if let Some(&other) = by_spelling.get(content.as_str()).filter(|other| **other != id) {
+                let reason = format!("{short:?} has the id {id}, but {other} in the other files");
+                return Err(damaged(self.older.file, reason));
+            }
+            if let Some(other) = by_id.get(&id).filter(|other| *other != content) {
+                let reason =
+                    format!("{short:?} has the id {id}, which {:?} has in the other files", shorten(other, 40));
+                return Err(damaged(self.older.file, reason));
+            }
+            by_id.insert(id, content.clone());
+            if known.contains_key(content) {
+                continue;
+            }
+            let special = special.contains_key(content);
+            let mut token = Added::special(id, content.clone());
+            (token.special, token.normalized) = (special, !special);
+            list.push(token);
+        }
+        Ok(())
+    }
+
+    /// What the files say a token is.
+    pub(super) fn spelling(&self, key: &str) -> Option<String> {
+        self.token(key).map(|(_, spelling)| spelling)
     }
 
     /// The spelling of a token, with the file that says it.
@@ -190,7 +252,7 @@ impl Settings {
 
     /// The spellings of every token that the files call special.
     pub(super) fn special_spellings(&self) -> Vec<String> {
-        let keys = ["bos_token", "eos_token", "unk_token", "pad_token"];
+        let keys = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
         let mut all: Vec<String> = keys.iter().filter_map(|key| self.token(key)).map(|(_, text)| text).collect();
         all.extend(self.config.more_special().chain(self.map.more_special()).map(str::to_owned));
         all

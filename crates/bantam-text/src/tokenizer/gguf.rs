@@ -4,10 +4,13 @@ use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, unmap};
 use super::companions::{Added, check_largest};
+use super::gguf_words::{charsmap, unigram, wordpiece};
 use super::normalizer::Normalizer;
+use super::pieces::PieceNormalizer;
 use super::sentencepiece::{SPACE, ScoreBpe};
 use super::split::Splitter;
-use super::{Ends, Joining, Map, Merger, Token, Tokenizer, patterns};
+use super::trie::Trie;
+use super::{Ends, FirstSpace, Joining, Map, Merger, Token, Tokenizer, patterns};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::{TokenKind, Vocabulary};
 
@@ -22,6 +25,8 @@ impl Tokenizer {
         match vocabulary.model.as_str() {
             "llama" => score_bpe(vocabulary, Symbols::InText, Additions::default()),
             "gpt2" => byte_bpe(vocabulary),
+            "bert" => wordpiece(vocabulary),
+            "t5" => unigram(vocabulary, Symbols::InText, Additions::default()),
             other => Err(TextError::Unsupported { what: "tokenizer model", name: shorten(other, 60) }),
         }
     }
@@ -50,6 +55,7 @@ pub(super) fn check(vocabulary: &Vocabulary) -> Result<(), TextError> {
         ("padding", vocabulary.padding),
         ("separator", vocabulary.separator),
         ("mask", vocabulary.mask),
+        ("cls", vocabulary.class),
     ] {
         if let Some(id) = id
             && id as usize >= len
@@ -60,7 +66,7 @@ pub(super) fn check(vocabulary: &Vocabulary) -> Result<(), TextError> {
     Ok(())
 }
 
-fn kind_of(vocabulary: &Vocabulary, id: usize) -> TokenKind {
+pub(super) fn kind_of(vocabulary: &Vocabulary, id: usize) -> TokenKind {
     vocabulary.types.get(id).map_or(TokenKind::Normal, |&number| TokenKind::from_number(number))
 }
 
@@ -70,7 +76,7 @@ fn strips_right(vocabulary: &Vocabulary, spelling: &str) -> bool {
     (name.contains("phi-3") || name.contains("phi3")) && !matches!(spelling, "<unk>" | "<s>" | "<|endoftext|>")
 }
 
-fn added_token(vocabulary: &Vocabulary, id: usize) -> Option<AddedToken> {
+pub(super) fn added_token(vocabulary: &Vocabulary, id: usize) -> Option<AddedToken> {
     let kind = kind_of(vocabulary, id);
     let special = match kind {
         TokenKind::Control | TokenKind::Unknown => true,
@@ -108,7 +114,7 @@ pub(super) fn score_bpe(
     if vocabulary.scores.is_empty() {
         return Err(TextError::Vocabulary("a SentencePiece vocabulary needs scores, there are none".to_owned()));
     }
-    if !vocabulary.precompiled_charsmap.is_empty() {
+    if symbols == Symbols::InText && !vocabulary.precompiled_charsmap.is_empty() {
         return Err(TextError::Unsupported { what: "normalizer", name: "precompiled_charsmap".to_owned() });
     }
     let len = vocabulary.tokens.len();
@@ -168,27 +174,31 @@ pub(super) fn score_bpe(
         }
         tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
     }
-    let largest = additions.added.iter().map(|token| token.id).max().unwrap_or(0);
-    check_largest(largest, len + additions.added.len())?;
-    tokens.resize(len.max(largest as usize + 1), None);
-    let mut first = Vec::with_capacity(additions.added.len() + raw.len());
-    for token in additions.added {
-        let kind = match token.special {
-            _ if vocabulary.unknown == Some(token.id) => TokenKind::Unknown,
-            true => TokenKind::Control,
-            false => TokenKind::UserDefined,
-        };
-        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text: None, kind });
-        first.push((token.content.clone(), AddedToken::from(token)));
-    }
+    let mut first = place_added(&mut tokens, additions.added, vocabulary.unknown)?;
     first.append(&mut raw);
     let mut normalizers = Vec::new();
-    if prefix && additions.prefix_first {
-        normalizers.push(Normalizer::PrependFirst(SPACE.to_owned()));
-    } else if prefix {
-        normalizers.push(Normalizer::Prepend(SPACE.to_owned()));
+    let removes = vocabulary.remove_extra_whitespaces == Some(true);
+    if symbols == Symbols::InNormalized && (removes || !vocabulary.precompiled_charsmap.is_empty()) {
+        let user_defined = vocabulary
+            .tokens
+            .iter()
+            .zip(0u32..)
+            .filter(|(_, id)| kind_of(&vocabulary, *id as usize) == TokenKind::UserDefined);
+        normalizers.push(Normalizer::Pieces(Box::new(PieceNormalizer {
+            charsmap: charsmap(&vocabulary)?,
+            kept: Some(Trie::new(user_defined.map(|(piece, id)| (piece.as_slice(), id)))),
+            add_space: prefix,
+            at_start_only: additions.prefix_first,
+            remove_extra_spaces: removes,
+        })));
+    } else {
+        if prefix && additions.prefix_first {
+            normalizers.push(Normalizer::PrependFirst(SPACE.to_owned()));
+        } else if prefix {
+            normalizers.push(Normalizer::Prepend(SPACE.to_owned()));
+        }
+        normalizers.push(Normalizer::Replace { pattern: Splitter::literal(" "), with: SPACE.to_owned() });
     }
-    normalizers.push(Normalizer::Replace { pattern: Splitter::literal(" "), with: SPACE.to_owned() });
     let parts = Parts {
         tokens,
         added: AddedTokens::new(first)?,
@@ -196,7 +206,7 @@ pub(super) fn score_bpe(
         normalizers,
         steps: Vec::new(),
         merger: Merger::Scores(merger),
-        joining: Joining::Pieces { drop_first_space: prefix },
+        joining: Joining::Pieces(if prefix { FirstSpace::Dropped } else { FirstSpace::Kept }),
         add_bos: true,
         notes: Vec::new(),
     };
@@ -208,6 +218,28 @@ pub(super) fn score_bpe(
         }
     }
     Ok(tokenizer)
+}
+
+/// Puts added tokens at their ids, over what stands there; gives them with the spellings to look for.
+pub(super) fn place_added(
+    tokens: &mut Vec<Option<Token>>,
+    added: Vec<Added>,
+    unknown: Option<u32>,
+) -> Result<Vec<(String, AddedToken)>, TextError> {
+    let largest = added.iter().map(|token| token.id).max().unwrap_or(0);
+    check_largest(largest, tokens.len() + added.len())?;
+    tokens.resize(tokens.len().max(largest as usize + 1), None);
+    let mut placed = Vec::with_capacity(added.len());
+    for token in added {
+        let kind = match token.special {
+            _ if unknown == Some(token.id) => TokenKind::Unknown,
+            true => TokenKind::Control,
+            false => TokenKind::UserDefined,
+        };
+        tokens[token.id as usize] = Some(Token { spelling: token.content.as_bytes().into(), text: None, kind });
+        placed.push((token.content.clone(), AddedToken::from(token)));
+    }
+    Ok(placed)
 }
 
 fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
@@ -275,19 +307,19 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     Ok(finish(&vocabulary, parts))
 }
 
-struct Parts {
-    tokens: Vec<Option<Token>>,
-    added: AddedTokens,
-    normalized_added: AddedTokens,
-    normalizers: Vec<Normalizer>,
-    steps: Vec<super::Step>,
-    merger: Merger,
-    joining: Joining,
-    add_bos: bool,
-    notes: Vec<String>,
+pub(super) struct Parts {
+    pub(super) tokens: Vec<Option<Token>>,
+    pub(super) added: AddedTokens,
+    pub(super) normalized_added: AddedTokens,
+    pub(super) normalizers: Vec<Normalizer>,
+    pub(super) steps: Vec<super::Step>,
+    pub(super) merger: Merger,
+    pub(super) joining: Joining,
+    pub(super) add_bos: bool,
+    pub(super) notes: Vec<String>,
 }
 
-fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
+pub(super) fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
     let mut by_spelling = Map::with_capacity_and_hasher(parts.tokens.len(), Default::default());
     for (id, token) in parts.tokens.iter().enumerate() {
         if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {

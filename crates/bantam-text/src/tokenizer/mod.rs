@@ -3,16 +3,26 @@
 mod added;
 mod bpe;
 mod bytes;
+mod charsmap;
+mod classes;
 mod companions;
+mod decoding;
 mod ends;
 mod gguf;
+mod gguf_words;
 mod json;
+mod json_model;
 mod normalizer;
 mod patterns;
+mod pieces;
 mod pipeline;
 mod protobuf;
 mod sentencepiece;
 mod split;
+mod trie;
+mod unigram;
+mod vocab_txt;
+mod wordpiece;
 mod words;
 
 use std::borrow::Cow;
@@ -25,6 +35,8 @@ use self::added::{AddedTokens, Section};
 use self::bpe::Bpe;
 use self::normalizer::Normalizer;
 use self::sentencepiece::ScoreBpe;
+use self::unigram::Unigram;
+use self::wordpiece::WordPiece;
 use self::words::Step;
 use crate::error::TextError;
 use crate::vocabulary::TokenKind;
@@ -45,6 +57,8 @@ pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::Rand
 enum Merger {
     Ranks(Bpe),
     Scores(ScoreBpe),
+    Words(WordPiece),
+    Lattice(Unigram),
 }
 
 /// How token spellings become bytes of text.
@@ -52,8 +66,22 @@ enum Merger {
 pub(crate) enum Joining {
     /// Spellings are bytes already.
     Bytes,
-    /// U+2581 is a space, byte tokens are bytes; the first space of a text is dropped if `drop_first_space`.
-    Pieces { drop_first_space: bool },
+    /// U+2581 is a space, byte tokens are bytes.
+    Pieces(FirstSpace),
+    /// Tokens stand apart, but for the parts of a word; the first of a text is its spelling.
+    Words,
+    /// A space behind every word but the last of a text.
+    Suffixed,
+}
+
+/// What becomes of the space that a text was begun with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstSpace {
+    Kept,
+    /// One is dropped.
+    Dropped,
+    /// The first token is written without any.
+    TokenWithout,
 }
 
 /// One token of the vocabulary.
@@ -64,6 +92,14 @@ struct Token {
     /// As it is written in text; `None` where that is the spelling itself.
     text: Option<Box<[u8]>>,
     kind: TokenKind,
+}
+
+impl Token {
+    /// A token of this spelling that is written as `text`.
+    fn new(spelling: &str, text: Vec<u8>, kind: TokenKind) -> Token {
+        let text = (text != spelling.as_bytes()).then(|| text.into_boxed_slice());
+        Token { spelling: spelling.as_bytes().into(), text, kind }
+    }
 }
 
 /// Where the token ids that frame a text come from.
@@ -137,10 +173,7 @@ impl Tokenizer {
     ) -> Result<(), TextError> {
         let mut normalized = Cow::Borrowed(text);
         for normalizer in &self.normalizers {
-            if matches!(normalizer, Normalizer::PrependFirst(_)) && !at_start {
-                continue;
-            }
-            normalized = Cow::Owned(normalizer.apply(normalized.into_owned())?);
+            normalized = Cow::Owned(normalizer.apply(normalized.into_owned(), at_start)?);
         }
         for section in self.normalized_added.split(&normalized, parse) {
             let range = match section {
@@ -152,12 +185,19 @@ impl Tokenizer {
             };
             let at_start = at_start && range.start == 0;
             let text = &normalized[range];
-            match &self.merger {
-                Merger::Scores(merger) => merger.encode(text, out),
-                Merger::Ranks(merger) => {
-                    words::words(text, at_start, &self.steps)?.each(|word| merger.encode(word, scratch, out));
-                }
+            if let Merger::Scores(merger) = &self.merger {
+                merger.encode(text, out);
+                continue;
             }
+            words::words(text, at_start, &self.steps)?.each(|word| {
+                match &self.merger {
+                    Merger::Ranks(merger) => merger.encode(word, scratch, out),
+                    Merger::Words(merger) => merger.encode(word, out),
+                    Merger::Lattice(merger) => merger.encode(word, out)?,
+                    Merger::Scores(_) => {}
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -338,6 +378,11 @@ impl Tokenizer {
             }
         }
         Ok((out, counts))
+    }
+
+    /// The token's spelling in the file, as bytes.
+    pub(crate) fn token_spelling(&self, id: u32) -> Option<&[u8]> {
+        self.token(id).map(|token| &*token.spelling)
     }
 
     pub(crate) fn joining(&self) -> Joining {

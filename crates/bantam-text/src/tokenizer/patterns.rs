@@ -3,7 +3,7 @@
 //! GGUF stores no pattern, only a name, so the patterns stand here as the models' own `tokenizer.json` has them. Adding
 //! one is adding a row.
 
-use super::normalizer::Normalizer;
+use super::normalizer::{Form, Normalizer};
 use super::split::{Behavior, Splitter};
 use super::words::{GPT2, Step};
 use crate::error::{TextError, shorten};
@@ -145,7 +145,7 @@ impl PreTokenizer {
 
     /// What happens to the text before.
     pub(crate) fn normalizers(&self) -> Vec<Normalizer> {
-        if self.nfc { vec![Normalizer::Nfc] } else { Vec::new() }
+        if self.nfc { vec![Normalizer::Form(Form::Nfc)] } else { Vec::new() }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::Joining;
+use super::charsmap::Charsmap;
+use super::classes::PUNCTUATION;
 use super::json::{FILE, damaged, unsupported};
-use super::normalizer::Normalizer;
+use super::normalizer::{Form, Normalizer};
 use super::sentencepiece::SPACE;
 use super::split::{Behavior, Splitter};
 use super::words::{GPT2, Prepend, Step};
@@ -27,7 +28,7 @@ pub(super) fn list<'v>(value: &'v Value, key: &str) -> Result<&'v Vec<Value>, Te
 }
 
 /// `{"String": "…"}` or `{"Regex": "…"}`.
-fn pattern(value: &Value) -> Result<Splitter, TextError> {
+pub(super) fn pattern(value: &Value) -> Result<Splitter, TextError> {
     let pattern = value.get("pattern").ok_or_else(|| damaged(FILE, "a step has no pattern"))?;
     if let Some(literal) = text(pattern, "String") {
         Ok(Splitter::literal(literal))
@@ -47,10 +48,21 @@ pub(super) fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
             }
             return Ok(all);
         }
-        "NFC" => Normalizer::Nfc,
-        "NFD" => Normalizer::Nfd,
-        "NFKC" => Normalizer::Nfkc,
-        "NFKD" => Normalizer::Nfkd,
+        "NFC" => Normalizer::Form(Form::Nfc),
+        "NFD" => Normalizer::Form(Form::Nfd),
+        "NFKC" => Normalizer::Form(Form::Nfkc),
+        "NFKD" => Normalizer::Form(Form::Nfkd),
+        "Nmt" => Normalizer::Nmt,
+        "ByteLevel" => Normalizer::ByteLevel,
+        "Precompiled" => {
+            let encoded = text(value, "precompiled_charsmap").unwrap_or("");
+            let map = base64(encoded).ok_or_else(|| damaged(FILE, "precompiled_charsmap is not Base64"))?;
+            // An empty one replaces nothing.
+            if map.is_empty() {
+                return Ok(Vec::new());
+            }
+            Normalizer::Precompiled(Charsmap::new(&map)?)
+        }
         "Lowercase" => Normalizer::Lowercase,
         "StripAccents" => Normalizer::StripAccents,
         "Strip" => Normalizer::Strip { left: flag(value, "strip_left", true), right: flag(value, "strip_right", true) },
@@ -71,11 +83,52 @@ pub(super) fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
     }])
 }
 
+/// Standard Base64 (RFC 4648) with or without padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=').as_bytes();
+    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for group in text.chunks(4) {
+        let mut bits = 0u32;
+        for &symbol in group {
+            let value = match symbol {
+                b'A'..=b'Z' => symbol - b'A',
+                b'a'..=b'z' => symbol - b'a' + 26,
+                b'0'..=b'9' => symbol - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
+        let whole = match group.len() {
+            1 => return None,
+            len => len - 1,
+        };
+        let bits = bits << (6 * (4 - group.len()));
+        out.extend_from_slice(bits.to_be_bytes().get(1..=whole)?);
+    }
+    Some(out)
+}
+
+/// A regular expression for one character of a class.
+fn class(ranges: &[(char, char)]) -> String {
+    let ranges: String = ranges
+        .iter()
+        .map(|&(first, last)| format!(r"\x{{{:x}}}-\x{{{:x}}}", u32::from(first), u32::from(last)))
+        .collect();
+    format!("[{ranges}]")
+}
+
+/// BERT's pre-tokenizer: words between white space, each punctuation mark alone.
+pub(super) fn bert_steps() -> Result<Vec<Step>, TextError> {
+    let step = |regex: &str, behavior| Ok(Step::Split { pattern: Splitter::regex(regex)?, behavior, invert: false });
+    Ok(vec![step(r"\s", Behavior::Removed)?, step(&class(PUNCTUATION), Behavior::Isolated)?])
+}
+
 pub(super) fn steps(value: &Value) -> Result<Vec<Step>, TextError> {
     let split = |regex: &str, behavior, invert| {
         Ok::<Step, TextError>(Step::Split { pattern: Splitter::regex(regex)?, behavior, invert })
     };
-    const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
     Ok(vec![match kind(value)? {
         "Sequence" => {
             let mut all = Vec::new();
@@ -96,12 +149,15 @@ pub(super) fn steps(value: &Value) -> Result<Vec<Step>, TextError> {
         "Digits" if flag(value, "individual_digits", false) => split(r"\p{N}", Behavior::Isolated, false)?,
         "Digits" => split(r"\p{N}", Behavior::Contiguous, false)?,
         "Punctuation" => {
-            split(PUNCTUATION, Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?, false)?
+            split(&class(PUNCTUATION), Behavior::from_name(text(value, "behavior").unwrap_or("Isolated"))?, false)?
         }
         "Whitespace" => split(r"\w+|[^\w\s]+", Behavior::Removed, true)?,
         "WhitespaceSplit" => split(r"\s", Behavior::Removed, false)?,
-        "BertPreTokenizer" => {
-            return Ok(vec![split(r"\s", Behavior::Removed, false)?, split(PUNCTUATION, Behavior::Isolated, false)?]);
+        "BertPreTokenizer" => return bert_steps(),
+        "CharDelimiterSplit" => {
+            let delimiter = text(value, "delimiter").filter(|text| text.chars().count() == 1);
+            let delimiter = delimiter.ok_or_else(|| damaged(FILE, "CharDelimiterSplit has no single delimiter"))?;
+            Step::Split { pattern: Splitter::literal(delimiter), behavior: Behavior::Removed, invert: false }
         }
         "Metaspace" => {
             Step::Metaspace { mark: mark(value)?, prepend: prepend(value)?, split: flag(value, "split", true) }
@@ -110,7 +166,7 @@ pub(super) fn steps(value: &Value) -> Result<Vec<Step>, TextError> {
     }])
 }
 
-fn mark(value: &Value) -> Result<char, TextError> {
+pub(super) fn mark(value: &Value) -> Result<char, TextError> {
     let mark = text(value, "replacement").unwrap_or(SPACE);
     let mut characters = mark.chars();
     match (characters.next(), characters.next()) {
@@ -119,7 +175,7 @@ fn mark(value: &Value) -> Result<char, TextError> {
     }
 }
 
-fn prepend(value: &Value) -> Result<Prepend, TextError> {
+pub(super) fn prepend(value: &Value) -> Result<Prepend, TextError> {
     Ok(match text(value, "prepend_scheme") {
         Some("always") => Prepend::Always,
         Some("first") => Prepend::First,
@@ -128,33 +184,6 @@ fn prepend(value: &Value) -> Result<Prepend, TextError> {
         None if flag(value, "add_prefix_space", true) => Prepend::Always,
         None => Prepend::Never,
     })
-}
-
-pub(super) fn joining(decoder: Option<&Value>, byte_level: bool) -> Result<Joining, TextError> {
-    let Some(decoder) = decoder else {
-        return Ok(if byte_level { Joining::Bytes } else { Joining::Pieces { drop_first_space: false } });
-    };
-    match kind(decoder)? {
-        "ByteLevel" => Ok(Joining::Bytes),
-        "Metaspace" => Ok(Joining::Pieces { drop_first_space: prepend(decoder)? != Prepend::Never }),
-        "Sequence" => {
-            let mut drop_first_space = false;
-            for step in list(decoder, "decoders")? {
-                match kind(step)? {
-                    "ByteLevel" => return Ok(Joining::Bytes),
-                    "Replace" if text(step, "content") == Some(" ") => {}
-                    "ByteFallback" | "Fuse" => {}
-                    "Strip" if text(step, "content") == Some(" ") => {
-                        drop_first_space = step.get("start").and_then(Value::as_u64).unwrap_or(0) > 0;
-                    }
-                    "Metaspace" => drop_first_space = prepend(step)? != Prepend::Never,
-                    other => return unsupported("decoder step", other),
-                }
-            }
-            Ok(Joining::Pieces { drop_first_space })
-        }
-        other => unsupported("decoder", other),
-    }
 }
 
 /// Reads which ids stand before and behind a single text; says whether the processor frames texts at all.

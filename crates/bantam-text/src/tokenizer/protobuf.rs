@@ -2,14 +2,17 @@
 
 use super::companions::{Added, HfFiles, Settings, check_added};
 use super::gguf::{Additions, Symbols, check, score_bpe};
+use super::gguf_words::unigram;
 use super::{Map, Tokenizer};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::Vocabulary;
 
 const FILE: &str = "tokenizer.model";
+/// The name that GGUF has for this kind of model.
+const UNIGRAM: &str = "t5";
 
 impl Tokenizer {
-    /// Builds the tokenizer of a SentencePiece model of the BPE kind from the bytes of `tokenizer.model`, exactly as
+    /// Builds the tokenizer of a SentencePiece model of the BPE or the Unigram kind from the bytes of `tokenizer.model`, exactly as
     /// SentencePiece itself runs it.
     ///
     /// # Errors
@@ -17,14 +20,13 @@ impl Tokenizer {
     pub fn from_sentencepiece(model: &[u8]) -> Result<Tokenizer, TextError> {
         let vocabulary = vocabulary(model)?;
         check(&vocabulary)?;
-        score_bpe(vocabulary, Symbols::InNormalized, Additions::default())
+        of_kind(vocabulary, Additions::default())
     }
 
     /// Builds the tokenizer of a Hugging Face directory from the bytes of `tokenizer.model` and its companions, as the
     /// `LlamaTokenizer` of transformers reads them: added tokens keep the ids that `added_tokens_decoder` gives them, in
     /// the place of a piece where there is one; `legacy` (true where it is not said) writes the space before every text
-    /// between added tokens, else it stands only where the whole text begins. `added_tokens.json`, which older
-    /// directories have in place of `added_tokens_decoder`, is not read.
+    /// between added tokens, else it stands only where the whole text begins.
     ///
     /// # Errors
     /// As [`Tokenizer::from_sentencepiece`], and for companions as [`Tokenizer::from_json`].
@@ -33,13 +35,13 @@ impl Tokenizer {
         check(&vocabulary)?;
         let settings = Settings::read(files)?;
         let flag = |key: &str| settings.config.flag(key);
-        let (added, missing) = added(&settings, &vocabulary);
+        let (added, missing) = added(&settings, &vocabulary)?;
         check_added(&added)?;
         let legacy = flag("legacy").unwrap_or(true);
         let model_says = !legacy || vocabulary.add_space_prefix != Some(false);
         vocabulary.add_space_prefix = Some(flag("add_prefix_space").unwrap_or(true) && model_says);
         let additions = Additions { added, prefix_first: !legacy };
-        let mut tokenizer = score_bpe(vocabulary, Symbols::InNormalized, additions)?;
+        let mut tokenizer = of_kind(vocabulary, additions)?;
 
         let (add_bos, add_eos) = (flag("add_bos_token").unwrap_or(true), flag("add_eos_token").unwrap_or(false));
         let id = |key: &str, own: Option<u32>, needed: bool| {
@@ -63,10 +65,18 @@ impl Tokenizer {
     }
 }
 
+fn of_kind(vocabulary: Vocabulary, additions: Additions) -> Result<Tokenizer, TextError> {
+    let kind = if vocabulary.model == UNIGRAM { unigram } else { score_bpe };
+    kind(vocabulary, Symbols::InNormalized, additions)
+}
+
 /// The tokens that companions add, pieces that they call special among them; and the special ones that have no id.
-fn added(settings: &Settings, vocabulary: &Vocabulary) -> (Vec<Added>, Vec<String>) {
+fn added(settings: &Settings, vocabulary: &Vocabulary) -> Result<(Vec<Added>, Vec<String>), TextError> {
     let (mut added, mut missing) = (Vec::new(), Vec::new());
     settings.config.add_tokens(&mut added);
+    let spelled = vocabulary.tokens.iter().zip(0u32..);
+    let spelled = spelled.filter_map(|(piece, id)| Some((std::str::from_utf8(piece).ok()?, id)));
+    settings.add_older(&mut added, &spelled.collect::<Vec<_>>())?;
     let mut pieces: Map<&[u8], u32> = Map::default();
     for (id, piece) in vocabulary.tokens.iter().enumerate() {
         pieces.entry(piece).or_insert(u32::try_from(id).unwrap_or(u32::MAX));
@@ -82,7 +92,7 @@ fn added(settings: &Settings, vocabulary: &Vocabulary) -> (Vec<Added>, Vec<Strin
             None => missing.push(spelling),
         }
     }
-    (added, missing)
+    Ok((added, missing))
 }
 
 fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {
@@ -139,13 +149,10 @@ fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {
     let refuse = |what, name: &str| Err(TextError::Unsupported { what, name: name.to_owned() });
     match kind {
         2 => {}
-        1 => return refuse("tokenizer model", "unigram"),
+        1 => vocabulary.model = UNIGRAM.to_owned(),
         3 => return refuse("tokenizer model", "word"),
         4 => return refuse("tokenizer model", "char"),
         other => return refuse("tokenizer model", &other.to_string()),
-    }
-    if remove_extra_whitespaces {
-        return refuse("normalizer setting", "remove_extra_whitespaces");
     }
     if !escape_whitespaces {
         return refuse("normalizer setting", "escape_whitespaces = false");
@@ -159,6 +166,8 @@ fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {
     vocabulary.eos = id(eos);
     vocabulary.padding = id(padding);
     vocabulary.add_space_prefix = Some(add_dummy_prefix);
+    vocabulary.remove_extra_whitespaces = Some(remove_extra_whitespaces);
+
     Ok(vocabulary)
 }
 

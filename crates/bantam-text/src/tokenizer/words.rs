@@ -50,18 +50,19 @@ pub(crate) struct Words<'t> {
 
 impl Words<'_> {
     /// Calls `each` with the bytes of every word.
-    pub(crate) fn each(&self, mut each: impl FnMut(&[u8])) {
+    pub(crate) fn each(&self, mut each: impl FnMut(&[u8]) -> Result<(), TextError>) -> Result<(), TextError> {
         let mut buffer = Vec::new();
         for range in &self.ranges {
             let word = &self.text[range.clone()];
             if self.mapped {
                 buffer.clear();
                 buffer.extend(word.chars().filter_map(char_to_byte));
-                each(&buffer);
+                each(&buffer)?;
             } else {
-                each(word.as_bytes());
+                each(word.as_bytes())?;
             }
         }
+        Ok(())
     }
 }
 

@@ -64,6 +64,8 @@ pub fn vocabulary(file: &[u8]) -> Vocabulary {
             ("pre", Value::Text(bytes)) => vocabulary.pre = Some(text(bytes)),
             ("bos_token_id", Value::Integer(id)) => vocabulary.bos = Some(id as u32),
             ("eos_token_id", Value::Integer(id)) => vocabulary.eos = Some(id as u32),
+            ("cls_token_id", Value::Integer(id)) => vocabulary.class = Some(id as u32),
+            ("seperator_token_id", Value::Integer(id)) => vocabulary.separator = Some(id as u32),
             ("unknown_token_id", Value::Integer(id)) => vocabulary.unknown = Some(id as u32),
             ("add_bos_token", Value::Flag(flag)) => vocabulary.add_bos = Some(flag),
             ("add_space_prefix", Value::Flag(flag)) => vocabulary.add_space_prefix = Some(flag),

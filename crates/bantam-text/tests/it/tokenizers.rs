@@ -82,7 +82,7 @@ fn companions_say_what_begins_and_ends_a_text() {
             tokenizer_config: Some(config.as_bytes()),
             special_tokens_map: Some(map.as_bytes()),
             generation_config: Some(generation.as_bytes()),
-            config: None,
+            ..HfFiles::default()
         };
         let tokenizer = Tokenizer::from_json(&json, files).unwrap();
         let found = (tokenizer.prefix_ids(), tokenizer.suffix_ids(), tokenizer.end_of_generation());
@@ -110,14 +110,23 @@ fn files_that_are_wrong_are_refused_by_name() {
     check(b"", "tokenizer.json");
     check(b"[]", "tokenizer.json");
     check("[".repeat(100_000).as_bytes(), "tokenizer.json");
-    check(br#"{"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}"#, "unsupported tokenizer model 'Unigram'");
+    check(br#"{"model": {"type": "WordLevel", "vocab": {"a": 0}}}"#, "unsupported tokenizer model 'WordLevel'");
+    check(br#"{"model": {"type": "Unigram", "vocab": {"a": 0}}}"#, "no list of tokens and scores");
+    check(br#"{"model": {"type": "BPE", "vocab": [["a", 0.0]]}}"#, "no map from token to id");
+    check(br#"{"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 1}}"#, "unk_id is 1");
+    check(br#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "needs an unk_token");
     check(br#"{"model": {"type": "BPE", "vocab": {}, "merges": []}}"#, "no tokens");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}}"#, "ids up to 4294967295");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}"#, "expected u32");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}}"#, "two tokens have the id 0");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}}"#, "merge 0 needs the token \"b\"");
     check(br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}}"#, "merge 0 is no pair");
-    check(&with(json!({"normalizer": {"type": "Precompiled"}})), "unsupported normalizer 'Precompiled'");
+    check(&with(json!({"normalizer": {"type": "Other"}})), "unsupported normalizer 'Other'");
+    check(&with(json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "A"}})), "is not Base64");
+    check(
+        &with(json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="}})),
+        "expected an array",
+    );
     check(&with(json!({"pre_tokenizer": {"type": "UnicodeScripts"}})), "unsupported pre-tokenizer 'UnicodeScripts'");
     check(&with(json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}}})), "pre-tokenizer pattern");
     check(&with(json!({"decoder": {"type": "CTC"}})), "unsupported decoder 'CTC'");

@@ -44,3 +44,9 @@ fn byte_level_vocabularies_give_the_expected_ids() {
     check("falcon", |text, back| text == back);
     check("deepseek-llm", |text, back| text == back);
 }
+
+#[test]
+fn wordpiece_vocabularies_give_the_expected_ids() {
+    // What was lower-cased, or has no piece, does not come back.
+    check("bert-bge", |_, _| true);
+}
