@@ -197,6 +197,18 @@ impl Checkpoint {
         Ok(Self { family, spec, plan, tensors })
     }
 
+    /// The same model up to its hidden states: what comes out is what the head would read, `[rows, width]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Plan`] where such a model cannot be.
+    pub fn without_head(mut self) -> Result<Self, ModelError> {
+        self.spec.head = None;
+        self.plan = lower(&self.spec)?;
+        let plan = &self.plan;
+        self.tensors.retain(|name, _| plan.weight_named(name).is_some());
+        Ok(self)
+    }
+
     /// The family that read it.
     pub fn family(&self) -> &'static Family {
         self.family

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod describe;
+mod embedding;
 mod error;
 mod generation;
 mod loaded;
@@ -24,6 +25,7 @@ mod quantize;
 
 pub use bantam_kernels::KvFormat;
 pub use describe::{Description, TypeShare, describe};
+pub use embedding::{EmbeddingDefaults, Pooling, normalize};
 pub use error::RuntimeError;
 pub use generation::GenerationDefaults;
 pub use loaded::{Feed, Loaded, Outputs, SequenceId};

@@ -103,6 +103,11 @@ impl Loaded {
         self.vocabulary
     }
 
+    /// Columns of an output row: the vocabulary, or a hidden state's width where the model has no head.
+    pub fn output_width(&self) -> usize {
+        self.width
+    }
+
     /// Sequences that can be open at once.
     pub fn most_sequences(&self) -> usize {
         self.sequences.len()

@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam_cpu::CpuBackend;
+use bantam_formats::huggingface::HfDirectory;
+use bantam_formats::{ModelReference, what_is_it};
 use bantam_kernels::{Isa, KvFormat, Pool, available_threads};
 use bantam_model::{Checkpoint, Spec, TOKEN_EMBEDDING};
 use bantam_plan::{Backend, CompileOptions, PAGE_CELLS, Plan, Weights};
 use bantam_tensor::TensorType;
 use bantam_text::{ChatTemplate, Tokenizer};
 
+use crate::embedding::EmbeddingDefaults;
 use crate::generation::GenerationDefaults;
 use crate::machine::memory_limit;
 use crate::memory::{MemoryPromise, in_words};
-use crate::open::TextFiles;
+use crate::open::{GgufFiles, TextFiles};
 use crate::quantize::Quantized;
 use crate::{Loaded, RuntimeError};
 
@@ -141,6 +144,32 @@ impl Model {
     /// The sampling its makers recommend.
     pub fn generation_defaults(&self) -> &GenerationDefaults {
         &self.defaults
+    }
+
+    /// What its files say about embeddings.
+    ///
+    /// # Errors
+    /// Where they cannot be read, or ask for what is not supported, by name.
+    pub fn embedding_defaults(&self) -> Result<EmbeddingDefaults, RuntimeError> {
+        match what_is_it(&self.path)? {
+            ModelReference::Gguf(path) => EmbeddingDefaults::from_gguf(GgufFiles::open(&path)?.model.first()),
+            ModelReference::HuggingFace(path) => EmbeddingDefaults::from_directory(&HfDirectory::open(&path)?),
+        }
+    }
+
+    /// Whether it makes text: it has a head over its vocabulary.
+    pub fn makes_text(&self) -> bool {
+        self.spec().head.is_some()
+    }
+
+    /// The same model up to its hidden states: what it makes is `[rows, width]` instead of logits.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Model`] where such a model cannot be.
+    pub fn without_head(mut self) -> Result<Self, RuntimeError> {
+        let checkpoint = self.checkpoint.without_head();
+        self.checkpoint = checkpoint.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;
+        Ok(self)
     }
 
     /// The context it was made for.

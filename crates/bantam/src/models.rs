@@ -17,6 +17,15 @@ pub fn open(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> 
     Ok(Model::open(path, &OpenOptions { quantize })?)
 }
 
+/// The same for what makes text: an encoder is refused.
+pub fn open_decoder(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
+    let model = open(path, quantize)?;
+    if !model.makes_text() {
+        anyhow::bail!("{} makes vectors and no text: see bantam embed", path.display());
+    }
+    Ok(model)
+}
+
 /// A text as it is: behind what the model's metadata puts before a text (BOS), and nothing behind it, so that it can be
 /// gone on with.
 pub fn raw_tokens(tokenizer: &Tokenizer, text: &str, special: Special) -> Result<Vec<u32>, TextError> {

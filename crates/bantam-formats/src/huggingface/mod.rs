@@ -64,6 +64,12 @@ files! {
     ChatTemplate "chat_template.jinja" 4 * MIB;
     /// The chat template, in the form that processors use.
     ChatTemplateJson "chat_template.json" 4 * MIB;
+    /// The modules of sentence-transformers that make an embedding.
+    Modules "modules.json" MIB;
+    /// How sentence-transformers makes tokens of a text.
+    SentenceBertConfig "sentence_bert_config.json" MIB;
+    /// What sentence-transformers puts before a text.
+    SentenceTransformersConfig "config_sentence_transformers.json" MIB;
     /// Which shard holds which tensor.
     WeightIndex "model.safetensors.index.json" 64 * MIB;
 }
@@ -148,6 +154,35 @@ impl HfDirectory {
     pub fn json(&self, file: HfFile) -> Result<Option<Map<String, Value>>, FormatError> {
         let path = self.path.join(file.name());
         read_limited(&path, file.limit())?.map(|bytes| json_object(&bytes, &path)).transpose()
+    }
+
+    /// A file that is JSON of any shape, `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`HfDirectory::bytes`], and where it is no JSON.
+    pub fn value(&self, file: HfFile) -> Result<Option<Value>, FormatError> {
+        let path = self.path.join(file.name());
+        let Some(bytes) = read_limited(&path, file.limit())? else { return Ok(None) };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| FormatError::damaged("the file", format!("is not JSON: {error}")).in_file(&path))
+    }
+
+    /// The `config.json` of a module's own folder in the directory, `None` where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder is no plain name, and as for [`HfDirectory::json`].
+    pub fn module_config(&self, folder: &str) -> Result<Option<Map<String, Value>>, FormatError> {
+        let mut parts = Path::new(folder).components();
+        let plain = matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None));
+        if !plain {
+            let problem = format!("names the folder {folder:?}, expected a plain name");
+            return Err(FormatError::damaged("`modules.json`", problem).in_file(&self.path));
+        }
+        let path = self.path.join(folder).join(HfFile::Config.name());
+        read_limited(&path, MIB)?.map(|bytes| json_object(&bytes, &path)).transpose()
     }
 
     /// All chat templates, as transformers finds them: `chat_template.jinja` with `additional_chat_templates/*.jinja`, else

@@ -35,7 +35,7 @@ pub(super) const FAMILY: Family = Family {
     name: "bert",
     architectures: &["BertModel"],
     gguf: &["bert"],
-    models: "BERT encoders up to their hidden states, as a Plan only (no tokenizer, no command yet)",
+    models: "BERT encoders: BGE, all-MiniLM, E5 and their like (embeddings)",
     read,
     ignored: &[],
     defaults: &[],

@@ -81,7 +81,7 @@ impl Test {
 
 /// Measures and prints.
 pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
-    let model = models::open(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
     let tests = tests(arguments);
     let Some(needed) = tests.iter().map(Test::positions).max() else {
         bail!("there is nothing to measure: -p and -n are both 0");

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod embed;
 mod logits;
 mod man;
 mod run;
@@ -24,6 +25,8 @@ pub enum Command {
     Tokenize(tokenize::TokenizeArguments),
     /// Print the exact prompt a chat becomes
     Template(template::TemplateArguments),
+    /// Make vectors of texts
+    Embed(embed::EmbedArguments),
     /// Write the logits of a text as a NumPy file
     Logits(logits::LogitsArguments),
     /// Measure the speed of prompts and of generation
@@ -44,6 +47,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Show(arguments) => show::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments),
         Command::Template(arguments) => template::run(&arguments),
+        Command::Embed(arguments) => embed::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -4,6 +4,8 @@ mod lines;
 mod once;
 mod request;
 
+pub use lines::{GLANCE, Line, read_lines};
+
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
@@ -93,7 +95,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
     if arguments.json && job == Job::Chat {
         return Err(Usage("--json needs a prompt".into()).into());
     }
-    let model = models::open(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
     let prompter = Prompter::new(&model, arguments.raw)?;
     let think = arguments.think.choice();
     prompter.check_think(think).map_err(anyhow::Error::msg)?;

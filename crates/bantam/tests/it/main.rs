@@ -5,6 +5,7 @@ mod support;
 mod arguments;
 mod bad_models;
 mod chats;
+mod embed;
 mod huggingface;
 mod logits;
 mod run;

@@ -25,7 +25,7 @@ const READ_AHEAD: usize = 64;
 /// Longest line: far above any context, far below what would exhaust memory.
 const LONGEST_LINE: u64 = 16 << 20;
 /// How often Ctrl-C is looked for while no line comes.
-const GLANCE: Duration = Duration::from_millis(50);
+pub const GLANCE: Duration = Duration::from_millis(50);
 
 /// Answers every line of stdin.
 pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
@@ -109,10 +109,10 @@ fn deliver(
 }
 
 /// A line as it was read, without its newline.
-type Line = Result<Vec<u8>, String>;
+pub type Line = Result<Vec<u8>, String>;
 
 /// Reads stdin on a thread of its own, so that answers are written while no line comes.
-fn read_lines() -> Receiver<Line> {
+pub fn read_lines() -> Receiver<Line> {
     let (sender, receiver) = sync_channel(READ_AHEAD);
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
