@@ -94,7 +94,7 @@ impl EmbeddingDefaults {
 
     pub(crate) fn from_directory(directory: &HfDirectory) -> Result<Self, RuntimeError> {
         let mut defaults = Self::default();
-        let config = directory.json(HfFile::SentenceBertConfig)?.unwrap_or_default();
+        let config = directory.json(HfFile::SentenceConfig)?.unwrap_or_default();
         defaults.max_tokens = count(&config, "max_seq_length");
         defaults.lowercase = config.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false);
         if defaults.max_tokens.is_none() {
