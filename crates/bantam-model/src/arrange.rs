@@ -30,7 +30,7 @@ pub(crate) fn transposed(tensor: &Tensor) -> Option<Tensor> {
 }
 
 /// Whole rows of a tensor; of a vector, numbers.
-fn rows(tensor: &Tensor, range: Range<usize>) -> Option<Tensor> {
+pub(crate) fn rows(tensor: &Tensor, range: Range<usize>) -> Option<Tensor> {
     let width = if tensor.shape.len() == 1 { 1 } else { *tensor.shape.last()? };
     let row = tensor.tensor_type.as_ref().ok()?.row_bytes(width).ok()?;
     let mut shape = tensor.shape.clone();

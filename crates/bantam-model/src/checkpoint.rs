@@ -119,14 +119,7 @@ impl Checkpoint {
         if let Some(Json::Object(text)) = map.remove("text_config") {
             map.extend(text.into_iter().filter(|(key, _)| key != "architectures"));
         }
-        for (key, value) in family.defaults {
-            // The newer form of rope settings is whole.
-            if key.starts_with("rope_") && map.contains_key("rope_parameters") {
-                continue;
-            }
-            let value = || serde_json::from_str(value).unwrap_or(Json::Null);
-            map.entry(*key).or_insert_with(value);
-        }
+        family.add_defaults(&mut map);
         let mut tensors = BTreeMap::new();
         for mut tensor in found {
             if family.names.is_transposed(&tensor.file_name) {
@@ -233,6 +226,11 @@ impl Checkpoint {
     /// GGUF's name of a tensor that Hugging Face's directories call `name`.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
         self.family.names.to_gguf(name)
+    }
+
+    /// The tensor of this GGUF name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
     }
 
     /// Its tensors by GGUF name.

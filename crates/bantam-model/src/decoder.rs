@@ -121,7 +121,7 @@ pub(crate) fn decoder(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
         Some(bias) => bias,
         None => settings.rows("blk.0.ffn_down.bias").is_some(),
     };
-    let scale = settings.optional_positive(Key("attention_multiplier", "attention.scale"))?;
+    let scale = settings.optional_positive(Key("", "attention.scale"))?;
     let attention = Attention {
         heads,
         kv_heads: heads,

@@ -80,6 +80,14 @@ pub enum ModelError {
         /// Name or number of the type.
         found: String,
     },
+    /// Another form of the model could not say all that it is.
+    #[error("{target} has no way to say what this model is: {what}")]
+    Inexpressible {
+        /// The form: GGUF, or `config.json`.
+        target: &'static str,
+        /// What it cannot say.
+        what: String,
+    },
     /// The settings contradict each other.
     #[error(transparent)]
     Plan(#[from] bantam_plan::PlanError),

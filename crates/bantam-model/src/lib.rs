@@ -13,6 +13,7 @@ mod arrange;
 mod checkpoint;
 mod decoder;
 mod error;
+pub mod exchange;
 pub mod families;
 mod lower;
 mod names;

@@ -10,6 +10,10 @@ pub(crate) struct Names {
     pub(crate) prefixes: &'static [(&'static str, &'static str)],
     /// Beginnings of tensors of other parts of a model, such as one for images.
     pub(crate) beside: &'static [&'static str],
+    /// Pairs looked at before the table, where a family has names of its own for some.
+    pub(crate) own: &'static [(&'static str, &'static str)],
+    /// Stems of GGUF's names of tensors that both forms store as one, each with those it is cut into.
+    pub(crate) fused: &'static [(&'static str, &'static [&'static str])],
     /// Endings of Hugging Face's names of matrices that are stored the other way round, `[inputs, outputs]`.
     pub(crate) transposed: &'static [&'static str],
 }
@@ -17,7 +21,7 @@ pub(crate) struct Names {
 impl Names {
     /// A table alone.
     pub(crate) const fn of(table: &'static [(&'static str, &'static str)]) -> Self {
-        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], beside: &[], transposed: &[] }
+        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], beside: &[], own: &[], fused: &[], transposed: &[] }
     }
 }
 
@@ -45,11 +49,25 @@ pub(crate) const DECODER_NAMES: Names = Names::of(&[
     ("blk.{}.ffn_gate.{}", "model.layers.{}.mlp.experts.{}.gate_proj"),
     ("blk.{}.ffn_up.{}", "model.layers.{}.mlp.experts.{}.up_proj"),
     ("blk.{}.ffn_down.{}", "model.layers.{}.mlp.experts.{}.down_proj"),
-    ("blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate"),
-    ("blk.{}.ffn_gate.{}", "model.layers.{}.block_sparse_moe.experts.{}.w1"),
-    ("blk.{}.ffn_up.{}", "model.layers.{}.block_sparse_moe.experts.{}.w3"),
-    ("blk.{}.ffn_down.{}", "model.layers.{}.block_sparse_moe.experts.{}.w2"),
 ]);
+
+/// The names of decoders whose experts stand in a block of their own.
+pub(crate) const SPARSE_BLOCK_NAMES: Names = Names {
+    own: &[
+        ("blk.{}.ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate"),
+        ("blk.{}.ffn_gate.{}", "model.layers.{}.block_sparse_moe.experts.{}.w1"),
+        ("blk.{}.ffn_up.{}", "model.layers.{}.block_sparse_moe.experts.{}.w3"),
+        ("blk.{}.ffn_down.{}", "model.layers.{}.block_sparse_moe.experts.{}.w2"),
+    ],
+    ..DECODER_NAMES
+};
+
+/// Queries, keys and values as one.
+pub(crate) const FUSED_ATTENTION: (&str, &[&str]) = ("attn_qkv", &["attn_q", "attn_k", "attn_v"]);
+
+/// The names of decoders that store projections of one input as one.
+pub(crate) const FUSED_NAMES: Names =
+    Names { fused: &[FUSED_ATTENTION, ("ffn_gate_up", &["ffn_gate", "ffn_up"])], ..DECODER_NAMES };
 
 /// The names of decoders with a norm after each branch; those before the feed-forward network are there in some.
 pub(crate) const POST_NORM_NAMES: Names = Names::of(&[
@@ -101,7 +119,7 @@ impl Names {
         direction: impl Fn(&(&'static str, &'static str)) -> (&'static str, &'static str),
     ) -> Option<String> {
         let (stem, ending) = name.rsplit_once('.').filter(|(_, ending)| matches!(*ending, "weight" | "bias"))?;
-        self.table.iter().find_map(|pair| {
+        self.own.iter().chain(self.table).find_map(|pair| {
             let (from, to) = direction(pair);
             let mut pieces = from.split("{}");
             let mut rest = stem.strip_prefix(pieces.next()?)?;

@@ -14,7 +14,13 @@ pub(crate) fn windowed(
     usual: impl Fn(usize) -> bool,
 ) -> Result<(), ModelError> {
     let layers = spec.layers.len();
-    let stated = settings.optional_count(Key("sliding_window|sliding_window_size", "attention.sliding_window"))?;
+    let key = Key("sliding_window|sliding_window_size", "attention.sliding_window");
+    // Converters to GGUF write 0 where there is none.
+    let stated = if settings.is_config() {
+        settings.optional_count(key)?
+    } else {
+        settings.optional_whole(key)?.filter(|window| *window > 0)
+    };
     let used = settings.flag(Key("use_sliding_window", ""))?.unwrap_or(true);
     let pattern = match settings.get(PATTERN).map(|setting| setting.integer()) {
         None => None,

@@ -31,5 +31,6 @@ pub use generation::GenerationDefaults;
 pub use loaded::{Feed, Loaded, Outputs, SequenceId};
 pub use machine::{MemoryLimit, memory_limit};
 pub use memory::MemoryPromise;
+pub use metadata::vocabulary;
 pub use model::{DEFAULT_CONTEXT, LoadOptions, Model, OpenOptions, Progress};
 pub use open::{TextFiles, open_text};

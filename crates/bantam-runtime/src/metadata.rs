@@ -10,8 +10,11 @@ pub(crate) struct TemplateSource {
     pub(crate) source: String,
 }
 
-/// Reads the vocabulary, or `None` where the file has none.
-pub(crate) fn vocabulary(gguf: &Gguf) -> Result<Option<Vocabulary>, FormatError> {
+/// Reads the vocabulary that a GGUF file's metadata holds, or `None` where it has none.
+///
+/// # Errors
+/// Names a key whose value is of another type.
+pub fn vocabulary(gguf: &Gguf) -> Result<Option<Vocabulary>, FormatError> {
     let key = |key: &str| format!("tokenizer.ggml.{key}");
     let text = |name: &str| Ok::<_, FormatError>(gguf.str(&key(name))?.map(str::to_owned));
     let id = |name: &str| gguf.u32(&key(name));

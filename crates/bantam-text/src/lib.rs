@@ -9,6 +9,7 @@
 
 mod detokenizer;
 mod error;
+pub mod exchange;
 pub mod template;
 mod tokenizer;
 pub mod tool_calls;

@@ -30,6 +30,18 @@ impl TokenKind {
             _ => TokenKind::Normal,
         }
     }
+
+    /// SentencePiece's number of the kind.
+    pub fn number(self) -> i32 {
+        match self {
+            TokenKind::Normal => 1,
+            TokenKind::Unknown => 2,
+            TokenKind::Control => 3,
+            TokenKind::UserDefined => 4,
+            TokenKind::Unused => 5,
+            TokenKind::Byte => 6,
+        }
+    }
 }
 
 /// The metadata `tokenizer.ggml.*` of a GGUF file, key by key; the crate that reads the file fills it in.

@@ -16,7 +16,7 @@ mod writer;
 pub use array::{Array, Strings};
 pub use reader::Gguf;
 pub(crate) use split::split_name;
-pub use split::{SplitGguf, split_parts, write_split};
+pub use split::{SplitGguf, SplitLimits, is_split_key, plan_split, split_parts, write_parts, write_split};
 pub use tensor::{TensorInfo, TensorKind};
 pub use value::{Value, ValueType};
 pub use writer::{GgufWriter, TensorHeader};

@@ -10,6 +10,7 @@ use super::reader::Gguf;
 use super::tensor::TensorInfo;
 use super::value::Value;
 use super::writer::{GgufWriter, TensorHeader};
+use crate::atomic::AtomicFile;
 use crate::error::{FormatError, quoted};
 
 const NUMBER_KEY: &str = "split.no";
@@ -166,19 +167,26 @@ fn check_parts(parts: &[Gguf]) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Writes a model as several files `prefix-00001-of-0000N.gguf`, each with at most `max_bytes` of tensor data (a single larger
-/// tensor gets a file of its own). Returns the files written. Each file appears whole or not at all.
+/// How much a part of a split model may hold; a single larger tensor gets a part of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitLimits {
+    /// Most bytes of tensor data.
+    pub bytes: u64,
+    /// Most tensors.
+    pub tensors: usize,
+}
+
+/// The parts of a model in several files `prefix-00001-of-0000N.gguf`, each with its path, ready to be written.
 ///
 /// # Errors
 ///
-/// As for [`GgufWriter::write`]; files already written are removed then.
-pub fn write_split(
+/// Where there are more tensors or parts than the format counts, or `prefix` names no file.
+pub fn plan_split(
     model: &GgufWriter,
     prefix: &Path,
-    max_bytes: u64,
-    mut data: impl FnMut(&TensorHeader, &mut dyn Write) -> io::Result<()>,
-) -> Result<Vec<PathBuf>, FormatError> {
-    let groups = group_tensors(model.tensors(), max_bytes);
+    limits: SplitLimits,
+) -> Result<Vec<(PathBuf, GgufWriter)>, FormatError> {
+    let groups = group_tensors(model.tensors(), limits);
     let count = groups.len();
     let unwritable = |problem: String| FormatError::unwritable("a split model", problem);
     let part_count = u16::try_from(count).map_err(|_| unwritable(format!("{count} parts, at most {MAX_PARTS} fit")))?;
@@ -204,26 +212,63 @@ pub fn write_split(
         }
         writers.push((prefix.with_file_name(part_name(&name, index + 1, count)), writer));
     }
-
-    let mut written: Vec<PathBuf> = Vec::new();
-    for (path, writer) in &writers {
-        if let Err(error) = writer.write(path, &mut data) {
-            for path in &written {
-                let _ = std::fs::remove_file(path);
-            }
-            return Err(error);
-        }
-        written.push(path.clone());
-    }
-    Ok(written)
+    Ok(writers)
 }
 
-/// Consecutive tensors, in groups of at most `max_bytes`; at least one group.
-fn group_tensors(tensors: &[TensorHeader], max_bytes: u64) -> Vec<&[TensorHeader]> {
+/// Writes parts as [`plan_split`] made them. None of them has its name before all are whole, and the first, by which the
+/// model is opened, gets its name last.
+///
+/// # Errors
+///
+/// As for [`GgufWriter::write`]; nothing new is left then.
+pub fn write_parts(
+    parts: &[(PathBuf, GgufWriter)],
+    mut data: impl FnMut(&TensorHeader, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), FormatError> {
+    let mut whole = Vec::with_capacity(parts.len());
+    for (path, writer) in parts {
+        let mut file = AtomicFile::create(path)?;
+        writer.write_into(&mut file, &mut data).map_err(|error| match error {
+            FormatError::Io { source, .. } => FormatError::io("write", path, source),
+            other => other.in_file(path),
+        })?;
+        whole.push(file);
+    }
+    while let Some(file) = whole.pop() {
+        file.commit()?;
+    }
+    Ok(())
+}
+
+/// Whether a metadata key says only how a model is split.
+pub fn is_split_key(key: &str) -> bool {
+    [NUMBER_KEY, COUNT_KEY, TENSORS_KEY].contains(&key)
+}
+
+/// Writes a model as several files `prefix-00001-of-0000N.gguf`, each with at most `max_bytes` of tensor data. Returns the
+/// files written: all of them or, with an error, none.
+///
+/// # Errors
+///
+/// As for [`plan_split`] and [`write_parts`].
+pub fn write_split(
+    model: &GgufWriter,
+    prefix: &Path,
+    max_bytes: u64,
+    data: impl FnMut(&TensorHeader, &mut dyn Write) -> io::Result<()>,
+) -> Result<Vec<PathBuf>, FormatError> {
+    let parts = plan_split(model, prefix, SplitLimits { bytes: max_bytes, tensors: usize::MAX })?;
+    write_parts(&parts, data)?;
+    Ok(parts.into_iter().map(|(path, _)| path).collect())
+}
+
+/// Consecutive tensors, in groups within the limits; at least one group.
+fn group_tensors(tensors: &[TensorHeader], limits: SplitLimits) -> Vec<&[TensorHeader]> {
     let mut groups = Vec::new();
     let (mut start, mut bytes) = (0, 0u64);
     for (index, tensor) in tensors.iter().enumerate() {
-        if index > start && bytes.saturating_add(tensor.byte_length) > max_bytes {
+        let full = index - start >= limits.tensors || bytes.saturating_add(tensor.byte_length) > limits.bytes;
+        if index > start && full {
             groups.push(tensors.get(start..index).unwrap_or(&[]));
             (start, bytes) = (index, 0);
         }

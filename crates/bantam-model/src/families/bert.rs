@@ -28,12 +28,16 @@ const NAMES: Names = Names {
     prefixes: &[("bert.", "")],
     // What other tasks put on top.
     beside: &["pooler.", "bert.pooler.", "cls."],
+    own: &[],
+    fused: &[],
     transposed: &[],
 };
 
 pub(super) const FAMILY: Family = Family {
     name: "bert",
     architectures: &["BertModel"],
+    model_type: "bert",
+    respelled: &[("attention_bias", ""), ("mlp_bias", "")],
     gguf: &["bert"],
     models: "BERT encoders: BGE, all-MiniLM, E5 and their like (embeddings)",
     read,

@@ -11,6 +11,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "gemma",
     architectures: &["GemmaForCausalLM"],
+    model_type: "gemma",
+    respelled: &[("hidden_act", "hidden_activation")],
     gguf: &["gemma"],
     models: "Gemma 2B and 7B, CodeGemma 1",
     read,
@@ -42,10 +44,11 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
 /// the model whose GGUF files cannot say that its scores are scaled by the width over the heads.
 pub(super) fn read_second(settings: &mut Settings<'_>, largest: usize) -> Result<Spec, ModelError> {
     let scalar = settings.optional_positive(Key("query_pre_attn_scalar", ""))?;
+    let stated = settings.has(Key("", "attention.scale"));
     let mut spec = read(settings)?;
     let (width, layers) = (spec.width, spec.layers.len());
     for attention in spec.attentions() {
-        let by_heads = (!settings.is_config() && layers == largest).then(|| width as f32 / attention.heads as f32);
+        let by_heads = (!settings.is_config() && !stated && layers == largest).then(|| width as f32 / attention.heads as f32);
         if let Some(scalar) = scalar.or(by_heads) {
             attention.scale = 1.0 / scalar.sqrt();
         }

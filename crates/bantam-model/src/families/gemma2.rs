@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "gemma2",
     architectures: &["Gemma2ForCausalLM"],
+    model_type: "gemma2",
+    respelled: &[("hidden_act", "hidden_activation")],
     gguf: &["gemma2"],
     models: "Gemma 2 2B, 9B, 27B",
     read,

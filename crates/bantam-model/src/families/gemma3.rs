@@ -20,6 +20,8 @@ const NAMES: Names = Names {
 pub(super) const FAMILY: Family = Family {
     name: "gemma3",
     architectures: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
+    model_type: "gemma3_text",
+    respelled: &[("hidden_act", "hidden_activation")],
     gguf: &["gemma3"],
     models: "Gemma 3 270M, 1B, 4B, 12B, 27B (text)",
     read,

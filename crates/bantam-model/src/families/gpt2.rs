@@ -5,7 +5,7 @@ use bantam_plan::{Activation, RopePairs};
 
 use super::Family;
 use crate::decoder::decoder;
-use crate::names::Names;
+use crate::names::{FUSED_ATTENTION, Names};
 use crate::settings::{Key, Settings};
 use crate::{ModelError, Spec};
 
@@ -26,12 +26,31 @@ const NAMES: Names = Names {
     ignored: &[".attn.bias", ".attn.masked_bias"],
     prefixes: &[("transformer.", "")],
     beside: &[],
+    own: &[],
+    fused: &[FUSED_ATTENTION],
     transposed: &["c_attn.weight", "c_proj.weight", "c_fc.weight"],
 };
+
+/// Its keys are older than the ones that all others share.
+const RESPELLED: &[(&str, &str)] = &[
+    ("hidden_size", "n_embd"),
+    ("num_hidden_layers", "n_layer"),
+    ("num_attention_heads", "n_head"),
+    ("max_position_embeddings", "n_positions"),
+    ("intermediate_size", "n_inner"),
+    ("layer_norm_eps", "layer_norm_epsilon"),
+    ("hidden_act", "activation_function"),
+    ("num_key_value_heads", ""),
+    ("head_dim", ""),
+    ("attention_bias", ""),
+    ("mlp_bias", ""),
+];
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt2",
     architectures: &["GPT2LMHeadModel"],
+    model_type: "gpt2",
+    respelled: RESPELLED,
     gguf: &["gpt2"],
     models: "GPT-2 124M to 1.5B, DistilGPT-2",
     read,

@@ -13,6 +13,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "llama",
     architectures: &["LlamaForCausalLM"],
+    model_type: "llama",
+    respelled: &[],
     gguf: &["llama"],
     models: "Llama 2, 3, 3.1, 3.2, 3.3; SmolLM2; TinyLlama; DeepSeek-R1-Distill-Llama",
     read,

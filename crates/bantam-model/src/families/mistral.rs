@@ -12,7 +12,9 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "mistral",
     architectures: &["MistralForCausalLM"],
-    gguf: &[],
+    model_type: "mistral",
+    respelled: &[],
+    gguf: &["llama"],
     models: "Mistral 7B, Ministral, Mistral NeMo, Mistral Small",
     read,
     ignored: &[],

@@ -4,7 +4,7 @@ use bantam_plan::{RopePairs, Router};
 
 use super::Family;
 use crate::decoder::{decoder, experts};
-use crate::names::DECODER_NAMES;
+use crate::names::SPARSE_BLOCK_NAMES;
 use crate::settings::Settings;
 use crate::window::windowed;
 use crate::{ModelError, Spec};
@@ -12,12 +12,14 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "mixtral",
     architectures: &["MixtralForCausalLM"],
-    gguf: &[],
+    model_type: "mixtral",
+    respelled: &[("num_experts", "num_local_experts"), ("moe_intermediate_size", "")],
+    gguf: &["llama"],
     models: "Mixtral 8x7B and 8x22B",
     read,
     ignored: &["output_router_logits", "router_aux_loss_coef", "router_jitter_noise"],
     defaults: &[],
-    names: &DECODER_NAMES,
+    names: &SPARSE_BLOCK_NAMES,
     gguf_pairs: RopePairs::Interleaved,
 };
 

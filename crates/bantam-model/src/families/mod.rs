@@ -20,10 +20,12 @@ mod qwen2;
 mod qwen3;
 mod qwen3_moe;
 pub(crate) mod rope;
+pub(crate) mod rope_written;
 mod smollm3;
 mod stablelm;
 
 use bantam_plan::RopePairs;
+use serde_json::Value as Json;
 
 use crate::names::Names;
 use crate::settings::Settings;
@@ -35,7 +37,11 @@ pub struct Family {
     pub name: &'static str,
     /// What `architectures` of `config.json` calls it.
     pub architectures: &'static [&'static str],
-    /// What `general.architecture` of GGUF calls it.
+    /// What `model_type` of `config.json` calls it.
+    pub model_type: &'static str,
+    /// Keys of `config.json` that its own files spell otherwise than most: `(usual, its own)`; `""` where they have none.
+    pub(crate) respelled: &'static [(&'static str, &'static str)],
+    /// What `general.architecture` of GGUF calls it; several families may share one, of which the first listed reads it.
     pub gguf: &'static [&'static str],
     /// Models known to be of it, for the support table.
     pub models: &'static str,
@@ -49,6 +55,20 @@ pub struct Family {
     pub(crate) names: &'static Names,
     /// Which columns GGUF files turn together.
     pub(crate) gguf_pairs: RopePairs,
+}
+
+impl Family {
+    /// Adds what absent keys of `config.json` stand for.
+    pub(crate) fn add_defaults(&self, map: &mut serde_json::Map<String, Json>) {
+        for (key, value) in self.defaults {
+            // The newer form of rope settings is whole.
+            if key.starts_with("rope_") && map.contains_key("rope_parameters") {
+                continue;
+            }
+            let value = || serde_json::from_str(value).unwrap_or(Json::Null);
+            map.entry(*key).or_insert_with(value);
+        }
+    }
 }
 
 /// Every family.
@@ -84,8 +104,14 @@ pub(crate) fn by_gguf(architecture: &str) -> Result<&'static Family, ModelError>
 }
 
 fn find(wanted: &str, names: impl Fn(&Family) -> &'static [&'static str]) -> Result<&'static Family, ModelError> {
+    let mut known: Vec<&str> = Vec::new();
+    for name in FAMILIES.iter().flat_map(&names) {
+        if !known.contains(name) {
+            known.push(name);
+        }
+    }
     FAMILIES.iter().find(|family| names(family).contains(&wanted)).ok_or_else(|| ModelError::UnknownFamily {
         found: wanted.chars().take(80).collect(),
-        known: FAMILIES.iter().flat_map(names).copied().collect::<Vec<_>>().join(", "),
+        known: known.join(", "),
     })
 }

@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "olmo2",
     architectures: &["Olmo2ForCausalLM"],
+    model_type: "olmo2",
+    respelled: &[],
     gguf: &["olmo2"],
     models: "OLMo 2 1B, 7B, 13B, 32B",
     read,

@@ -26,6 +26,8 @@ const NAMES: Names = Names::of(&[
 pub(super) const FAMILY: Family = Family {
     name: "phi2",
     architectures: &["PhiForCausalLM"],
+    model_type: "phi",
+    respelled: &[("attention_bias", ""), ("mlp_bias", "")],
     gguf: &["phi2"],
     models: "Phi-1, Phi-1.5, Phi-2",
     read,

@@ -5,7 +5,7 @@ use bantam_plan::RopePairs;
 
 use super::Family;
 use crate::decoder::decoder;
-use crate::names::DECODER_NAMES;
+use crate::names::FUSED_NAMES;
 use crate::settings::{Key, Settings};
 use crate::window::windowed;
 use crate::{ModelError, Spec};
@@ -13,12 +13,14 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "phi3",
     architectures: &["Phi3ForCausalLM"],
+    model_type: "phi3",
+    respelled: &[],
     gguf: &["phi3"],
     models: "Phi-3-mini, Phi-3-medium, Phi-3.5-mini, Phi-4, Phi-4-mini",
     read,
     ignored: &[],
     defaults: &[],
-    names: &DECODER_NAMES,
+    names: &FUSED_NAMES,
     gguf_pairs: RopePairs::Halves,
 };
 

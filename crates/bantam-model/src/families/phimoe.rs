@@ -4,7 +4,7 @@ use bantam_plan::{NormKind, RopePairs, Router};
 
 use super::Family;
 use crate::decoder::{decoder, experts};
-use crate::names::DECODER_NAMES;
+use crate::names::SPARSE_BLOCK_NAMES;
 use crate::settings::{Key, Settings};
 use crate::spec::RopeScaling;
 use crate::window::windowed;
@@ -18,12 +18,14 @@ const JITTER: f32 = 0.01;
 pub(super) const FAMILY: Family = Family {
     name: "phimoe",
     architectures: &["PhiMoEForCausalLM", "PhimoeForCausalLM"],
+    model_type: "phimoe",
+    respelled: &[("num_experts", "num_local_experts"), ("moe_intermediate_size", "")],
     gguf: &["phimoe"],
     models: "Phi-3.5-MoE",
     read,
     ignored: &["input_jitter_noise", "output_router_logits", "router_aux_loss_coef"],
     defaults: &[],
-    names: &DECODER_NAMES,
+    names: &SPARSE_BLOCK_NAMES,
     gguf_pairs: RopePairs::Halves,
 };
 

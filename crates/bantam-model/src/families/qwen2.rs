@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "qwen2",
     architectures: &["Qwen2ForCausalLM"],
+    model_type: "qwen2",
+    respelled: &[("use_qkv_bias", "")],
     gguf: &["qwen2"],
     models: "Qwen2, Qwen2.5, Qwen2.5-Coder, QwQ; DeepSeek-R1-Distill-Qwen",
     read,
@@ -33,6 +35,7 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
 /// The window of the layers from `max_window_layers` on.
 pub(super) fn late_windows(settings: &mut Settings<'_>, spec: &mut Spec) -> Result<(), ModelError> {
     let from = settings.optional_whole(Key("max_window_layers", ""))?.unwrap_or(0);
-    // GGUF files do not say which layers slide.
-    if settings.is_config() { windowed(settings, spec, |layer| layer >= from) } else { Ok(()) }
+    // GGUF files of most writers do not say which layers slide, and then none does.
+    let said = settings.has(Key("", "attention.sliding_window_pattern"));
+    if settings.is_config() || said { windowed(settings, spec, |layer| layer >= from) } else { Ok(()) }
 }

@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "qwen3",
     architectures: &["Qwen3ForCausalLM"],
+    model_type: "qwen3",
+    respelled: &[],
     gguf: &["qwen3"],
     models: "Qwen3 0.6B to 32B; DeepSeek-R1-0528-Qwen3",
     read,

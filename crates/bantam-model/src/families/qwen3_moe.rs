@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "qwen3-moe",
     architectures: &["Qwen3MoeForCausalLM"],
+    model_type: "qwen3_moe",
+    respelled: &[],
     gguf: &["qwen3moe"],
     models: "Qwen3 30B-A3B and 235B-A22B",
     read,
@@ -28,7 +30,13 @@ fn read(settings: &mut Settings<'_>) -> Result<Spec, ModelError> {
     let normalized = settings.flag(Key("norm_topk_prob", "expert_weights_norm"))?.unwrap_or(true);
     let step = settings.optional_count(Key("decoder_sparse_step", ""))?.unwrap_or(1);
     let dense = settings.wholes(Key("mlp_only_layers", ""))?.unwrap_or_default();
-    let have = |layer: usize| (layer + 1).is_multiple_of(step) && !dense.contains(&layer);
-    experts(settings, &mut spec, Router::Softmax { normalized }, have)?;
+    let layers = 0..spec.layers.len();
+    let have: Vec<bool> = if settings.is_config() {
+        layers.map(|layer| (layer + 1).is_multiple_of(step) && !dense.contains(&layer)).collect()
+    } else {
+        // A layer with a router has experts.
+        layers.map(|layer| settings.rows(&format!("blk.{layer}.ffn_gate_inp.weight")).is_some()).collect()
+    };
+    experts(settings, &mut spec, Router::Softmax { normalized }, |layer| have[layer])?;
     Ok(spec)
 }

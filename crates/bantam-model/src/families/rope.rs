@@ -147,14 +147,14 @@ fn config_scaling(
     }
 }
 
-fn ramped(factor: f32, original: usize, magnitude: Option<f32>) -> RopeScaling {
+pub(super) fn ramped(factor: f32, original: usize, magnitude: Option<f32>) -> RopeScaling {
     let usual = if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 };
     let magnitude = magnitude.unwrap_or(usual);
     RopeScaling::Ramped { factor, fast: 32.0, slow: 1.0, rounded: true, original, magnitude }
 }
 
 /// Factor on cosine and sine that LongRoPE takes where none is stated.
-fn long_magnitude_of(context: usize, original: usize) -> f32 {
+pub(super) fn long_magnitude_of(context: usize, original: usize) -> f32 {
     let (context, original) = (context as f64, original as f64);
     if context <= original { 1.0 } else { (1.0 + (context / original).ln() / original.ln()).sqrt() as f32 }
 }
@@ -195,7 +195,12 @@ fn gguf_scaling(
             let Some(factor) = factor else { return settings.positive(factor_key).map(|_| RopeScaling::None) };
             // GGUF's factor comes on top of the usual one.
             let usual = 0.1 * factor.max(1.0).ln() + 1.0;
-            Ok(ramped(factor, original.or(context).unwrap_or(1), magnitude.map(|magnitude| magnitude * usual)))
+            let mut scaling = ramped(factor, original.or(context).unwrap_or(1), magnitude.map(|by| by * usual));
+            if let RopeScaling::Ramped { fast, slow, .. } = &mut scaling {
+                *fast = settings.optional_positive(Key("", "rope.scaling.yarn_beta_fast"))?.unwrap_or(*fast);
+                *slow = settings.optional_positive(Key("", "rope.scaling.yarn_beta_slow"))?.unwrap_or(*slow);
+            }
+            Ok(scaling)
         }
         (Some(other), _) => Err(settings.wrong(kind_key, "none, linear or yarn", other)),
     }

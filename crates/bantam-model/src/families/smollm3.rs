@@ -12,6 +12,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "smollm3",
     architectures: &["SmolLM3ForCausalLM"],
+    model_type: "smollm3",
+    respelled: &[],
     gguf: &["smollm3"],
     models: "SmolLM3 3B",
     read,

@@ -13,6 +13,8 @@ use crate::{ModelError, Spec};
 pub(super) const FAMILY: Family = Family {
     name: "stablelm",
     architectures: &["StableLmForCausalLM"],
+    model_type: "stablelm",
+    respelled: &[],
     gguf: &["stablelm"],
     models: "StableLM 3B 4E1T, StableLM Zephyr, StableLM 2 1.6B and 12B",
     read,

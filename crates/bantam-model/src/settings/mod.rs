@@ -252,6 +252,11 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// The full names of all settings that were asked for, whether they were there or not.
+    pub(crate) fn asked(&self) -> &BTreeSet<String> {
+        &self.used
+    }
+
     /// Refuses settings nobody understands.
     pub(crate) fn finish(&self, reader: &str, ignored: &[&str]) -> Result<(), ModelError> {
         let leftovers = self.leftovers(ignored);

@@ -30,6 +30,9 @@ use std::collections::BTreeMap;
 
 pub use companions::HfFiles;
 pub use patterns::pre_tokenizer_names;
+pub(crate) use patterns::{conventions, recognise};
+pub(crate) use protobuf::vocabulary as sentencepiece_vocabulary;
+pub(crate) use words::GPT2 as BYTE_LEVEL_PATTERN;
 
 use self::added::{AddedTokens, Section};
 use self::bpe::Bpe;

@@ -126,6 +126,47 @@ pub(crate) fn find(name: &str) -> Result<&'static PreTokenizer, TextError> {
         .ok_or_else(|| TextError::Unsupported { what: "pre-tokenizer", name: shorten(name, 60) })
 }
 
+/// The name to write for patterns as a `tokenizer.json` has them, and whether it says all: `whole` words that are tokens,
+/// and whether characters are `composed` first (which a name may leave unsaid). `None` where no name means them.
+pub(crate) fn recognise(patterns: &[String], whole: bool, composed: bool) -> Option<(&'static str, bool)> {
+    // Of names that mean the same, the one that converters write.
+    const USUAL: &[&str] = &["llama-bpe"];
+    let spelled: Vec<String> = patterns.iter().map(|pattern| unescaped(pattern)).collect();
+    let same = |row: &&PreTokenizer| {
+        row.ignore_merges == whole && row.patterns.iter().map(|pattern| unescaped(pattern)).eq(spelled.iter().cloned())
+    };
+    let row = TABLE.iter().filter(same).find(|row| row.nfc == composed).or_else(|| TABLE.iter().find(same))?;
+    let name = row.names.iter().find(|name| USUAL.contains(name)).or(row.names.first())?;
+    Some((name, row.nfc == composed))
+}
+
+/// The patterns that go by a name, whether words that are tokens are taken whole, and whether characters are composed.
+pub(crate) fn conventions(name: &str) -> Result<(&'static [&'static str], bool, bool), TextError> {
+    find(name).map(|row| (row.patterns, row.ignore_merges, row.nfc))
+}
+
+/// A pattern with the characters that it gives by number.
+fn unescaped(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some(at) = rest.find("\\x{") {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let number = from.get(3..).and_then(|digits| digits.split_once('}'));
+        match number.and_then(|(digits, after)| Some((char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, after))) {
+            Some((character, after)) => {
+                out.push(character);
+                rest = after;
+            }
+            None => {
+                out.push_str("\\x{");
+                rest = from.get(3..).unwrap_or_default();
+            }
+        }
+    }
+    out + rest
+}
+
 /// Every name that is understood, for a support table.
 pub fn pre_tokenizer_names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|row| row.names).copied()

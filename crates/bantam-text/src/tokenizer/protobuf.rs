@@ -95,7 +95,7 @@ fn added(settings: &Settings, vocabulary: &Vocabulary) -> Result<(Vec<Added>, Ve
     Ok((added, missing))
 }
 
-fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {
+pub(crate) fn vocabulary(model: &[u8]) -> Result<Vocabulary, TextError> {
     let mut vocabulary = Vocabulary { model: "llama".to_owned(), add_bos: Some(true), ..Vocabulary::default() };
     // The defaults of the message's fields.
     let (mut kind, mut unknown, mut bos, mut eos, mut padding) = (1, 0, 1, 2, -1);
