@@ -53,10 +53,10 @@ pub(crate) fn unwrapped(error: FormatError) -> ConvertError {
 pub(crate) fn stored(made: &Made) -> Result<TensorType, ConvertError> {
     let mut found = None;
     for part in &made.parts {
-        let stored = part.tensor_type.clone().map_err(|stored_as| ConvertError::Undecodable {
-            name: part.file_name.clone(),
-            stored_as,
-        })?;
+        let stored = part
+            .tensor_type
+            .clone()
+            .map_err(|stored_as| ConvertError::Undecodable { name: part.file_name.clone(), stored_as })?;
         // Of parts of several formats none keeps its own.
         found = Some(if found.is_none_or(|found| found == stored) { stored } else { TensorType::F32 });
     }
@@ -209,10 +209,10 @@ impl<'a> Rows<'a> {
         let mut parts = Vec::with_capacity(made.parts.len());
         let mut end = 0;
         for part in &made.parts {
-            let stored = part.tensor_type.clone().map_err(|stored_as| ConvertError::Undecodable {
-                name: part.file_name.clone(),
-                stored_as,
-            })?;
+            let stored = part
+                .tensor_type
+                .clone()
+                .map_err(|stored_as| ConvertError::Undecodable { name: part.file_name.clone(), stored_as })?;
             let wrong = |error| ConvertError::Tensor { name: part.file_name.clone(), error };
             let row_bytes = stored.row_bytes(width).map_err(wrong)?;
             end += part.bytes.len().checked_div(row_bytes).unwrap_or(0);

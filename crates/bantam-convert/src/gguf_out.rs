@@ -125,8 +125,7 @@ fn choose(
     let stored = stored(made)?;
     let (_, width) = matrix(&made.shape);
     let head = made.name == facts.head;
-    let matrix =
-        Matrix { name: &made.name, width, stored, layers: facts.layers, experts: facts.experts, head };
+    let matrix = Matrix { name: &made.name, stored, layers: facts.layers, experts: facts.experts, head };
     let wanted = types.wanted(&matrix);
     let target = wanted.fallback(width);
     if target != wanted {
@@ -170,8 +169,7 @@ fn from_gguf(
         let tensor = Tensor { file_name: file_name.clone(), tensor_type, shape: shape.clone(), bytes };
         let made = Made { name: file_name, shape, parts: vec![tensor], change: Change::None, small };
         let keeps = small || types == Types::AsIs;
-        let target =
-            if keeps { info.kind } else { TensorKind::Known(choose(&made, types, &facts, &mut fallbacks)?) };
+        let target = if keeps { info.kind } else { TensorKind::Known(choose(&made, types, &facts, &mut fallbacks)?) };
         if target != info.kind && info.kind.known().is_some_and(TensorType::is_quantized) {
             again.push(made.name.clone());
         }
@@ -193,8 +191,7 @@ fn from_directory(
 ) -> Result<Vec<Placed>, ConvertError> {
     let checkpoint = directory.checkpoint()?;
     let path = directory.directory.path().to_owned();
-    let form = exchange::to_gguf(&checkpoint)
-        .map_err(|error| ConvertError::Model { path: path.clone(), error })?;
+    let form = exchange::to_gguf(&checkpoint).map_err(|error| ConvertError::Model { path: path.clone(), error })?;
     model.set("general.architecture", form.architecture);
     model.set("general.type", "model");
     let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bantam_formats::atomic::write_atomically;
 use bantam_formats::FormatError;
+use bantam_formats::atomic::write_atomically;
 use bantam_formats::safetensors::{Dtype, SafeTensorHeader, SafeTensorsWriter};
-use bantam_model::exchange::{self, Change, Made};
 use bantam_model::Tensor;
+use bantam_model::exchange::{self, Change, Made};
 use bantam_tensor::TensorType;
 use serde_json::{Map, Value as Json, json};
 
@@ -123,7 +123,10 @@ fn from_gguf(
         }
         placed.push(Placed { dtype: dtype(target), made });
     }
-    report.note_tensors(&decoded, &format!("were quantized and are {usual} now; nothing of what quantizing lost is back"));
+    report.note_tensors(
+        &decoded,
+        &format!("were quantized and are {usual} now; nothing of what quantizing lost is back"),
+    );
     report.note_tensors(&wide, &format!("are kept as F32: {usual} would round them"));
     report.note_tensors(&rounded, "hold one less than in GGUF, which rounded some of their numbers in 32 bits");
     let mut config = form.config;
@@ -264,8 +267,11 @@ fn copy_folder(from: &Path, into: &Path, depth: usize) -> Result<(), ConvertErro
         let path = entry.map_err(failed)?.path();
         let Some(name) = path.file_name() else { continue };
         let text = name.to_string_lossy();
-        let weights = [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json", ".part"];
-        let skipped = text.starts_with('.') || text == "config.json" && depth == 0 || weights.iter().any(|end| text.ends_with(end));
+        let weights =
+            [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json", ".part"];
+        let skipped = text.starts_with('.')
+            || text == "config.json" && depth == 0
+            || weights.iter().any(|end| text.ends_with(end));
         let found = std::fs::metadata(&path).map_err(failed)?;
         if skipped || (found.is_file() && found.len() > MOST_BESIDE) {
             continue;
@@ -286,7 +292,8 @@ fn copy_folder(from: &Path, into: &Path, depth: usize) -> Result<(), ConvertErro
 /// Says which files there are now, by their final names.
 fn list_files(folder: &Path, target: &Path, inside: &Path, report: &mut Report) -> Result<(), ConvertError> {
     let failed = |source| FormatError::Io { action: "read", path: folder.to_owned(), source };
-    let mut entries = std::fs::read_dir(folder.join(inside)).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut entries =
+        std::fs::read_dir(folder.join(inside)).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     entries.sort_by_key(|entry| entry.file_name());
     for entry in entries {
         let (found, name) = (entry.metadata().map_err(failed)?, inside.join(entry.file_name()));

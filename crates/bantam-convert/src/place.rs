@@ -27,7 +27,11 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// Refuses a target that the model is read from, and one that is there where it may not be replaced.
-pub(crate) fn check<'a>(target: &Path, source: impl Iterator<Item = &'a Path>, force: bool) -> Result<(), ConvertError> {
+pub(crate) fn check<'a>(
+    target: &Path,
+    source: impl Iterator<Item = &'a Path>,
+    force: bool,
+) -> Result<(), ConvertError> {
     let place = resolved(target);
     for path in source {
         if resolved(path).starts_with(&place) {

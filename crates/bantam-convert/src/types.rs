@@ -16,7 +16,7 @@ pub enum Types {
 /// A named mix: most matrices in one format, some that matter more in one of more bits.
 ///
 /// The rules are llama.cpp's (`llama_tensor_get_type` of `src/llama-quant.cpp`), so that a name means the same file.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Mix {
     name: &'static str,
     usual: TensorType,
@@ -24,6 +24,13 @@ pub struct Mix {
     file_type: u32,
     /// Values of attention and the projection out of the feed-forward network, by their place among all layers.
     more: fn(Place) -> Option<TensorType>,
+}
+
+/// Mixes are the same that go by the same name.
+impl PartialEq for Mix {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 /// A matrix of a layer.
@@ -96,7 +103,8 @@ const MIXES: &[Mix] = &[
 
 /// Every name that may be asked for.
 pub fn type_names() -> impl Iterator<Item = String> {
-    let plain = TensorType::ALL.iter().filter(|known| known.can_encode()).map(|known| known.name().to_ascii_lowercase());
+    let plain =
+        TensorType::ALL.iter().filter(|known| known.can_encode()).map(|known| known.name().to_ascii_lowercase());
     plain.chain(MIXES.iter().map(|mix| mix.name.to_owned())).chain(["as-is".to_owned()])
 }
 
@@ -104,7 +112,6 @@ pub fn type_names() -> impl Iterator<Item = String> {
 pub(crate) struct Matrix<'a> {
     /// Its GGUF name.
     pub(crate) name: &'a str,
-    pub(crate) width: usize,
     pub(crate) stored: TensorType,
     /// Layers of the model, and experts of a layer that has some.
     pub(crate) layers: usize,

@@ -56,7 +56,8 @@ pub(crate) fn to_gguf(
         Some(exchanged) => {
             exchanged.notes.into_iter().for_each(|note| report.note(note));
             let mut vocabulary = exchanged.vocabulary;
-            let stated = |key: &str| directory.config().get(key).and_then(Json::as_u64).and_then(|id| u32::try_from(id).ok());
+            let stated =
+                |key: &str| directory.config().get(key).and_then(Json::as_u64).and_then(|id| u32::try_from(id).ok());
             let valid = |id: &u32| (*id as usize) < spec.vocabulary;
             // Directories without companions name their special tokens by number alone.
             vocabulary.bos = vocabulary.bos.or(stated("bos_token_id").filter(valid));
@@ -75,7 +76,8 @@ pub(crate) fn to_gguf(
         model.set(OWN_JSON, json);
     }
     for template in directory.chat_templates()? {
-        let key = if template.name == "default" { TEMPLATE.to_owned() } else { format!("{TEMPLATE}.{}", template.name) };
+        let key =
+            if template.name == "default" { TEMPLATE.to_owned() } else { format!("{TEMPLATE}.{}", template.name) };
         model.set(key, template.source);
     }
     if let Some(config) = directory.json(HfFile::GenerationConfig)? {
@@ -173,11 +175,9 @@ fn vocabulary_of(gguf: &Gguf) -> Result<Option<Vocabulary>, ConvertError> {
 pub(crate) fn special_ids(gguf: &GgufSource) -> Result<Map<String, Json>, ConvertError> {
     let mut ids = Map::new();
     if let Some(vocabulary) = vocabulary_of(gguf.model.first())? {
-        for (key, id) in [
-            ("bos_token_id", vocabulary.bos),
-            ("eos_token_id", vocabulary.eos),
-            ("pad_token_id", vocabulary.padding),
-        ] {
+        for (key, id) in
+            [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos), ("pad_token_id", vocabulary.padding)]
+        {
             if let Some(id) = id {
                 ids.insert(key.to_owned(), json!(id));
             }

@@ -21,7 +21,15 @@ pub(crate) struct Names {
 impl Names {
     /// A table alone.
     pub(crate) const fn of(table: &'static [(&'static str, &'static str)]) -> Self {
-        Self { table, ignored: &["rotary_emb.inv_freq"], prefixes: &[], beside: &[], own: &[], fused: &[], transposed: &[] }
+        Self {
+            table,
+            ignored: &["rotary_emb.inv_freq"],
+            prefixes: &[],
+            beside: &[],
+            own: &[],
+            fused: &[],
+            transposed: &[],
+        }
     }
 }
 

@@ -167,7 +167,7 @@ pub fn sequences() -> impl clap::builder::TypedValueParser<Value = usize> {
 }
 
 /// Accepts as many threads as make sense anywhere.
-fn threads() -> impl clap::builder::TypedValueParser<Value = usize> {
+pub fn threads() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser as _;
     clap::value_parser!(u64).range(1..=1024).map(|number| number as usize)
 }

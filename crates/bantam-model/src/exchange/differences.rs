@@ -23,8 +23,16 @@ pub(super) fn of(meant: &Spec, made: &Spec) -> Vec<String> {
         "whether positions are learned" learned_positions, "the number of segment kinds" segments);
     let (one, other) = (meant.embedding_scale, made.embedding_scale);
     note("the embedding's scale", number(one, one), number(other, one));
-    note("the embedding's norm", norm(meant.embedding_norm.as_ref(), None), norm(made.embedding_norm.as_ref(), meant.embedding_norm.as_ref()));
-    note("the last norm", norm(meant.output_norm.as_ref(), None), norm(made.output_norm.as_ref(), meant.output_norm.as_ref()));
+    note(
+        "the embedding's norm",
+        norm(meant.embedding_norm.as_ref(), None),
+        norm(made.embedding_norm.as_ref(), meant.embedding_norm.as_ref()),
+    );
+    note(
+        "the last norm",
+        norm(meant.output_norm.as_ref(), None),
+        norm(made.output_norm.as_ref(), meant.output_norm.as_ref()),
+    );
     match (&meant.head, &made.head) {
         (Some(one), Some(other)) => {
             note("whether the head is tied", one.tied.to_string(), other.tied.to_string());
@@ -73,7 +81,11 @@ fn layer(one: &Layer, other: &Layer, contexts: [usize; 2], note: &mut dyn FnMut(
     attention(mixed, others, contexts, note);
     match (&one.feed_forward, &other.feed_forward) {
         (FeedForward::Experts(one), FeedForward::Experts(other)) => {
-            note("the experts", format!("{} of {}", one.chosen, one.count), format!("{} of {}", other.chosen, other.count));
+            note(
+                "the experts",
+                format!("{} of {}", one.chosen, one.count),
+                format!("{} of {}", other.chosen, other.count),
+            );
             note("the router", format!("{:?}", one.router), format!("{:?}", other.router));
             note("an expert", format!("{:?}", one.expert), format!("{:?}", other.expert));
         }
@@ -103,7 +115,11 @@ fn attention(one: &Attention, other: &Attention, contexts: [usize; 2], note: &mu
             }
         }
         (one, other) => {
-            note("the rotary embedding", one.as_ref().map_or("none".into(), rope), other.as_ref().map_or("none".into(), rope));
+            note(
+                "the rotary embedding",
+                one.as_ref().map_or("none".into(), rope),
+                other.as_ref().map_or("none".into(), rope),
+            );
         }
     }
 }

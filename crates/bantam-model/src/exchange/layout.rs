@@ -168,7 +168,12 @@ pub(super) fn gguf(
     for (name, values) in vectors {
         let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         let (tensor_type, shape) = (Ok(TensorType::F32), vec![values.len()]);
-        let part = Tensor { file_name: (*name).to_owned(), tensor_type, shape: shape.clone(), bytes: SharedBytes::from_vec(bytes) };
+        let part = Tensor {
+            file_name: (*name).to_owned(),
+            tensor_type,
+            shape: shape.clone(),
+            bytes: SharedBytes::from_vec(bytes),
+        };
         made.push(Made { name: (*name).to_owned(), shape, parts: vec![part], change: Change::None, small: true });
     }
     for name in weights(checkpoint) {
@@ -218,7 +223,8 @@ pub(super) fn hugging_face(checkpoint: &Checkpoint, family: &Family, target: &Sp
         let small = is_small(name, &tensor(checkpoint, name)?.shape);
         if let Some((whole, parts)) = fused(family.names, stem) {
             if parts.first() == Some(&stem) {
-                let parts = parts.iter().map(|part| tensor(checkpoint, &numbered(part))).collect::<Result<Vec<_>, _>>()?;
+                let parts =
+                    parts.iter().map(|part| tensor(checkpoint, &numbered(part))).collect::<Result<Vec<_>, _>>()?;
                 let shape = extent(&parts);
                 made.push(transposable(family, translate(&numbered(whole))?, shape, parts, small));
             }
@@ -230,9 +236,12 @@ pub(super) fn hugging_face(checkpoint: &Checkpoint, family: &Family, target: &Sp
         });
         if matches!(stem, "attn_q_norm" | "attn_k_norm") && of_layer.is_some_and(|on| on.over == NormOver::OwnHead) {
             let whole = tensor(checkpoint, name)?;
-            for head in 0..whole.shape.first().copied().unwrap_or(0) {
-                let mut part = rows(&whole, head..head + 1).ok_or_else(|| unnamed(name))?;
-                part.shape = whole.shape.get(1..).unwrap_or_default().to_vec();
+            let (heads, width) = whole.matrix().ok_or_else(|| unnamed(name))?;
+            for head in 0..heads {
+                // A single head's row is a vector already.
+                let part = if whole.shape.len() == 1 { Some(whole.clone()) } else { rows(&whole, head..head + 1) };
+                let mut part = part.ok_or_else(|| unnamed(name))?;
+                part.shape = vec![width];
                 let (name, shape) = (translate(&numbered(&format!("{stem}.{head}")))?, part.shape.clone());
                 made.push(Made { name, shape, parts: vec![part], change: Change::None, small });
             }

@@ -108,7 +108,8 @@ pub fn to_hugging_face(checkpoint: &Checkpoint) -> Result<HuggingFaceForm, Model
     let source = checkpoint.family();
     let mut closest = Vec::new();
     // Several families of Hugging Face's may go by one name in GGUF: the first that says the same is it.
-    let alike = |family: &&Family| family.name == source.name || family.gguf.iter().any(|name| source.gguf.contains(name));
+    let alike =
+        |family: &&Family| family.name == source.name || family.gguf.iter().any(|name| source.gguf.contains(name));
     for family in FAMILIES.iter().filter(alike) {
         for norm in keys::NormKey::BOTH {
             let mut map = keys::config(checkpoint.spec(), norm, family);
@@ -135,7 +136,10 @@ pub fn to_hugging_face(checkpoint: &Checkpoint) -> Result<HuggingFaceForm, Model
             let tensors = layout::hugging_face(checkpoint, family, &made)?;
             let mut config = Map::new();
             let architecture = family.architectures.last().copied().unwrap_or_default();
-            config.insert("architectures".into(), serde_json::json!([family.architectures.first().unwrap_or(&architecture)]));
+            config.insert(
+                "architectures".into(),
+                serde_json::json!([family.architectures.first().unwrap_or(&architecture)]),
+            );
             config.insert("model_type".into(), family.model_type.into());
             config.extend(map);
             return Ok(HuggingFaceForm { config, tensors });

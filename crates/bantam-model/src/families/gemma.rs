@@ -48,7 +48,8 @@ pub(super) fn read_second(settings: &mut Settings<'_>, largest: usize) -> Result
     let mut spec = read(settings)?;
     let (width, layers) = (spec.width, spec.layers.len());
     for attention in spec.attentions() {
-        let by_heads = (!settings.is_config() && !stated && layers == largest).then(|| width as f32 / attention.heads as f32);
+        let by_heads =
+            (!settings.is_config() && !stated && layers == largest).then(|| width as f32 / attention.heads as f32);
         if let Some(scalar) = scalar.or(by_heads) {
             attention.scale = 1.0 / scalar.sqrt();
         }

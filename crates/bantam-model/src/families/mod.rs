@@ -110,8 +110,8 @@ fn find(wanted: &str, names: impl Fn(&Family) -> &'static [&'static str]) -> Res
             known.push(name);
         }
     }
-    FAMILIES.iter().find(|family| names(family).contains(&wanted)).ok_or_else(|| ModelError::UnknownFamily {
-        found: wanted.chars().take(80).collect(),
-        known: known.join(", "),
-    })
+    FAMILIES
+        .iter()
+        .find(|family| names(family).contains(&wanted))
+        .ok_or_else(|| ModelError::UnknownFamily { found: wanted.chars().take(80).collect(), known: known.join(", ") })
 }

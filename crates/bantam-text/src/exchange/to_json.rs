@@ -42,7 +42,9 @@ pub fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Value, TextError> {
     let mut file = match vocabulary.model.as_str() {
         "gpt2" => byte_level(vocabulary, vocab)?,
         "llama" => pieces(vocabulary, vocab, unknown),
-        other => return Err(TextError::Unsupported { what: "tokenizer model for tokenizer.json", name: other.to_owned() }),
+        other => {
+            return Err(TextError::Unsupported { what: "tokenizer model for tokenizer.json", name: other.to_owned() });
+        }
     };
     file["version"] = json!("1.0");
     file["added_tokens"] = Value::Array(added);
@@ -56,15 +58,11 @@ pub fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Value, TextError> {
 
 fn byte_level(vocabulary: &Vocabulary, vocab: Object<String, Value>) -> Result<Value, TextError> {
     let (patterns, whole, composes) = conventions(vocabulary.pre.as_deref().unwrap_or("default"))?;
-    let level = |regex: bool| {
-        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex })
-    };
+    let level = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex });
     let pre_tokenizer = match patterns {
         [only] if *only == BYTE_LEVEL_PATTERN => level(true),
         patterns => {
-            let split = |pattern: &&str| {
-                json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false })
-            };
+            let split = |pattern: &&str| json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
             let steps: Vec<Value> = patterns.iter().map(split).chain([level(false)]).collect();
             json!({ "type": "Sequence", "pretokenizers": steps })
         }
@@ -83,7 +81,8 @@ fn byte_level(vocabulary: &Vocabulary, vocab: Object<String, Value>) -> Result<V
 
 /// SentencePiece's merging by scores as a list of merges: every pair that makes a piece, best piece first.
 fn pieces(vocabulary: &Vocabulary, vocab: Object<String, Value>, unknown: Option<String>) -> Value {
-    let ids: Map<&[u8], usize> = vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.as_slice(), id)).collect();
+    let ids: Map<&[u8], usize> =
+        vocabulary.tokens.iter().enumerate().map(|(id, token)| (token.as_slice(), id)).collect();
     let merges_with = |id: usize| {
         let number = vocabulary.types.get(id).copied().unwrap_or(1);
         matches!(TokenKind::from_number(number), TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused)

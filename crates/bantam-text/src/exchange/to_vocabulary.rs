@@ -294,9 +294,7 @@ fn ends(meant: &Tokenizer, vocabulary: &mut Vocabulary, notes: &mut Vec<String>)
         vocabulary.add_bos = Some(meant.add_bos());
         vocabulary.add_eos = Some(meant.add_eos());
     }
-    let known = |vocabulary: &Vocabulary, id: u32| {
-        [vocabulary.eos, vocabulary.eot, vocabulary.eom].contains(&Some(id))
-    };
+    let known = |vocabulary: &Vocabulary, id: u32| [vocabulary.eos, vocabulary.eot, vocabulary.eom].contains(&Some(id));
     // What GGUF's readers find by its spelling needs no key; the rest takes those there are.
     let found = Tokenizer::from_vocabulary(vocabulary.clone()).map(|made| made.end_of_generation().to_vec());
     let found = found.unwrap_or_default();

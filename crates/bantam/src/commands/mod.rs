@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod embed;
+mod convert;
 mod logits;
 mod man;
 mod run;
@@ -29,6 +30,8 @@ pub enum Command {
     Embed(embed::EmbedArguments),
     /// Write the logits of a text as a NumPy file
     Logits(logits::LogitsArguments),
+    /// Convert a model: to GGUF or back, to another type, in one file or several
+    Convert(convert::ConvertArguments),
     /// Measure the speed of prompts and of generation
     Bench(bench::BenchArguments),
     /// Print a shell's completion script
@@ -49,6 +52,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Template(arguments) => template::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

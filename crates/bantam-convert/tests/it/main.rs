@@ -1,0 +1,6 @@
+//! Models there and back again.
+
+mod formats;
+mod load;
+mod round_trips;
+mod support;
