@@ -55,7 +55,7 @@ pub(crate) fn write(
         Source::Gguf(gguf) => from_gguf(gguf, wanted, &mut report)?,
         Source::Directory(directory) => from_directory(directory, wanted)?,
     };
-    let needed = placed.iter().map(|each| bytes_of(each)).fold(1 << 20, u64::saturating_add);
+    let needed = placed.iter().map(bytes_of).fold(1 << 20, u64::saturating_add);
     place::check_space(target, needed)?;
     let folder = NewFolder::create(target)?;
     weights(&placed, options.shard_bytes, folder.path(), work, &mut report)?;

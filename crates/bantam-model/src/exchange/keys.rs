@@ -56,7 +56,9 @@ fn hidden(spec: &Spec) -> Vec<usize> {
     let dense = spec.layers.iter().find(|layer| !matches!(layer.feed_forward, FeedForward::Experts(_)));
     let width = |layer: &Layer| match (&layer.feed_forward, dense) {
         (FeedForward::Experts(_), Some(dense)) => dense.feed_forward.dense().hidden,
-        _ => layer.feed_forward.dense().hidden,
+        (FeedForward::Experts(_) | FeedForward::Gated(_) | FeedForward::Plain(_), _) => {
+            layer.feed_forward.dense().hidden
+        }
     };
     spec.layers.iter().map(width).collect()
 }
@@ -71,8 +73,14 @@ fn windows(spec: &Spec) -> (Option<usize>, Vec<bool>) {
     (attentions(spec).find_map(|attention| attention.window), slides)
 }
 
-/// Keys behind the architecture's prefix, and vectors beside the weights.
-pub(super) fn gguf(spec: &Spec, norm_key: NormKey) -> (Vec<(&'static str, Value)>, Vec<(&'static str, Vec<f32>)>) {
+/// What GGUF says of a model: keys behind the architecture's prefix, and vectors beside the weights.
+pub(super) struct Candidates {
+    pub(super) keys: Vec<(&'static str, Value)>,
+    pub(super) vectors: Vec<(&'static str, Vec<f32>)>,
+}
+
+/// A Spec as GGUF could say it.
+pub(super) fn gguf(spec: &Spec, norm_key: NormKey) -> Candidates {
     let count = |n: usize| Value::U32(u32::try_from(n).unwrap_or(u32::MAX));
     let list = |list: &[usize]| match uniform(list) {
         Some(one) => count(one),
@@ -148,7 +156,7 @@ pub(super) fn gguf(spec: &Spec, norm_key: NormKey) -> (Vec<(&'static str, Value)
     }
     let parallel = spec.layers.first().is_some_and(|layer| layer.wiring == Wiring::Parallel);
     keys.push(("use_parallel_residual", Value::Bool(parallel)));
-    (keys, vectors)
+    Candidates { keys, vectors }
 }
 
 /// The number that one was divided by.
@@ -163,6 +171,12 @@ fn divisor(scale: f32) -> f32 {
 /// Keys of `config.json`, spelled as `family` does, without those that it has not.
 pub(super) fn config(spec: &Spec, norm_key: NormKey, family: &Family) -> Map<String, Json> {
     let mut map = usual_config(spec, norm_key);
+    let has_default = |key: &str| family.defaults.iter().any(|(other, _)| *other == key);
+    // Heads that share the width evenly are what is meant where nothing is said.
+    let even = attentions(spec).all(|attention| attention.key_width * attention.heads == spec.width);
+    if even && !has_default("head_dim") {
+        map.shift_remove("head_dim");
+    }
     for (usual, own) in family.respelled {
         if let Some(value) = map.shift_remove(*usual)
             && !own.is_empty()
@@ -171,7 +185,7 @@ pub(super) fn config(spec: &Spec, norm_key: NormKey, family: &Family) -> Map<Str
         }
     }
     // What is only there to contradict a family's own default.
-    map.retain(|key, value| !value.is_null() || family.defaults.iter().any(|(other, _)| other == key));
+    map.retain(|key, value| !value.is_null() || has_default(key));
     map
 }
 

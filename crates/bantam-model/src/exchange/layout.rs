@@ -102,20 +102,20 @@ fn fused(names: &Names, stem: &str) -> Option<&'static (&'static str, &'static [
 }
 
 /// Which rows of queries and keys change places between ropes of `from` and of `to`.
-fn turn(spec: &Spec, layer: Option<usize>, stem: &str, from: RopePairs, to: RopePairs) -> Change {
-    let Some(layer) = layer.and_then(|layer| spec.layers.get(layer)) else { return Change::None };
+fn turn(spec: &Spec, layer: Option<usize>, stem: &str, from: RopePairs, to: RopePairs) -> Option<Change> {
+    let layer = spec.layers.get(layer?)?;
     let Mixer::Attention(attention) = &layer.mixer;
     let heads = match stem {
         "attn_q" => attention.heads,
         "attn_k" => attention.kv_heads,
-        _ => return Change::None,
+        _ => return None,
     };
     // Layers without rope are laid out like the others, as converters do: queries and keys move alike.
     let rotated = attention.rope.as_ref().map_or(attention.key_width, |rope| rope.rotated);
     match (from, to) {
-        (RopePairs::Halves, RopePairs::Interleaved) => Change::Interleave { heads, rotated },
-        (RopePairs::Interleaved, RopePairs::Halves) => Change::Separate { heads, rotated },
-        (RopePairs::Halves, RopePairs::Halves) | (RopePairs::Interleaved, RopePairs::Interleaved) => Change::None,
+        (RopePairs::Halves, RopePairs::Interleaved) => Some(Change::Interleave { heads, rotated }),
+        (RopePairs::Interleaved, RopePairs::Halves) => Some(Change::Separate { heads, rotated }),
+        (RopePairs::Halves, RopePairs::Halves) | (RopePairs::Interleaved, RopePairs::Interleaved) => None,
     }
 }
 
@@ -198,10 +198,8 @@ pub(super) fn gguf(
             (name.to_owned(), vec![tensor(checkpoint, name)?], false)
         };
         let shape = if stacked { [vec![parts.len()], parts[0].shape.clone()].concat() } else { extent(&parts) };
-        let change = match turn(spec, layer, stem, from, family.gguf_pairs) {
-            Change::None if shift != 0.0 && stem.ends_with("norm") && ending == "weight" => Change::Shift(shift),
-            change => change,
-        };
+        let shifted = (shift != 0.0 && stem.ends_with("norm") && ending == "weight").then_some(Change::Shift(shift));
+        let change = turn(spec, layer, stem, from, family.gguf_pairs).or(shifted).unwrap_or(Change::None);
         let small = is_small(&name, &shape);
         made.push(Made { name, shape, parts, change, small });
     }
@@ -249,12 +247,9 @@ pub(super) fn hugging_face(checkpoint: &Checkpoint, family: &Family, target: &Sp
         }
         let part = tensor(checkpoint, name)?;
         let mut one = transposable(family, translate(name)?, part.shape.clone(), vec![part], small);
-        match turn(spec, layer, stem, from, RopePairs::Halves) {
-            Change::None if shift != 0.0 && stem.ends_with("norm") && ending == "weight" => {
-                one.change = Change::Shift(-shift);
-            }
-            Change::None => {}
-            change => one.change = change,
+        let shifted = (shift != 0.0 && stem.ends_with("norm") && ending == "weight").then_some(Change::Shift(-shift));
+        if let Some(change) = turn(spec, layer, stem, from, RopePairs::Halves).or(shifted) {
+            one.change = change;
         }
         made.push(one);
     }

@@ -75,10 +75,10 @@ pub fn to_gguf(checkpoint: &Checkpoint) -> Result<GgufForm, ModelError> {
     };
     let mut closest = Vec::new();
     for norm in keys::NormKey::BOTH {
-        let (candidates, vectors) = keys::gguf(spec, norm);
-        let vectors: BTreeMap<_, _> = vectors.into_iter().collect();
+        let candidates = keys::gguf(spec, norm);
+        let vectors: BTreeMap<_, _> = candidates.vectors.into_iter().collect();
         let prefixed: Vec<(String, Value)> =
-            candidates.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value)).collect();
+            candidates.keys.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value)).collect();
         let asked = match read_gguf(checkpoint, architecture, &prefixed, &vectors) {
             Ok((_, asked)) => asked,
             Err(error) => {
@@ -135,11 +135,7 @@ pub fn to_hugging_face(checkpoint: &Checkpoint) -> Result<HuggingFaceForm, Model
             }
             let tensors = layout::hugging_face(checkpoint, family, &made)?;
             let mut config = Map::new();
-            let architecture = family.architectures.last().copied().unwrap_or_default();
-            config.insert(
-                "architectures".into(),
-                serde_json::json!([family.architectures.first().unwrap_or(&architecture)]),
-            );
+            config.insert("architectures".into(), family.architectures.iter().take(1).copied().collect());
             config.insert("model_type".into(), family.model_type.into());
             config.extend(map);
             return Ok(HuggingFaceForm { config, tensors });

@@ -28,9 +28,7 @@ const NAMES: Names = Names {
     prefixes: &[("bert.", "")],
     // What other tasks put on top.
     beside: &["pooler.", "bert.pooler.", "cls."],
-    own: &[],
-    fused: &[],
-    transposed: &[],
+    ..Names::of(&[])
 };
 
 pub(super) const FAMILY: Family = Family {

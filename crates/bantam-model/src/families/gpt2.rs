@@ -25,10 +25,9 @@ const NAMES: Names = Names {
     // Masks that old checkpoints carry.
     ignored: &[".attn.bias", ".attn.masked_bias"],
     prefixes: &[("transformer.", "")],
-    beside: &[],
-    own: &[],
     fused: &[FUSED_ATTENTION],
     transposed: &["c_attn.weight", "c_proj.weight", "c_fc.weight"],
+    ..Names::of(&[])
 };
 
 /// Its keys are older than the ones that all others share.
@@ -41,7 +40,6 @@ const RESPELLED: &[(&str, &str)] = &[
     ("layer_norm_eps", "layer_norm_epsilon"),
     ("hidden_act", "activation_function"),
     ("num_key_value_heads", ""),
-    ("head_dim", ""),
     ("attention_bias", ""),
     ("mlp_bias", ""),
 ];

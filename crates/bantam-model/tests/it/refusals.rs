@@ -246,7 +246,7 @@ fn fused_stacked_and_turned_tensors_fit_or_are_refused() {
         "tiny-mixtral",
         "num_local_experts",
         json!(4000),
-        "tensor `model.layers.0.mlp.experts.3999.gate_proj.weight` is missing",
+        "tensor `model.layers.0.block_sparse_moe.experts.3999.w1.weight` is missing",
     );
     settings(
         "tiny-mixtral",

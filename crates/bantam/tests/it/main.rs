@@ -6,6 +6,7 @@ mod arguments;
 mod bad_models;
 mod chats;
 mod embed;
+mod converts;
 mod huggingface;
 mod logits;
 mod run;
