@@ -38,19 +38,38 @@ pub(crate) fn to_gguf(
     let bytes = |file| directory.bytes(file);
     let (tokenizer_config, special_tokens_map) = (bytes(HfFile::TokenizerConfig)?, bytes(HfFile::SpecialTokensMap)?);
     let (generation_config, config) = (bytes(HfFile::GenerationConfig)?, bytes(HfFile::Config)?);
+    let added_tokens = bytes(HfFile::AddedTokens)?;
     let files = HfFiles {
+        added_tokens: added_tokens.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
         generation_config: generation_config.as_deref(),
         config: config.as_deref(),
     };
     let own = bytes(HfFile::Tokenizer)?;
-    let exchanged = if let Some(json) = &own {
-        Some(vocabulary_of_json(json, files, spec.vocabulary).map_err(wrong)?)
-    } else if let Some(pieces) = bytes(HfFile::TokenizerModel)? {
-        Some(vocabulary_of_sentencepiece(&pieces, files, spec.vocabulary).map_err(wrong)?)
-    } else {
-        None
+    let pieces = bytes(HfFile::TokenizerModel)?;
+    let of_pieces = |pieces: &[u8]| vocabulary_of_sentencepiece(pieces, files, spec.vocabulary);
+    let exchanged = match (&own, &pieces) {
+        (Some(json), pieces) => match (vocabulary_of_json(json, files, spec.vocabulary), pieces) {
+            // Where one file's form does not fit GGUF, the other's may.
+            (Err(error @ TextError::Unsupported { .. }), Some(pieces)) => {
+                Some(of_pieces(pieces).map_err(|_| wrong(error))?)
+            }
+            (exchanged, _) => Some(exchanged.map_err(wrong)?),
+        },
+        (None, Some(pieces)) => Some(of_pieces(pieces).map_err(wrong)?),
+        (None, None) => {
+            match ["vocab.txt", "vocab.json"].into_iter().find(|name| directory.path().join(name).is_file()) {
+                Some(name) => {
+                    let problem = format!(
+                        "{} has its tokenizer as {name} alone, which is not converted: save it as tokenizer.json",
+                        directory.path().display()
+                    );
+                    return Err(ConvertError::Request(problem));
+                }
+                None => None,
+            }
+        }
     };
     match exchanged {
         Some(exchanged) => {
@@ -130,6 +149,7 @@ fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
         ("unknown_token_id", vocabulary.unknown),
         ("seperator_token_id", vocabulary.separator),
         ("padding_token_id", vocabulary.padding),
+        ("cls_token_id", vocabulary.class),
         ("mask_token_id", vocabulary.mask),
     ] {
         if let Some(id) = id {

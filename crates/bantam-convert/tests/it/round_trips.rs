@@ -47,7 +47,7 @@ fn tensors(directory: &Path, checkpoint: &Checkpoint) -> BTreeMap<String, (Strin
 #[test]
 fn every_tiny_model_survives() {
     let folder = Folder::new("round-trips");
-    for name in Golden::names() {
+    for name in Golden::names().into_iter().chain(Golden::encoders()) {
         let golden = Golden::load(&name);
         let (gguf, back) = (folder.path(&format!("{name}.gguf")), folder.path(&format!("{name}-back")));
         let report = converted(&golden.directory, &gguf, Form::Gguf, |_| ());

@@ -42,6 +42,7 @@ pub fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Value, TextError> {
     let mut file = match vocabulary.model.as_str() {
         "gpt2" => byte_level(vocabulary, vocab)?,
         "llama" => pieces(vocabulary, vocab, unknown),
+        "bert" => word_pieces(vocabulary, vocab, unknown),
         other => {
             return Err(TextError::Unsupported { what: "tokenizer model for tokenizer.json", name: other.to_owned() });
         }
@@ -128,6 +129,41 @@ fn pieces(vocabulary: &Vocabulary, vocab: Object<String, Value>, unknown: Option
     })
 }
 
+/// WordPiece: what begins a word has no mark any more, what goes on has one.
+fn word_pieces(vocabulary: &Vocabulary, vocab: Object<String, Value>, unknown: Option<String>) -> Value {
+    let special = |id: usize| {
+        let number = vocabulary.types.get(id).copied().unwrap_or(1);
+        !matches!(TokenKind::from_number(number), TokenKind::Normal | TokenKind::Unused)
+    };
+    let mut own = Object::new();
+    for (spelling, id) in vocab {
+        let is_special = id.as_u64().and_then(|id| usize::try_from(id).ok()).is_some_and(special);
+        let bracketed = spelling.starts_with('[') && spelling.ends_with(']');
+        let spelling = match spelling.strip_prefix(SPACE) {
+            Some(piece) => piece.to_owned(),
+            None if is_special || bracketed => spelling,
+            None => format!("##{spelling}"),
+        };
+        own.insert(spelling, id);
+    }
+    // A vocabulary without capitals is one of lower-cased text.
+    let lowercase =
+        !own.keys().any(|piece| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase()));
+    json!({
+        "version": null, "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+            "lowercase": lowercase,
+        },
+        "pre_tokenizer": { "type": "BertPreTokenizer" }, "post_processor": null,
+        "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
+        "model": {
+            "type": "WordPiece", "unk_token": unknown.unwrap_or_else(|| "[UNK]".to_owned()),
+            "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": own,
+        },
+    })
+}
+
 /// What is put before and behind a text.
 fn frame(meant: &Tokenizer, vocabulary: &Vocabulary) -> Value {
     let (prefix, suffix) = (meant.prefix_ids(), meant.suffix_ids());
@@ -165,12 +201,17 @@ pub fn tokenizer_config(vocabulary: &Vocabulary) -> Value {
         ("eos_token", vocabulary.eos),
         ("unk_token", vocabulary.unknown),
         ("pad_token", vocabulary.padding),
+        ("sep_token", vocabulary.separator),
+        ("cls_token", vocabulary.class),
+        ("mask_token", vocabulary.mask),
     ] {
         if let Some(text) = text(id) {
             config.insert(key.to_owned(), text);
         }
     }
-    if let Ok(meant) = Tokenizer::from_vocabulary(vocabulary.clone()) {
+    // WordPiece frames every text, switches or not.
+    let switched = vocabulary.model != "bert";
+    if let Some(meant) = Tokenizer::from_vocabulary(vocabulary.clone()).ok().filter(|_| switched) {
         if meant.bos().is_some() {
             config.insert("add_bos_token".to_owned(), json!(meant.add_bos()));
         }

@@ -268,7 +268,8 @@ fn word_pieces(file: &Value, vocabulary: &mut Vocabulary) -> Result<(), TextErro
     let continues = file.get("model").and_then(|model| model.get("continuing_subword_prefix")).and_then(Value::as_str);
     let continues = continues.unwrap_or("##").as_bytes();
     for (token, kind) in vocabulary.tokens.iter_mut().zip(&vocabulary.types) {
-        if *kind != NORMAL {
+        // Tokens in brackets stand as they are.
+        if *kind != NORMAL || (token.starts_with(b"[") && token.ends_with(b"]")) {
             continue;
         }
         *token = match token.strip_prefix(continues) {
@@ -286,14 +287,17 @@ fn ends(meant: &Tokenizer, vocabulary: &mut Vocabulary, notes: &mut Vec<String>)
     vocabulary.unknown = meant.unknown();
     vocabulary.padding = meant.padding();
     if vocabulary.model == "bert" {
+        vocabulary.class = meant.prefix_ids().first().copied();
+        vocabulary.bos = vocabulary.class;
+        vocabulary.eos = None;
         vocabulary.separator = meant.suffix_ids().last().copied();
         vocabulary.mask = meant.token_id("[MASK]");
         vocabulary.unknown = vocabulary.unknown.or(meant.token_id("[UNK]"));
         vocabulary.padding = vocabulary.padding.or(meant.token_id("[PAD]"));
-    } else {
-        vocabulary.add_bos = Some(meant.add_bos());
-        vocabulary.add_eos = Some(meant.add_eos());
+        return;
     }
+    vocabulary.add_bos = Some(meant.add_bos());
+    vocabulary.add_eos = Some(meant.add_eos());
     let known = |vocabulary: &Vocabulary, id: u32| [vocabulary.eos, vocabulary.eot, vocabulary.eom].contains(&Some(id));
     // What GGUF's readers find by its spelling needs no key; the rest takes those there are.
     let found = Tokenizer::from_vocabulary(vocabulary.clone()).map(|made| made.end_of_generation().to_vec());

@@ -2,8 +2,8 @@
 
 mod bench;
 mod completions;
-mod embed;
 mod convert;
+mod embed;
 mod logits;
 mod man;
 mod run;
