@@ -1,17 +1,18 @@
 //! Panel × tile with AVX2: `vpdpbusd` of AVX-VNNI where it is there, else `vpmaddubsw`.
 //!
-//! `vpmaddubsw` adds two products of an unsigned and a signed byte into 16 bits and saturates. 4-bit codes are safe (all
-//! eight steps of a block stay below 2^15 together); 8-bit codes are taken as |w| and a·sign(w), whose pairs reach at
+//! `vpmaddubsw` adds two products of an unsigned and a signed byte into 16 bits and saturates. As many steps as stay below
+//! 2^15 together are added up there; bytes above 128 are taken as |w| and a·sign(w) with w = u - 128, whose pairs reach at
 //! most 2 · 128 · 127 = 32512.
 
-use super::int8_rows::{RECORD, TILE};
-use super::panels::{COLUMNS, PanelKind, SCALES};
+use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor};
+use super::int8_rows::{HALVES, RECORD, TILE};
+use super::panels::{COLUMNS, STEPS};
 use std::arch::x86_64::*;
 
 /// How bytes are multiplied.
-pub(super) const VNNI: bool = true;
+const VNNI: bool = true;
 /// The other way.
-pub(super) const MADD: bool = false;
+const MADD: bool = false;
 
 /// Products of one panel with a tile of `sums.len()` rows, by `vpdpbusd`: `sums[row][column]`.
 ///
@@ -20,19 +21,19 @@ pub(super) const MADD: bool = false;
 /// whole tile of as many blocks.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 pub(super) unsafe fn tile_vnni(
-    kind: PanelKind,
+    kind: &PanelKind,
     panel: *const u8,
     blocks: usize,
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match kind {
-            PanelKind::Q8 => rows_by_panel::<false, VNNI>(panel, blocks, records, sums),
-            PanelKind::Q4 => rows_by_panel::<true, VNNI>(panel, blocks, records, sums),
-        }
+    macro_rules! of_form {
+        ($form:literal) => {
+            // SAFETY: the caller's promise.
+            unsafe { rows_by_panel::<$form, VNNI>(kind, panel, blocks, records, sums) }
+        };
     }
+    by_form!(kind.number, of_form)
 }
 
 /// As [`tile_vnni`], by `vpmaddubsw`.
@@ -41,25 +42,26 @@ pub(super) unsafe fn tile_vnni(
 /// As [`tile_vnni`], without AVX-VNNI.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn tile_madd(
-    kind: PanelKind,
+    kind: &PanelKind,
     panel: *const u8,
     blocks: usize,
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match kind {
-            PanelKind::Q8 => rows_by_panel::<false, MADD>(panel, blocks, records, sums),
-            PanelKind::Q4 => rows_by_panel::<true, MADD>(panel, blocks, records, sums),
-        }
+    macro_rules! of_form {
+        ($form:literal) => {
+            // SAFETY: the caller's promise.
+            unsafe { rows_by_panel::<$form, MADD>(kind, panel, blocks, records, sums) }
+        };
     }
+    by_form!(kind.number, of_form)
 }
 
 /// # Safety
 /// As [`tile_vnni`] or [`tile_madd`], inlined into either.
 #[inline(always)]
-unsafe fn rows_by_panel<const Q4: bool, const BY_VNNI: bool>(
+unsafe fn rows_by_panel<const FORM: u8, const BY_VNNI: bool>(
+    kind: &PanelKind,
     panel: *const u8,
     blocks: usize,
     records: *const u8,
@@ -67,6 +69,7 @@ unsafe fn rows_by_panel<const Q4: bool, const BY_VNNI: bool>(
 ) {
     let rows = sums.len();
     debug_assert!(rows <= TILE);
+    let job = Job { kind, panel, blocks, records, rows };
     // Eight columns and up to four rows at a time fill the sixteen registers.
     for half in 0..2 {
         let mut row = 0;
@@ -74,10 +77,10 @@ unsafe fn rows_by_panel<const Q4: bool, const BY_VNNI: bool>(
             // SAFETY: the caller's promise; `row` and the rows after it are inside the tile.
             unsafe {
                 let count = match rows - row {
-                    1 => group::<1, Q4, BY_VNNI>(panel, blocks, records, rows, row, half, sums),
-                    2 => group::<2, Q4, BY_VNNI>(panel, blocks, records, rows, row, half, sums),
-                    3 => group::<3, Q4, BY_VNNI>(panel, blocks, records, rows, row, half, sums),
-                    _ => group::<4, Q4, BY_VNNI>(panel, blocks, records, rows, row, half, sums),
+                    1 => group::<1, FORM, BY_VNNI>(&job, row, half, sums),
+                    2 => group::<2, FORM, BY_VNNI>(&job, row, half, sums),
+                    3 => group::<3, FORM, BY_VNNI>(&job, row, half, sums),
+                    _ => group::<4, FORM, BY_VNNI>(&job, row, half, sums),
                 };
                 row += count;
             }
@@ -85,78 +88,98 @@ unsafe fn rows_by_panel<const Q4: bool, const BY_VNNI: bool>(
     }
 }
 
+/// A panel and a tile.
+struct Job<'a> {
+    kind: &'a PanelKind,
+    panel: *const u8,
+    blocks: usize,
+    records: *const u8,
+    rows: usize,
+}
+
 /// `COUNT` rows from `first`, eight columns.
 ///
 /// # Safety
 /// As [`rows_by_panel`].
 #[inline(always)]
-unsafe fn group<const COUNT: usize, const Q4: bool, const BY_VNNI: bool>(
-    panel: *const u8,
-    blocks: usize,
-    records: *const u8,
-    rows: usize,
+unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
+    job: &Job<'_>,
     first: usize,
     half: usize,
     sums: &mut [[f32; COLUMNS]],
 ) -> usize {
-    let code_bytes = if Q4 { 256 } else { 512 };
+    let form: Form = const { FORMS[FORM as usize] };
+    let Job { kind, panel, blocks, records, rows } = *job;
+    let (parts, last_sums) = (form.parts(), blocks * rows * RECORD);
+    let mut sub_scales = [0u8; 128];
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
+        let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(kind.table.as_ptr().cast()));
         let mut totals = [_mm256_setzero_ps(); COUNT];
+        let mut scales = UnitScales { header: panel, scale: _mm256_setzero_ps(), minimum: _mm256_setzero_ps() };
         for block in 0..blocks {
-            let pair = panel.add(block / 2 * (SCALES + 2 * code_bytes));
-            let scales = pair.add(block % 2 * (SCALES / 2) + half * 16);
-            let codes = pair.add(SCALES + block % 2 * code_bytes + half * 32);
+            let (header, codes, index) = form.places(block);
+            let codes = panel.add(codes + 32 * half);
+            if index == 0 {
+                scales = prepare::<FORM>(kind, panel.add(header), half, &mut sub_scales);
+            }
             let words = records.add(block * rows * RECORD).cast::<i32>();
             let by = words.add(2 * rows + first).cast::<f32>();
             let steps = words.add(3 * rows + first);
-            let mut wholes = [_mm256_setzero_si256(); COUNT];
-            if Q4 {
-                let low_nibbles = _mm256_set1_epi8(15);
-                for line in 0..4 {
-                    let both = _mm256_loadu_si256(codes.add(64 * line).cast());
-                    let low = _mm256_and_si256(both, low_nibbles);
-                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low_nibbles);
-                    for row in 0..COUNT {
-                        let a = _mm256_set1_epi32(steps.add(line * rows + row).read_unaligned());
-                        let b = _mm256_set1_epi32(steps.add((line + 4) * rows + row).read_unaligned());
-                        wholes[row] = if BY_VNNI {
-                            _mm256_dpbusd_avx_epi32(_mm256_dpbusd_avx_epi32(wholes[row], low, a), high, b)
-                        } else {
-                            let pairs = _mm256_add_epi16(_mm256_maddubs_epi16(low, a), _mm256_maddubs_epi16(high, b));
-                            _mm256_add_epi16(wholes[row], pairs)
-                        };
+            for part in 0..parts {
+                let part_sums = records.add(last_sums + block * rows * HALVES).cast::<i32>().add(part * rows + first);
+                let mut wholes = [_mm256_setzero_si256(); COUNT];
+                let signed = !BY_VNNI && form.greatest() > 128;
+                let together = const { together(&FORMS[FORM as usize]) };
+                for step in (part * STEPS / parts..(part + 1) * STEPS / parts).step_by(together) {
+                    let mut pairs = [_mm256_setzero_si256(); COUNT];
+                    for step in step..step + together {
+                        let w = unsigned::<FORM>(codes, step, table);
+                        let signs = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+                        let magnitude = _mm256_abs_epi8(signs);
+                        for row in 0..COUNT {
+                            let a = _mm256_set1_epi32(steps.add(step * rows + row).read_unaligned());
+                            if BY_VNNI {
+                                wholes[row] = _mm256_dpbusd_avx_epi32(wholes[row], w, a);
+                            } else {
+                                let products = if signed {
+                                    _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, signs))
+                                } else {
+                                    _mm256_maddubs_epi16(w, a)
+                                };
+                                pairs[row] = _mm256_add_epi16(pairs[row], products);
+                            }
+                        }
+                    }
+                    if !BY_VNNI {
+                        for row in 0..COUNT {
+                            let fours = _mm256_madd_epi16(pairs[row], _mm256_set1_epi16(1));
+                            wholes[row] = _mm256_add_epi32(wholes[row], fours);
+                        }
                     }
                 }
-                if !BY_VNNI {
-                    for whole in &mut wholes {
-                        *whole = _mm256_madd_epi16(*whole, _mm256_set1_epi16(1));
+                let (scale, minimum) = scale_and_minimum::<FORM>(&scales, &sub_scales, parts * index + part, half);
+                for row in 0..COUNT {
+                    let word = |at: *const i32| at.add(row).read_unaligned();
+                    let correction = match form.correction() {
+                        Correction::None => 0,
+                        Correction::By128 => word(words.add(rows + first)),
+                        Correction::By8(shift) => power(word(words.add(first)), shift),
+                        Correction::Part(shift) => power(word(part_sums), shift),
+                    };
+                    let mut whole = wholes[row];
+                    if !matches!(form.correction(), Correction::None) && !signed {
+                        whole = _mm256_add_epi32(whole, _mm256_set1_epi32(correction));
                     }
+                    let (whole, a_scale) = (_mm256_cvtepi32_ps(whole), _mm256_set1_ps(by.add(row).read_unaligned()));
+                    totals[row] = if form.has_minimum() {
+                        let sum = _mm256_set1_ps(word(if parts == 1 { words.add(first) } else { part_sums }) as f32);
+                        let product = _mm256_fmadd_ps(sum, minimum, _mm256_mul_ps(whole, scale));
+                        _mm256_fmadd_ps(product, a_scale, totals[row])
+                    } else {
+                        _mm256_fmadd_ps(whole, _mm256_mul_ps(scale, a_scale), totals[row])
+                    };
                 }
-            } else {
-                for step in 0..8 {
-                    let w = _mm256_loadu_si256(codes.add(64 * step).cast());
-                    let signed = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-                    let magnitude = _mm256_abs_epi8(signed);
-                    for row in 0..COUNT {
-                        let a = _mm256_set1_epi32(steps.add(step * rows + row).read_unaligned());
-                        wholes[row] = if BY_VNNI {
-                            _mm256_dpbusd_avx_epi32(wholes[row], w, a)
-                        } else {
-                            let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, signed));
-                            _mm256_add_epi32(wholes[row], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-                        };
-                    }
-                }
-            }
-            let scale = _mm256_cvtph_ps(_mm_loadu_si128(scales.cast()));
-            for row in 0..COUNT {
-                if Q4 || BY_VNNI {
-                    let correction = words.add(if Q4 { 0 } else { rows } + first + row).read_unaligned();
-                    wholes[row] = _mm256_add_epi32(wholes[row], _mm256_set1_epi32(correction));
-                }
-                let factor = _mm256_mul_ps(scale, _mm256_set1_ps(by.add(row).read_unaligned()));
-                totals[row] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wholes[row]), factor, totals[row]);
             }
         }
         for (row, total) in totals.into_iter().enumerate() {
@@ -166,52 +189,239 @@ unsafe fn group<const COUNT: usize, const Q4: bool, const BY_VNNI: bool>(
     COUNT
 }
 
+/// Steps whose pairs of products can be added up in 16 bits: a divisor of those of a part.
+const fn together(form: &Form) -> usize {
+    let mut together = STEPS / form.parts();
+    while together > 1 && together * 2 * form.greatest() * 127 > i16::MAX as usize {
+        together /= 2;
+    }
+    together
+}
+
+/// Times a power of two (an exact one).
+#[inline(always)]
+fn power(sum: i32, shift: i32) -> i32 {
+    if shift < 0 { sum >> -shift } else { sum << shift }
+}
+
+/// What a unit's header says for eight columns.
+struct UnitScales {
+    header: *const u8,
+    scale: __m256,
+    minimum: __m256,
+}
+
+/// Reads a header; sub-scales of six bits go to `sub_scales`, 8 bytes a part.
+///
+/// # Safety
+/// A whole header is there.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn prepare<const FORM: u8>(
+    kind: &PanelKind,
+    header: *const u8,
+    half: usize,
+    sub_scales: &mut [u8; 128],
+) -> UnitScales {
+    let form: Form = const { FORMS[FORM as usize] };
+    // SAFETY: the header is there, and four times 32 bytes fit.
+    unsafe {
+        let mut scales = UnitScales { header, scale: _mm256_setzero_ps(), minimum: _mm256_setzero_ps() };
+        match form.scales {
+            Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 => return scales,
+            Scales::Six32 | Scales::Six16 | Scales::Six32Minimum | Scales::Eight16 | Scales::Four16Minimum => (),
+        }
+        scales.scale = _mm256_mul_ps(halves(header.add(16 * half)), _mm256_set1_ps(kind.unit));
+        if form.has_minimum() {
+            scales.minimum = _mm256_mul_ps(halves(header.add(32 + 16 * half)), _mm256_set1_ps(minimum_factor(&form)));
+        }
+        // Eight columns of four parts, which lie 16 bytes apart.
+        let four = |at: usize| {
+            let eight = |sub: usize| header.add(at + 16 * sub + 8 * half).cast::<i64>().read_unaligned();
+            _mm256_set_epi64x(eight(3), eight(2), eight(1), eight(0))
+        };
+        let to = sub_scales.as_mut_ptr();
+        let store = |line: usize, lower: __m256i, upper: __m256i| {
+            let (lower, upper) =
+                (_mm256_and_si256(lower, _mm256_set1_epi8(15)), _mm256_and_si256(upper, _mm256_set1_epi8(0x30)));
+            let less = if matches!(form.scales, Scales::Six32Minimum) { 0 } else { 32 };
+            let six = _mm256_sub_epi8(_mm256_or_si256(lower, upper), _mm256_set1_epi8(less));
+            _mm256_storeu_si256(to.add(32 * line).cast(), six);
+        };
+        match form.scales {
+            Scales::Six32 => {
+                let eight = |sub: usize| header.add(32 + 16 * sub + 8 * half).cast::<i64>().read_unaligned();
+                let (even, odd) = (eight(0), eight(1));
+                let upper = _mm256_set_epi64x(odd >> 2, even >> 2, odd, even);
+                let lower = four(64);
+                store(0, lower, _mm256_slli_epi16::<4>(upper));
+                store(1, _mm256_srli_epi16::<4>(lower), upper);
+            }
+            Scales::Six16 | Scales::Six32Minimum => {
+                let (first, second, upper) = (four(64), four(128), four(192));
+                store(0, first, _mm256_slli_epi16::<4>(upper));
+                store(1, _mm256_srli_epi16::<4>(first), _mm256_slli_epi16::<2>(upper));
+                store(2, second, upper);
+                store(3, _mm256_srli_epi16::<4>(second), _mm256_srli_epi16::<2>(upper));
+            }
+            _ => (),
+        }
+        scales
+    }
+}
+
+/// Eight f16.
+///
+/// # Safety
+/// They are there.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn halves(from: *const u8) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+}
+
+/// Scales and (where there are any) minima of eight columns for a part of a block, counted through the unit.
+///
+/// # Safety
+/// As [`prepare`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn scale_and_minimum<const FORM: u8>(
+    scales: &UnitScales,
+    sub_scales: &[u8; 128],
+    part: usize,
+    half: usize,
+) -> (__m256, __m256) {
+    let form: Form = const { FORMS[FORM as usize] };
+    let zero = _mm256_setzero_ps();
+    // SAFETY: the part is in the unit.
+    unsafe {
+        let header = scales.header;
+        let bytes = |from: *const u8| _mm_loadl_epi64(from.cast());
+        let here = |at: usize| bytes(header.add(at + 16 * part + 8 * half));
+        let six = |part: usize| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes(sub_scales.as_ptr().add(8 * part))));
+        match form.scales {
+            Scales::Half(span) => (halves(header.add(32 * (part / span) + 16 * half)), zero),
+            Scales::HalfOffset => {
+                let by = _mm256_set1_ps(-minimum_factor(&form));
+                (halves(header.add(16 * half)), _mm256_mul_ps(halves(header.add(32 + 16 * half)), by))
+            }
+            Scales::Exponent => {
+                let exponents = _mm256_cvtepu8_epi32(here(0));
+                let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(exponents, _mm256_set1_epi32(1)));
+                // The two smallest are subnormal; from the third on this is at most as much.
+                let by = _mm256_min_epi32(exponents, _mm256_set1_epi32(2));
+                let small = _mm256_sllv_epi32(_mm256_set1_epi32(0x0020_0000), by);
+                (_mm256_castsi256_ps(_mm256_max_epi32(normal, small)), zero)
+            }
+            Scales::Float8 => {
+                let fields = _mm_slli_epi16::<7>(_mm_cvtepu8_epi16(here(0)));
+                (_mm256_mul_ps(_mm256_cvtph_ps(fields), _mm256_set1_ps(128.0)), zero)
+            }
+            Scales::Six32 | Scales::Six16 => (_mm256_mul_ps(six(part), scales.scale), zero),
+            Scales::Eight16 => (_mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(here(64))), scales.scale), zero),
+            Scales::Six32Minimum => {
+                (_mm256_mul_ps(six(part), scales.scale), _mm256_mul_ps(six(8 + part), scales.minimum))
+            }
+            Scales::Four16Minimum => {
+                let both = _mm256_cvtepu8_epi32(here(64));
+                let scale = _mm256_cvtepi32_ps(_mm256_and_si256(both, _mm256_set1_epi32(15)));
+                let minimum = _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(both));
+                (_mm256_mul_ps(scale, scales.scale), _mm256_mul_ps(minimum, scales.minimum))
+            }
+        }
+    }
+}
+
+/// The unsigned bytes of a step for eight columns.
+///
+/// # Safety
+/// The block's codes are there.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn unsigned<const FORM: u8>(codes: *const u8, step: usize, table: __m256i) -> __m256i {
+    let form: Form = const { FORMS[FORM as usize] };
+    // SAFETY: lines below the form's bits; instructions of AVX2, which whoever inlines this has.
+    unsafe {
+        let line = |line: usize| _mm256_loadu_si256(codes.add(64 * line).cast());
+        let masked = |x: __m256i, bits: i8| _mm256_and_si256(x, _mm256_set1_epi8(bits));
+        let right = |x: __m256i, by: usize| _mm256_srl_epi16(x, _mm_cvtsi32_si128(by as i32));
+        let left = |x: __m256i, by: usize| _mm256_sll_epi16(x, _mm_cvtsi32_si128(by as i32));
+        // The bits from `from` on to where `to` is.
+        let moved =
+            |x: __m256i, from: usize, to: usize| if from < to { left(x, to - from) } else { right(x, from - to) };
+        let four = || masked(right(line(step / 2), 4 * (step % 2)), 15);
+        let two = || masked(right(line(step / 4), 2 * (step % 4)), 3);
+        let code = match form.bits {
+            8 => line(step),
+            6 => _mm256_or_si256(four(), masked(moved(line(4 + step / 4), 2 * (step % 4), 4), 0x30)),
+            5 => _mm256_or_si256(four(), masked(moved(line(4), step, 4), 0x10)),
+            4 => four(),
+            3 => _mm256_or_si256(two(), masked(moved(line(2), step, 2), 0x04)),
+            2 => two(),
+            _ => masked(right(line(0), step), 1),
+        };
+        if form.table { _mm256_shuffle_epi8(table, code) } else { code }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::int8_portable;
+    use super::super::forms::KINDS;
     use super::super::int8_rows::{Int8Rows, tile};
     use super::super::panels::Panels;
+    use super::super::{int8_avx512, int8_portable};
     use super::*;
     use crate::isa::has_avx_vnni;
     use crate::{Isa, Pool};
 
-    /// Both ways of multiplying give the same bits, and the portable ones within rounding.
-    fn check(kind: PanelKind, rows: usize, blocks: usize) {
-        if Isa::Avx2.usable() != Isa::Avx2 {
-            return;
-        }
+    /// All instruction sets give the same bits as plain Rust with fused sums, whatever the bytes.
+    fn check(kind: &'static PanelKind, rows: usize, blocks: usize) {
         let pool = Pool::new(1);
-        let file_block = 2 + kind.code_bytes() / COLUMNS;
-        let mut source: Vec<u8> = (0..COLUMNS * blocks * file_block).map(|i| (i * i * 31 + i * 7) as u8).collect();
-        for block in source.chunks_exact_mut(file_block) {
-            block[..2].copy_from_slice(&[0x00, 0x2c]);
-        }
-        let panels = Panels::pack(kind, COLUMNS, blocks * 32, &source, &pool).expect("small");
-        let x: Vec<f32> = (0..rows * blocks * 32).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
-        let mut int8 = Int8Rows::with_capacity(rows, blocks * 32).expect("small");
-        int8.quantize(&pool, Isa::Avx2, &x, rows, blocks * 32);
+        let (block_bytes, block_len) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len());
+        let inputs = blocks * block_len;
+        let mut state = (rows * 100 + blocks) as u64;
+        let source: Vec<u8> = (0..COLUMNS * blocks * block_bytes)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let panels = Panels::pack(kind, COLUMNS, inputs, &source, &pool).expect("small");
+        let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
+        let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
+        int8.quantize(&pool, Isa::detect(), &x, rows, inputs);
         let records = int8.tile(tile(rows, 0)).as_ptr();
-        let mut sums = [[[0f32; COLUMNS]; TILE]; 3];
-        let [plain, madd, vnni] = &mut sums;
-        // SAFETY: a whole panel and tile; AVX2 is there by the check above, AVX-VNNI by the one here.
-        unsafe {
-            int8_portable::tile(kind, panels.panel(0), blocks, records, &mut plain[..rows]);
-            tile_madd(kind, panels.panel(0), blocks, records, &mut madd[..rows]);
-            if has_avx_vnni() {
-                tile_vnni(kind, panels.panel(0), blocks, records, &mut vnni[..rows]);
-                assert_eq!(madd, vnni);
+        let (panel, blocks) = (panels.panel(0), inputs / 32);
+        let mut expected = [[0f32; COLUMNS]; TILE];
+        // SAFETY: a whole panel and tile.
+        unsafe { int8_portable::tile_as::<true>(kind, panel, blocks, records, &mut expected[..rows]) };
+        type TileFunction = unsafe fn(&PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
+        let functions: [(bool, TileFunction); 3] = [
+            (Isa::Avx2.usable() == Isa::Avx2, tile_madd),
+            (Isa::Avx2.usable() == Isa::Avx2 && has_avx_vnni(), tile_vnni),
+            (Isa::Avx512.usable() == Isa::Avx512, int8_avx512::tile),
+        ];
+        for (number, (usable, function)) in functions.into_iter().enumerate() {
+            let mut found = [[0f32; COLUMNS]; TILE];
+            if !usable {
+                continue;
             }
-        }
-        for (plain, madd) in plain.as_flattened().iter().zip(madd.as_flattened()) {
-            assert!((plain - madd).abs() <= 1e-4 * plain.abs().max(100.0), "{plain} {madd}");
+            // SAFETY: a whole panel and tile; the machine has been asked.
+            unsafe { function(kind, panel, blocks, records, &mut found[..rows]) };
+            for (found, expected) in found.as_flattened().iter().zip(expected.as_flattened()) {
+                let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+                assert!(same, "{:?}, {rows} rows, way {number}: {found} for {expected}", kind.tensor_type);
+            }
         }
     }
 
     #[test]
     fn ways_of_multiplying_agree() {
-        for kind in [PanelKind::Q8, PanelKind::Q4] {
+        for kind in &KINDS {
             for rows in 1..=TILE {
-                check(kind, rows, 3);
+                check(kind, rows, 1 + rows % 4);
             }
         }
     }

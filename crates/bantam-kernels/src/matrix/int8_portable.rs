@@ -1,64 +1,97 @@
 //! Panel × tile in plain Rust.
 
-use super::int8_rows::RECORD;
-use super::panels::{BLOCK, COLUMNS, PanelKind, SCALES};
-use crate::simd::f16_to_f32;
+use super::forms::{Correction, PanelKind, minimum_factor};
+use super::int8_rows::{HALVES, RECORD};
+use super::panels::{COLUMNS, STEPS};
 
 /// Products of one panel with a tile of `sums.len()` rows: `sums[row][column]`.
 ///
 /// # Safety
 /// `panel` must be a whole panel of `kind` and `blocks`, `records` a whole tile of as many blocks.
 pub(super) unsafe fn tile(
-    kind: PanelKind,
+    kind: &PanelKind,
     panel: *const u8,
     blocks: usize,
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    let rows = sums.len();
+    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    // SAFETY: the caller's promise.
+    unsafe { tile_as::<FUSED>(kind, panel, blocks, records, sums) }
+}
+
+/// As [`tile`]; with `FUSED` the sums are rounded as in the lanes of other instruction sets, which takes a slow function
+/// where the target has no instruction for it.
+///
+/// # Safety
+/// As [`tile`].
+pub(super) unsafe fn tile_as<const FUSED: bool>(
+    kind: &PanelKind,
+    panel: *const u8,
+    blocks: usize,
+    records: *const u8,
+    sums: &mut [[f32; COLUMNS]],
+) {
+    let (rows, form) = (sums.len(), kind.form());
+    let length = form.places(blocks - 1).1 + form.code_bytes();
     // SAFETY: the caller gives both whole.
-    let panel = unsafe { std::slice::from_raw_parts(panel, kind.panel_bytes(blocks)) };
+    let panel = unsafe { std::slice::from_raw_parts(panel, length) };
     // SAFETY: as above.
-    let records = unsafe { std::slice::from_raw_parts(records, rows * RECORD * blocks) };
+    let records = unsafe { std::slice::from_raw_parts(records, rows * (RECORD + HALVES) * blocks) };
+    let (records, halves) = records.split_at(rows * RECORD * blocks);
+    let records = records.chunks_exact(rows * RECORD).zip(halves.chunks_exact(rows * HALVES));
+    let mul_add = |x: f32, y: f32, z: f32| if FUSED { x.mul_add(y, z) } else { x * y + z };
+    let (parts, by) = (form.parts(), minimum_factor(form));
     sums.fill([0.0; COLUMNS]);
-    let offset = match kind {
-        PanelKind::Q8 => rows * 4,
-        PanelKind::Q4 => 0,
-    };
-    let pairs = panel.chunks(SCALES + 2 * kind.code_bytes()).zip(records.chunks(2 * rows * RECORD));
-    for (pair, records) in pairs {
-        let (scales, codes) = pair.split_at(SCALES);
-        let halves = scales.chunks_exact(SCALES / 2).zip(codes.chunks_exact(kind.code_bytes()));
-        for ((scales, codes), record) in halves.zip(records.chunks_exact(rows * RECORD)) {
-            let mut scale = [0f32; COLUMNS];
-            for (scale, half) in scale.iter_mut().zip(scales.as_chunks::<2>().0) {
-                *scale = f16_to_f32(u16::from_le_bytes(*half));
+    for (block, (record, halves)) in records.enumerate() {
+        let (header, codes, index) = form.places(block);
+        let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
+        let mut unsigned = [[[0u8; 4]; COLUMNS]; STEPS];
+        for (step, unsigned) in unsigned.iter_mut().enumerate() {
+            for (place, unsigned) in unsigned.as_flattened_mut().iter_mut().enumerate() {
+                let code = form.code(codes, step, place);
+                *unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
+            }
+        }
+        for part in 0..parts {
+            let (mut scale, mut minimum) = ([0f32; COLUMNS], [0f32; COLUMNS]);
+            for column in 0..COLUMNS {
+                let (s, m) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
+                (scale[column], minimum[column]) = (s, m * by);
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let word = |at: usize| -> [u8; 4] { std::array::from_fn(|i| record[at + i]) };
-                let mut whole = [i32::from_ne_bytes(word(offset + 4 * row)); COLUMNS];
-                for step in 0..BLOCK / 4 {
-                    let a = word(4 * (3 * rows + step * rows + row)).map(|code| i32::from(code as i8));
-                    let (line, shift, mask) = match kind {
-                        PanelKind::Q8 => (step, 0, 0xff),
-                        PanelKind::Q4 => (step % 4, step / 4 * 4, 0x0f),
-                    };
-                    for (whole, w) in whole.iter_mut().zip(codes[line * 64..][..64].as_chunks::<4>().0) {
-                        *whole += (i32::from((w[0] >> shift) & mask) * a[0] + i32::from((w[1] >> shift) & mask) * a[1])
-                            + (i32::from((w[2] >> shift) & mask) * a[2] + i32::from((w[3] >> shift) & mask) * a[3]);
+                let word = |at: usize| -> [u8; 4] { std::array::from_fn(|i| record[4 * at + i]) };
+                let half = i32::from_ne_bytes(std::array::from_fn(|i| halves[4 * (part * rows + row) + i]));
+                let eight = i32::from_ne_bytes(word(row));
+                let start = match form.correction() {
+                    Correction::None => 0,
+                    Correction::By128 => i32::from_ne_bytes(word(rows + row)),
+                    Correction::By8(shift) => shifted(eight, shift),
+                    Correction::Part(shift) => shifted(half, shift),
+                };
+                let mut whole = [start; COLUMNS];
+                for step in part * STEPS / parts..(part + 1) * STEPS / parts {
+                    let a = word(3 * rows + step * rows + row).map(|code| i32::from(code as i8));
+                    for (whole, w) in whole.iter_mut().zip(&unsigned[step]) {
+                        *whole += (i32::from(w[0]) * a[0] + i32::from(w[1]) * a[1])
+                            + (i32::from(w[2]) * a[2] + i32::from(w[3]) * a[3]);
                     }
                 }
-                let by = f32::from_ne_bytes(word(4 * (2 * rows + row)));
+                let a_scale = f32::from_ne_bytes(word(2 * rows + row));
+                let sum = if parts == 1 { eight } else { half } as f32;
                 for column in 0..COLUMNS {
-                    let (x, y) = (whole[column] as f32, scale[column] * by);
-                    // As in the lanes: fused where the target has it.
-                    sums[column] = if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-                        x.mul_add(y, sums[column])
+                    let (x, y) = (whole[column] as f32, scale[column]);
+                    sums[column] = if form.has_minimum() {
+                        mul_add(mul_add(sum, minimum[column], x * y), a_scale, sums[column])
                     } else {
-                        x * y + sums[column]
+                        mul_add(x, y * a_scale, sums[column])
                     };
                 }
             }
         }
     }
+}
+
+fn shifted(sum: i32, shift: i32) -> i32 {
+    if shift < 0 { sum >> -shift } else { sum << shift }
 }

@@ -10,6 +10,9 @@
 //! | scales, R × f32 | 4R |
 //! | codes, 8 steps × R rows × 4 columns | 32R |
 //!
+//! After all records of a tile stand, for each block, -32 · Σa of its first 16 columns, R × i32, and of the others: what
+//! only weights with a scale for 16 inputs ask for.
+//!
 //! A block that holds something infinite or not a number gets the scale NaN and codes 0, so every product with it is NaN.
 
 use super::ActivationKind;
@@ -23,6 +26,8 @@ use crate::{Isa, KernelError, Pool};
 pub(super) const TILE: usize = 12;
 /// Bytes of a record for each row.
 pub(super) const RECORD: usize = 3 * 4 + BLOCK;
+/// Bytes of the sums of halves of a block for each row.
+pub(super) const HALVES: usize = 2 * 4;
 
 /// Activation rows quantized to int8, in memory kept from one use to the next.
 pub struct Int8Rows {
@@ -51,7 +56,7 @@ pub(super) fn tile(rows: usize, index: usize) -> Tile {
 }
 
 fn bytes(rows: usize, width: usize) -> Option<usize> {
-    rows.checked_mul(width.div_ceil(BLOCK))?.checked_mul(RECORD)
+    rows.checked_mul(width.div_ceil(BLOCK))?.checked_mul(RECORD + HALVES)
 }
 
 impl Int8Rows {
@@ -102,8 +107,9 @@ impl Int8Rows {
         spread(pool, tiles(rows), width * rows.min(TILE), |range| {
             for index in range {
                 let Tile { first, rows: count } = tile(rows, index);
-                // SAFETY: tiles are disjoint runs of rows, and each takes RECORD bytes a row and block.
-                let target = unsafe { target.part(first * blocks * RECORD, count * blocks * RECORD) };
+                const EACH: usize = RECORD + HALVES;
+                // SAFETY: tiles are disjoint runs of rows, and each takes EACH bytes a row and block.
+                let target = unsafe { target.part(first * blocks * EACH, count * blocks * EACH) };
                 let x = &x[first * width..][..count * width];
                 dispatch(isa, Quantize { x, rows: count, width, target });
             }
@@ -112,7 +118,7 @@ impl Int8Rows {
 
     /// The records of a tile.
     pub(super) fn tile(&self, tile: Tile) -> &[u8] {
-        let row = self.width / BLOCK * RECORD;
+        let row = self.width / BLOCK * (RECORD + HALVES);
         &self.buffer.as_ref()[tile.first * row..][..tile.rows * row]
     }
 }
@@ -136,9 +142,10 @@ impl Task for Quantize<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let rows = self.rows;
+        let (records, sums) = self.target.split_at_mut(rows * (self.width / BLOCK) * RECORD);
         for (row, x) in self.x.chunks_exact(self.width).enumerate() {
-            let records = self.target.chunks_exact_mut(rows * RECORD);
-            for (block, record) in x.as_chunks::<BLOCK>().0.iter().zip(records) {
+            let records = records.chunks_exact_mut(rows * RECORD).zip(sums.chunks_exact_mut(rows * HALVES));
+            for (block, (record, sums)) in x.as_chunks::<BLOCK>().0.iter().zip(records) {
                 let (halves, _) = block.as_chunks::<LANES>();
                 let (low, high) = (s.load(&halves[0]), s.load(&halves[1]));
                 let bits = s.greatest_i(s.max_abs_bits(s.max_abs_bits(s.zero_i(), low), high));
@@ -152,13 +159,16 @@ impl Task for Quantize<'_> {
                     (greatest / 127.0, 127.0 / greatest)
                 };
                 let mut codes = [[0i8; LANES]; 2];
-                let mut sum = 0;
+                let (mut first, mut second) = (0, 0);
                 if inverse != 0.0 {
                     let factor = s.splat(inverse);
                     let (low, high) = (s.to_whole(s.mul(low, factor)), s.to_whole(s.mul(high, factor)));
-                    sum = s.sum_i(s.add_i(low, high));
+                    (first, second) = (s.sum_i(low), s.sum_i(high));
                     codes = [s.low_bytes(low), s.low_bytes(high)];
                 }
+                let sum = first + second;
+                sums[4 * row..][..4].copy_from_slice(&(-32 * first).to_ne_bytes());
+                sums[4 * (rows + row)..][..4].copy_from_slice(&(-32 * second).to_ne_bytes());
                 record[4 * row..][..4].copy_from_slice(&(-8 * sum).to_ne_bytes());
                 record[4 * (rows + row)..][..4].copy_from_slice(&(-128 * sum).to_ne_bytes());
                 record[4 * (2 * rows + row)..][..4].copy_from_slice(&scale.to_ne_bytes());
@@ -197,9 +207,14 @@ mod tests {
             let record = rows.tile(tile(1, 0));
             let found = f32::from_ne_bytes(record[8..12].try_into().expect("four"));
             assert!(found == scale || (found.is_nan() && scale.is_nan()), "{found} for {scale}");
-            let sum: i32 = record[12..].iter().map(|&code| i32::from(code as i8)).sum();
-            assert_eq!(i32::from_ne_bytes(record[..4].try_into().expect("four")), -8 * sum);
-            assert_eq!(i32::from_ne_bytes(record[4..8].try_into().expect("four")), -128 * sum);
+            let sum = |range: std::ops::Range<usize>| {
+                record[range].iter().map(|&code: &u8| i32::from(code as i8)).sum::<i32>()
+            };
+            for (at, expected) in
+                [(0, -8 * sum(12..44)), (4, -128 * sum(12..44)), (44, -32 * sum(12..28)), (48, -32 * sum(28..44))]
+            {
+                assert_eq!(i32::from_ne_bytes(record[at..at + 4].try_into().expect("four")), expected);
+            }
             for &(i, code) in codes {
                 assert_eq!(record[12 + i] as i8, code, "code {i} on {}", isa.name());
             }

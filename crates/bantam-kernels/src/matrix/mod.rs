@@ -1,11 +1,12 @@
 //! Weight matrices and their products with activation rows.
 //!
-//! Q8_0 and Q4_0 weights are repacked once into panels ([`panels`]) and multiplied with rows quantized to int8
-//! ([`Int8Rows`]). Every other format stays where it is and is multiplied in f32 ([`float`]).
+//! Weights in block formats are repacked once into panels ([`panels`], [`forms`]) and multiplied with rows quantized to int8
+//! ([`Int8Rows`]). Numbers without blocks stay where they are and are multiplied in f32 ([`float`]).
 //!
 //! A result is the same bits whatever the number of rows, tiles and threads: each has one order of summation.
 
 mod float;
+mod forms;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -14,14 +15,15 @@ mod int8_portable;
 mod int8_rows;
 mod multiply;
 mod panels;
+mod unpack;
 
 pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
 
-use crate::simd::f16_to_f32;
 use crate::{Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
-use panels::{PanelKind, Panels};
+use forms::PanelKind;
+use panels::Panels;
 
 /// What a matrix wants to be multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +51,7 @@ enum Store {
 impl Matrix {
     /// Takes a weight of `outputs` rows of `inputs` numbers in the given format.
     ///
-    /// Q8_0 and Q4_0 are repacked here, in parallel, into memory of their own ([`Matrix::owned_bytes`] says how much);
+    /// Block formats are repacked here, in parallel, into memory of their own ([`Matrix::owned_bytes`] says how much);
     /// everything else stays in `bytes` and is decoded tile by tile as it is used. The pool's scratch is made large
     /// enough for the matrix, so that products need no memory.
     ///
@@ -152,9 +154,4 @@ impl std::fmt::Debug for Matrix {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Matrix({:?} [{}, {}], {})", self.tensor_type, self.outputs, self.inputs, self.isa.name())
     }
-}
-
-/// The f16 at a place in a panel.
-fn half_at(bytes: &[u8], at: usize) -> f32 {
-    f16_to_f32(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }

@@ -161,7 +161,7 @@ fn panels_by_tiles(isa: Isa, panels: &Panels, range: std::ops::Range<usize>, x: 
     }
 }
 
-type TileFunction = unsafe fn(super::PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
+type TileFunction = unsafe fn(&super::PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
 
 fn tile_function(isa: Isa) -> TileFunction {
     match isa.usable() {

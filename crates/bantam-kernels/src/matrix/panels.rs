@@ -1,81 +1,199 @@
-//! The repacked form of Q8_0 and Q4_0 weights: panels of 16 output columns.
+//! The repacked form of block formats: panels of 16 output columns.
 //!
-//! A panel holds, for each pair of blocks of 32 inputs, one line of 64 bytes with their 2 × 16 scales (f16), then the
-//! codes of the first block and those of the second. A load of 64 bytes carries 4 inputs × 16 columns as unsigned bytes
-//! (column c's four at byte 4c), as `vpdpbusd` takes them:
+//! A panel is a run of units, each a header with the scales of some blocks of 32 inputs ([`Form::unit_blocks`],
+//! [`Scales`]) and then their codes. All lines of 64 bytes are aligned; a last unit of fewer blocks keeps a whole header. A
+//! last panel of fewer columns is filled up with zeros.
 //!
-//! * Q8_0: 8 such loads a block, code + 128.
-//! * Q4_0: 4 such loads a block; low nibbles are inputs 4l .. 4l+3, high nibbles inputs 16+4l .. 16+4l+3, code as stored
-//!   (value + 8). That is the file's own order of nibbles within a block.
+//! Of the codes, four inputs × 16 columns are one *step* (column c's four at byte 4c of a line, as `vpdpbusd` takes them), 8
+//! steps a block. A block has a line for each bit of its codes:
 //!
-//! The offset (128 or 8) is taken out by the activations' correction, -offset · Σa, from which accumulation starts.
-//! A last panel of fewer columns is filled up with scale 0. All lines are aligned; a last single block keeps a whole
-//! line of scales.
+//! | bits | lines |
+//! |---|---|
+//! | 8 | one a step |
+//! | 4 | two steps a line, the even one in the low four bits |
+//! | 2 | four steps a line, the first lowest |
+//! | 1 | eight steps a line, the first lowest |
+//! | 5 | those of 4, then of 1 (the upper) |
+//! | 6 | those of 4, then of 2 (the upper) |
+//! | 3 | those of 2, then of 1 (the upper) |
+//!
+//! The bytes a file has for 16 rows are nowhere exceeded by more than 2%, but by the formats with codebooks of eight
+//! numbers, whose codes take 3 or 4 bits an input here instead of 1.5 to 3.
 
-use super::half_at;
+use super::forms::{Form, PanelKind, Scales};
+use super::unpack::{Parts, half_at, unpack};
 use crate::buffer::{Buffer, Shared};
 use crate::{KernelError, Pool};
-use bantam_tensor::TensorType;
 
 /// Output columns of a panel.
 pub(super) const COLUMNS: usize = 16;
 /// Inputs of a block.
 pub(super) const BLOCK: usize = 32;
-/// Bytes of the scales of two blocks.
-pub(super) const SCALES: usize = 2 * COLUMNS * 2;
+/// Groups of four inputs in a block.
+pub(super) const STEPS: usize = BLOCK / 4;
 
-/// Which codes a panel holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PanelKind {
-    Q8,
-    Q4,
-}
+impl Form {
+    /// Bytes of a panel, or `None` where they exceed the address space.
+    fn panel_bytes(&self, blocks: usize) -> Option<usize> {
+        let headers = blocks.div_ceil(self.unit_blocks()).checked_mul(self.header_bytes())?;
+        blocks.checked_mul(self.code_bytes())?.checked_add(headers)
+    }
 
-impl PanelKind {
-    pub(super) fn of(tensor_type: TensorType) -> Option<Self> {
-        match tensor_type {
-            TensorType::Q8_0 => Some(Self::Q8),
-            TensorType::Q4_0 => Some(Self::Q4),
-            _ => None,
+    /// Where the header of a block's unit and the block's codes begin, and which block of the unit it is.
+    pub(super) fn places(&self, block: usize) -> (usize, usize, usize) {
+        let (unit, index) = (block / self.unit_blocks(), block % self.unit_blocks());
+        let header = unit * self.unit_bytes();
+        (header, header + self.header_bytes() + index * self.code_bytes(), index)
+    }
+
+    /// The code at byte `place` of a step's line.
+    #[inline(always)]
+    pub(super) fn code(&self, codes: &[u8], step: usize, place: usize) -> u8 {
+        let line = |line: usize| codes[64 * line + place];
+        let four = |step: usize| line(step / 2) >> (4 * (step % 2)) & 15;
+        let two = |first: usize, step: usize| line(first + step / 4) >> (2 * (step % 4)) & 3;
+        let one = |first: usize, step: usize| line(first) >> step & 1;
+        match self.bits {
+            8 => line(step),
+            6 => four(step) | two(4, step) << 4,
+            5 => four(step) | one(4, step) << 4,
+            4 => four(step),
+            3 => two(0, step) | one(2, step) << 2,
+            2 => two(0, step),
+            _ => one(0, step),
         }
     }
 
-    /// Bytes of the codes of one block.
-    pub(super) const fn code_bytes(self) -> usize {
-        match self {
-            Self::Q8 => COLUMNS * BLOCK,
-            Self::Q4 => COLUMNS * BLOCK / 2,
+    /// The words of a block's lines for one column, the inverse of [`Form::code`].
+    fn lines(&self, codes: &[u32; STEPS]) -> [u32; 8] {
+        const ONES: u32 = 0x0101_0101;
+        let mut lines = [0; 8];
+        let fours = |lines: &mut [u32], mask: u32| {
+            for (step, codes) in codes.iter().enumerate() {
+                lines[step / 2] |= (codes & mask) << (4 * (step % 2));
+            }
+        };
+        let twos = |lines: &mut [u32], shift: usize| {
+            for (step, codes) in codes.iter().enumerate() {
+                lines[step / 4] |= (codes >> shift & (3 * ONES)) << (2 * (step % 4));
+            }
+        };
+        let one = |line: &mut u32, shift: usize| {
+            for (step, codes) in codes.iter().enumerate() {
+                *line |= (codes >> shift & ONES) << step;
+            }
+        };
+        match self.bits {
+            8 => lines = *codes,
+            6 => {
+                fours(&mut lines, 15 * ONES);
+                twos(&mut lines[4..], 4);
+            }
+            5 => {
+                fours(&mut lines, 15 * ONES);
+                one(&mut lines[4], 4);
+            }
+            4 => fours(&mut lines, 15 * ONES),
+            3 => {
+                twos(&mut lines, 0);
+                one(&mut lines[2], 2);
+            }
+            2 => twos(&mut lines, 0),
+            _ => one(&mut lines[0], 0),
+        }
+        lines
+    }
+
+    /// Writes one column's scales of a file's block into the header; `at` is the number of that block in the unit.
+    fn write_scales(&self, header: &mut [u8], at: usize, column: usize, parts: &Parts) {
+        let halves = |header: &mut [u8], place: usize, half: [u8; 2]| {
+            header[place + 2 * column..][..2].copy_from_slice(&half);
+        };
+        let (scale, minimum) = (parts.scale, parts.minimum);
+        match self.scales {
+            Scales::Half(_) => halves(header, 32 * at, scale),
+            Scales::HalfOffset => {
+                halves(header, 0, scale);
+                halves(header, 32, minimum);
+            }
+            Scales::Exponent => header[16 * at + column] = parts.scales[0],
+            Scales::Float8 => {
+                for (sub, scale) in parts.scales[..4].iter().enumerate() {
+                    header[16 * sub + column] = *scale;
+                }
+            }
+            Scales::Six32 => {
+                halves(header, 0, scale);
+                for (sub, scale) in parts.scales[..8].iter().enumerate() {
+                    header[32 + 16 * (sub % 2) + column] |= (scale >> 4) << (2 * (sub / 2));
+                    header[64 + 16 * (sub % 4) + column] |= (scale & 15) << (4 * (sub / 4));
+                }
+            }
+            Scales::Six32Minimum | Scales::Six16 => {
+                halves(header, 0, scale);
+                let mut all = parts.scales;
+                if self.scales == Scales::Six32Minimum {
+                    halves(header, 32, minimum);
+                    all[8..].copy_from_slice(&parts.minima[..8]);
+                }
+                for (sub, scale) in all.iter().enumerate() {
+                    header[64 + 64 * (sub / 8) + 16 * (sub % 4) + column] |= (scale & 15) << (4 * (sub / 4 % 2));
+                    header[192 + 16 * (sub % 4) + column] |= (scale >> 4) << (2 * (sub / 4));
+                }
+            }
+            Scales::Eight16 | Scales::Four16Minimum => {
+                halves(header, 0, scale);
+                halves(header, 32, minimum);
+                for (sub, (scale, minimum)) in parts.scales.iter().zip(parts.minima).enumerate() {
+                    header[64 + 16 * sub + column] = scale | minimum << 4;
+                }
+            }
         }
     }
 
-    /// Codes of one column and block as they stand in the file, after the scale.
-    const fn file_code_bytes(self) -> usize {
-        self.code_bytes() / COLUMNS
-    }
-
-    /// Bytes of one panel.
-    pub(super) fn panel_bytes(self, blocks: usize) -> usize {
-        blocks.div_ceil(2) * SCALES + blocks * self.code_bytes()
-    }
-
-    /// Where a block's scales and its codes begin.
-    fn places(self, block: usize) -> (usize, usize) {
-        let pair = block / 2 * (SCALES + 2 * self.code_bytes());
-        (pair + block % 2 * (SCALES / 2), pair + SCALES + block % 2 * self.code_bytes())
+    /// The scale and the minimum of a part of a block, `part` counted through the unit.
+    #[inline(always)]
+    pub(super) fn scale_and_minimum(&self, unit: f32, header: &[u8], part: usize, column: usize) -> (f32, f32) {
+        let half = |place: usize| half_at(header, place + 2 * column);
+        let six = |sub: usize| {
+            let lower = header[64 + 64 * (sub / 8) + 16 * (sub % 4) + column] >> (4 * (sub / 4 % 2)) & 15;
+            lower | (header[192 + 16 * (sub % 4) + column] >> (2 * (sub / 4)) & 3) << 4
+        };
+        let byte = || header[16 * part + column];
+        match self.scales {
+            Scales::Half(span) => (half(32 * (part / span)), 0.0),
+            Scales::HalfOffset => (half(0), -half(32)),
+            Scales::Exponent => {
+                // The two smallest are subnormal.
+                let sub = u32::from(byte());
+                (f32::from_bits(if sub < 2 { 0x0020_0000 << sub } else { (sub - 1) << 23 }), 0.0)
+            }
+            // In an f16 the same fields stand for 2^-8 as much.
+            Scales::Float8 => (128.0 * bantam_tensor::f16_to_f32(u16::from(byte()) << 7), 0.0),
+            Scales::Six32 => {
+                let lower = header[64 + 16 * (part % 4) + column] >> (4 * (part / 4)) & 15;
+                let upper = header[32 + 16 * (part % 2) + column] >> (2 * (part / 2)) & 3;
+                (half(0) * unit * f32::from((lower | upper << 4) as i8 - 32), 0.0)
+            }
+            Scales::Six32Minimum => (half(0) * f32::from(six(part)), half(32) * f32::from(six(8 + part))),
+            Scales::Six16 => (half(0) * unit * f32::from(six(part) as i8 - 32), 0.0),
+            Scales::Eight16 => (half(0) * f32::from(header[64 + 16 * part + column] as i8), 0.0),
+            Scales::Four16Minimum => {
+                let both = header[64 + 16 * part + column];
+                (half(0) * f32::from(both & 15), half(32) * f32::from(both >> 4))
+            }
+        }
     }
 }
 
 /// Bytes of all panels of a weight, or `None` where they exceed the address space.
-pub(super) fn bytes(kind: PanelKind, outputs: usize, inputs: usize) -> Option<usize> {
-    let blocks = inputs / BLOCK;
-    let codes = blocks.checked_mul(kind.code_bytes())?;
-    let panel = blocks.div_ceil(2).checked_mul(SCALES)?.checked_add(codes)?;
-    outputs.div_ceil(COLUMNS).checked_mul(panel)
+pub(super) fn bytes(kind: &PanelKind, outputs: usize, inputs: usize) -> Option<usize> {
+    outputs.div_ceil(COLUMNS).checked_mul(kind.form().panel_bytes(inputs / BLOCK)?)
 }
 
 /// A weight in panels.
 pub(super) struct Panels {
-    pub(super) kind: PanelKind,
+    pub(super) kind: &'static PanelKind,
     pub(super) blocks: usize,
     pub(super) count: usize,
     pub(super) panel_bytes: usize,
@@ -83,9 +201,9 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Repacks the rows of a file; `inputs` is a multiple of 32 and `bytes` has the right length.
+    /// Repacks the rows of a file; `inputs` is a multiple of the format's block and `source` has the right length.
     pub(super) fn pack(
-        kind: PanelKind,
+        kind: &'static PanelKind,
         outputs: usize,
         inputs: usize,
         source: &[u8],
@@ -93,7 +211,7 @@ impl Panels {
     ) -> Result<Self, KernelError> {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
-        let panel_bytes = kind.panel_bytes(blocks);
+        let panel_bytes = total / count;
         let mut buffer = Buffer::zeroed(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
         let row_bytes = source.len() / outputs;
@@ -102,7 +220,7 @@ impl Panels {
             let target = unsafe { target.part(panel * panel_bytes, panel_bytes) };
             let first = panel * COLUMNS;
             let last = (first + COLUMNS).min(outputs);
-            pack_panel(kind, blocks, &source[first * row_bytes..last * row_bytes], row_bytes, target);
+            pack_panel(kind, &source[first * row_bytes..last * row_bytes], row_bytes, target);
         });
         Ok(Self { kind, blocks, count, panel_bytes, buffer })
     }
@@ -118,39 +236,44 @@ impl Panels {
     }
 
     pub(super) fn decode_row(&self, row: usize, out: &mut [f32]) {
-        let column = row % COLUMNS;
+        let (kind, form, column) = (self.kind, self.kind.form(), row % COLUMNS);
         let panel = &self.buffer.as_ref()[row / COLUMNS * self.panel_bytes..][..self.panel_bytes];
+        let parts = form.parts();
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-            let (scales, codes) = self.kind.places(block);
-            let scale = half_at(panel, scales + 2 * column);
-            for (i, out) in out.iter_mut().enumerate() {
-                let code = match self.kind {
-                    PanelKind::Q8 => i32::from(panel[codes + i / 4 * 64 + column * 4 + i % 4]) - 128,
-                    PanelKind::Q4 => {
-                        let byte = panel[codes + i % 16 / 4 * 64 + column * 4 + i % 4];
-                        i32::from(if i < 16 { byte & 15 } else { byte >> 4 }) - 8
-                    }
-                };
-                *out = code as f32 * scale;
+            let (header, codes, index) = form.places(block);
+            let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
+            for (part, out) in out.chunks_exact_mut(BLOCK / parts).enumerate() {
+                let (scale, minimum) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
+                for (i, out) in out.iter_mut().enumerate() {
+                    let i = part * (BLOCK / parts) + i;
+                    let code = form.code(codes, i / 4, 4 * column + i % 4);
+                    let unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
+                    let value = scale * (i32::from(unsigned) - form.offset as i32) as f32;
+                    *out = if form.has_minimum() { value - minimum } else { value };
+                }
             }
         }
     }
 }
 
-fn pack_panel(kind: PanelKind, blocks: usize, rows: &[u8], row_bytes: usize, target: &mut [u8]) {
-    let flip = match kind {
-        PanelKind::Q8 => 0x8080_8080u32,
-        PanelKind::Q4 => 0,
-    };
-    let file_block = 2 + kind.file_code_bytes();
+fn pack_panel(kind: &PanelKind, rows: &[u8], row_bytes: usize, target: &mut [u8]) {
+    let form = kind.form();
+    let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
+    let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
+    let mut parts = Parts::default();
     for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
-        for (block, bytes) in row.chunks_exact(file_block).take(blocks).enumerate() {
-            let (scales, codes) = kind.places(block);
-            target[scales + 2 * column..][..2].copy_from_slice(&bytes[..2]);
-            let target = &mut target[codes..][..kind.code_bytes()];
-            for (four, line) in bytes[2..].as_chunks::<4>().0.iter().zip(target.chunks_exact_mut(64)) {
-                let flipped = u32::from_ne_bytes(*four) ^ flip;
-                line[4 * column..][..4].copy_from_slice(&flipped.to_ne_bytes());
+        let per_unit = form.unit_blocks() / blocks * block_bytes;
+        for (unit, target) in row.chunks(per_unit).zip(target.chunks_mut(form.unit_bytes())) {
+            let (header, codes) = target.split_at_mut(header_bytes);
+            let blocks_codes = unit.chunks_exact(block_bytes).zip(codes.chunks_exact_mut(blocks * code_bytes));
+            for (at, (bytes, codes)) in blocks_codes.enumerate() {
+                unpack(kind, bytes, &mut parts);
+                form.write_scales(header, at, column, &parts);
+                for (codes, target) in parts.codes.iter().zip(codes.chunks_exact_mut(code_bytes)) {
+                    for (word, line) in form.lines(codes).iter().zip(target.chunks_exact_mut(64)) {
+                        line[4 * column..][..4].copy_from_slice(&word.to_le_bytes());
+                    }
+                }
             }
         }
     }
