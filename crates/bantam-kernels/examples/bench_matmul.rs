@@ -1,81 +1,112 @@
-//! Measures matrix products on shapes of a 1B model, beside what the machine can read and multiply.
+//! Measures matrix products on shapes of a 1B model, beside what the machine can read and multiply and beside Q4_0, whose
+//! turns alternate with those of each type: on a machine with other work, only figures of the same minute compare.
 //!
-//! `cargo run --release -p bantam-kernels --example bench_matmul [-- THREADS [seconds per figure [TYPE]]]`
+//! `cargo run --release -p bantam-kernels --example bench_matmul [-- THREADS [SECONDS [TYPE,TYPE… [ROWS,ROWS… [OUTPUTSxINPUTS,…]]]]]`
 
 use bantam_kernels::{ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Product, multiply};
 use bantam_tensor::{SharedBytes, TensorType};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Shapes of Llama-3.2-1B: attention, up, down, vocabulary.
-const SHAPES: [(usize, usize); 4] = [(2048, 2048), (8192, 2048), (2048, 8192), (128_256, 2048)];
-const ROWS: [usize; 7] = [1, 2, 4, 8, 12, 64, 504];
+/// Shapes of Llama-3.2-1B: attention, keys and values, up, down, vocabulary.
+const SHAPES: &str = "2048x2048,512x2048,8192x2048,2048x8192,128256x2048";
+const TYPES: &str = "Q8_0,Q4_0,Q4_K,Q5_K,Q6_K,Q5_0,Q4_1,Q5_1,IQ4_NL,IQ4_XS,Q3_K,Q2_K,MXFP4,TQ2_0,F16,BF16";
+const ROWS: &str = "1,2,4,8,12,512";
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse::<f64>().ok());
-    let threads = arguments.next().map_or(bantam_kernels::available_threads(), |threads| threads as usize);
-    let seconds = arguments.next().unwrap_or(0.3);
+    let argument = |n: usize| std::env::args().nth(n);
+    let number = |n: usize| argument(n).and_then(|argument| argument.parse::<f64>().ok());
+    let threads = number(1).map_or(bantam_kernels::available_threads(), |threads| threads as usize);
+    let seconds = number(2).unwrap_or(0.3);
+    let types = argument(3).unwrap_or(TYPES.into());
+    let rows = argument(4).unwrap_or(ROWS.into());
+    let shapes = argument(5).unwrap_or(SHAPES.into());
     let isa = Isa::detect();
-    println!("{} on {threads} threads, at least {seconds} s a figure", isa.name());
     let pool = Pool::new(threads);
-    println!("read: {:.1} GB/s", read_bandwidth(&pool, seconds));
-    println!("{:>22} {:>5} {:>9} {:>9} {:>9}", "weight", "rows", "us", "GB/s", "Gop/s");
-    let only = std::env::args().nth(3);
-    for tensor_type in [TensorType::Q8_0, TensorType::Q4_0, TensorType::F16, TensorType::F32, TensorType::Q4_K] {
-        for (outputs, inputs) in SHAPES {
-            if only.as_deref().is_some_and(|only| only != tensor_type.name()) {
-                continue;
+    let limits = Limits { read: read_bandwidth(&pool, seconds), int8: int8_peak(&pool, isa, seconds) };
+    println!("{} on {threads} threads, at least {seconds} s a figure", isa.name());
+    println!("read {:.1} GB/s, int8 {:.0} Gop/s", limits.read, limits.int8);
+    println!(
+        "{:>20} {:>5} {:>9} {:>7} {:>4} {:>7} {:>4} {:>7}",
+        "weight", "rows", "us", "GB/s", "%", "Gop/s", "%", "/Q4_0"
+    );
+    for shape in shapes.split(',') {
+        let (outputs, inputs) = shape.split_once('x').expect("OUTPUTSxINPUTS");
+        let shape = (outputs.parse().expect("outputs"), inputs.parse().expect("inputs"));
+        let control = Weights::new(&pool, isa, TensorType::Q4_0, shape);
+        for name in types.split(',') {
+            let tensor_type = TensorType::from_name(name).expect("a type");
+            let weights = Weights::new(&pool, isa, tensor_type, shape);
+            for rows in rows.split(',').map(|rows| rows.parse().expect("rows")) {
+                if rows * shape.0 <= 1 << 23 {
+                    bench(&pool, &limits, &weights, &control, rows, seconds);
+                }
             }
-            if outputs > 100_000 && tensor_type == TensorType::F32 {
-                continue;
-            }
-            bench(&pool, isa, tensor_type, outputs, inputs, seconds);
         }
     }
 }
 
-fn bench(pool: &Pool, isa: Isa, tensor_type: TensorType, outputs: usize, inputs: usize, seconds: f64) {
-    // Enough copies that one-row products read from memory, as a whole model would.
-    let one = tensor_type.bytes(outputs, inputs).expect("fits");
-    let copies = (256usize << 20).div_ceil(one).clamp(1, 64);
-    let bytes: Vec<u8> = noise(tensor_type, one);
-    let bytes = SharedBytes::from_vec(bytes);
-    let matrices: Vec<Matrix> = (0..copies)
-        .map(|_| {
-            let bytes = match tensor_type {
-                TensorType::Q8_0 | TensorType::Q4_0 => bytes.clone(),
-                _ => SharedBytes::from_vec(bytes.to_vec()),
-            };
-            Matrix::new(tensor_type, outputs, inputs, bytes, isa, pool).expect("fits")
-        })
-        .collect();
-    for rows in ROWS {
-        if (rows > 12 && outputs > 100_000) || (rows > 64 && matches!(tensor_type, TensorType::Q4_K)) {
-            continue;
-        }
-        let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect();
-        let mut out = vec![0f32; rows * outputs];
-        let mut quantized = Int8Rows::with_capacity(rows, inputs).expect("fits");
-        quantized.quantize(pool, isa, &x, rows, inputs);
-        let mut next = 0;
-        let mut step = || {
-            let matrix = &matrices[next % copies];
-            next += 1;
-            let activations = match matrix.activation() {
-                ActivationKind::F32 => Activations::F32(&x),
-                ActivationKind::Int8 => Activations::Int8(&quantized),
-            };
-            multiply(pool, activations, rows, &mut [Product { matrix, out: &mut out, bias: None, accumulate: false }]);
+/// What the machine can do, in 10^9 a second.
+struct Limits {
+    read: f64,
+    int8: f64,
+}
+
+/// Enough copies that one-row products read from memory, as a whole model would.
+struct Weights {
+    name: String,
+    matrices: Vec<Matrix>,
+}
+
+impl Weights {
+    fn new(pool: &Pool, isa: Isa, tensor_type: TensorType, (outputs, inputs): (usize, usize)) -> Self {
+        let one = tensor_type.bytes(outputs, inputs).expect("fits");
+        let copies = (128usize << 20).div_ceil(one).clamp(1, 256);
+        let bytes = noise(tensor_type, one);
+        let made = (0..copies).map(|_| {
+            Matrix::new(tensor_type, outputs, inputs, SharedBytes::from_vec(bytes.clone()), isa, pool).expect("fits")
+        });
+        Self { name: format!("{} {outputs}x{inputs}", tensor_type.name()), matrices: made.collect() }
+    }
+}
+
+fn bench(pool: &Pool, limits: &Limits, weights: &Weights, control: &Weights, rows: usize, seconds: f64) {
+    let matrix = &weights.matrices[0];
+    let (outputs, inputs) = (matrix.outputs(), matrix.inputs());
+    let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect();
+    let mut out = vec![0f32; rows * outputs];
+    let mut quantized = Int8Rows::with_capacity(rows, inputs).expect("fits");
+    quantized.quantize(pool, matrix.isa(), &x, rows, inputs);
+    let mut turn = |weights: &Weights, number: usize| {
+        let matrix = &weights.matrices[number % weights.matrices.len()];
+        let activations = match matrix.activation() {
+            ActivationKind::F32 => Activations::F32(&x),
+            ActivationKind::Int8 => Activations::Int8(&quantized),
         };
-        let time = fastest(seconds, &mut step);
-        let read = matrices[0].bytes_read() as f64 / time / 1e9;
-        let work = 2.0 * (rows * outputs * inputs) as f64 / time / 1e9;
-        let name = format!("{} {outputs}x{inputs}", tensor_type.name());
-        println!("{name:>22} {rows:>5} {:>9.1} {read:>9.1} {work:>9.1}", time * 1e6);
+        let call = Instant::now();
+        multiply(pool, activations, rows, &mut [Product { matrix, out: &mut out, bias: None, accumulate: false }]);
+        call.elapsed().as_secs_f64()
+    };
+    let (start, mut number) = (Instant::now(), 0);
+    let (mut time, mut other) = (f64::INFINITY, f64::INFINITY);
+    while number < 4 || start.elapsed().as_secs_f64() < 2.0 * seconds {
+        time = time.min(turn(weights, number));
+        other = other.min(turn(control, number));
+        number += 1;
     }
+    let read = matrix.bytes_read() as f64 / time / 1e9;
+    let work = 2.0 * (rows * outputs * inputs) as f64 / time / 1e9;
+    let name = &weights.name;
+    println!(
+        "{name:>20} {rows:>5} {:>9.1} {read:>7.1} {:>4.0} {work:>7.1} {:>4.0} {:>7.2}",
+        time * 1e6,
+        100.0 * read / limits.read,
+        100.0 * work / limits.int8,
+        time / other,
+    );
 }
 
-/// Seconds of the fastest call: on a machine with other work, the only figure that repeats.
+/// Seconds of the fastest call.
 fn fastest(seconds: f64, step: &mut dyn FnMut()) -> f64 {
     step();
     let (start, mut fastest) = (Instant::now(), f64::INFINITY);
@@ -107,6 +138,41 @@ fn read_bandwidth(pool: &Pool, seconds: f64) -> f64 {
     (share * pool.threads() * 8) as f64 / time / 1e9
 }
 
+/// `vpdpbusd` on registers by all threads; 0 where it is not there.
+fn int8_peak(pool: &Pool, isa: Isa, seconds: f64) -> f64 {
+    const TIMES: usize = 20_000;
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        let time = fastest(seconds, &mut || {
+            pool.run(|_| {
+                // SAFETY: the machine has AVX-512 VNNI, as `Isa::detect` says.
+                unsafe { dot_products(TIMES) }
+            });
+        });
+        return (TIMES * 16 * 128 * pool.threads()) as f64 / time / 1e9;
+    }
+    let _ = (pool, isa, seconds, TIMES);
+    0.0
+}
+
+/// Sixteen independent `vpdpbusd` so many times.
+///
+/// # Safety
+/// The machine must have AVX-512 F and VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dot_products(times: usize) {
+    use std::arch::x86_64::*;
+    let (a, b) = (black_box(_mm512_set1_epi8(1)), black_box(_mm512_set1_epi8(2)));
+    let mut sums = [_mm512_setzero_si512(); 16];
+    for _ in 0..times {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    black_box(sums);
+}
+
 /// Bytes that decode to small numbers: codes at random, scales 2^-10.
 fn noise(tensor_type: TensorType, length: usize) -> Vec<u8> {
     let mut state = 1u64;
@@ -119,10 +185,25 @@ fn noise(tensor_type: TensorType, length: usize) -> Vec<u8> {
     let scale = [0x00, 0x14];
     match tensor_type {
         TensorType::F16 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|half| half[1] = 0x30 | (half[1] & 0x83)),
+        TensorType::BF16 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|half| half[1] = 0x3c | (half[1] & 0x83)),
         TensorType::F32 => bytes.as_chunks_mut::<4>().0.iter_mut().for_each(|word| word[3] = 0x3c),
         _ => {
+            let at = match tensor_type {
+                TensorType::Q6_K => 208,
+                TensorType::Q3_K => 108,
+                TensorType::Q2_K => 80,
+                TensorType::TQ2_0 => 64,
+                TensorType::TQ1_0 => 52,
+                _ => 0,
+            };
             for block in bytes.chunks_exact_mut(tensor_type.block_bytes()) {
-                block[..2].copy_from_slice(&scale);
+                block[at..][..2].copy_from_slice(&scale);
+                if matches!(
+                    tensor_type,
+                    TensorType::Q4_K | TensorType::Q5_K | TensorType::Q2_K | TensorType::Q4_1 | TensorType::Q5_1
+                ) {
+                    block[at + 2..][..2].copy_from_slice(&scale);
+                }
             }
         }
     }

@@ -34,6 +34,8 @@ pub(super) enum Scales {
     Eight16,
     /// Two f16, then for each 16 inputs four bits of scale and, above, four bits of minimum.
     Four16Minimum,
+    /// Of a block taken apart beforehand: an f32 for each of one or two parts, then (or not) one for each minimum.
+    Wide(usize, bool),
 }
 
 /// The form of a panel.
@@ -43,7 +45,7 @@ pub(super) struct Form {
     pub(super) bits: usize,
     /// Whether a table says what codes stand for.
     pub(super) table: bool,
-    /// What is taken off the unsigned bytes: 128, or 8 (with scales for 16 inputs: 32) times a power of two, or nothing.
+    /// What is taken off the unsigned bytes: 128, or 8 (with scales for 16 inputs: 64) times a power of two, or nothing.
     pub(super) offset: usize,
     pub(super) scales: Scales,
 }
@@ -53,7 +55,7 @@ impl Form {
     pub(super) const fn unit_blocks(&self) -> usize {
         match self.scales {
             Scales::Half(span) => 2 * span,
-            Scales::HalfOffset => 1,
+            Scales::HalfOffset | Scales::Wide(..) => 1,
             Scales::Exponent => 4,
             Scales::Float8 => 2,
             Scales::Six32 | Scales::Six32Minimum | Scales::Six16 | Scales::Eight16 | Scales::Four16Minimum => 8,
@@ -67,6 +69,7 @@ impl Form {
             Scales::Six32 => 128,
             Scales::Six32Minimum | Scales::Six16 => 256,
             Scales::Eight16 | Scales::Four16Minimum => 320,
+            Scales::Wide(parts, minimum) => 64 * parts * if minimum { 2 } else { 1 },
         }
     }
 
@@ -85,22 +88,34 @@ impl Form {
         match self.scales {
             Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Six32 | Scales::Six32Minimum => 1,
             Scales::Float8 | Scales::Six16 | Scales::Eight16 | Scales::Four16Minimum => 2,
+            Scales::Wide(parts, _) => parts,
         }
     }
 
     /// Whether there are minima.
     pub(super) const fn has_minimum(&self) -> bool {
-        matches!(self.scales, Scales::HalfOffset | Scales::Six32Minimum | Scales::Four16Minimum)
+        matches!(self.scales, Scales::HalfOffset | Scales::Six32Minimum | Scales::Four16Minimum | Scales::Wide(_, true))
     }
 
     /// The most an unsigned byte can be, as far as it matters to 16-bit sums.
     #[cfg(target_arch = "x86_64")]
     pub(super) const fn greatest(&self) -> usize {
-        match (self.table, self.offset) {
-            (false, _) => (1 << self.bits) - 1,
-            (true, 128) => 255,
-            // Values up to 12 and 43 (see the tables).
-            (true, offset) => 2 * offset - 1,
+        match (self.table, self.scales, self.offset) {
+            // Q5_K's and Q5_1's.
+            (_, Scales::Wide(_, true), _) => 31,
+            (false, Scales::Wide(..), offset) | (true, _, offset) => 2 * offset - 1,
+            (false, ..) => (1 << self.bits) - 1,
+        }
+    }
+
+    /// The number of the form that its blocks have when they are taken apart: with an offset of 128, or 64 with scales for
+    /// 16 inputs, or 0 with minima.
+    pub(super) const fn wide(&self) -> u8 {
+        match (self.parts(), self.has_minimum()) {
+            (1, false) => number::WIDE,
+            (1, true) => number::WIDE_MINIMUM,
+            (_, false) => number::WIDE16,
+            (_, true) => number::WIDE16_MINIMUM,
         }
     }
 
@@ -110,7 +125,7 @@ impl Form {
             (0, _) => Correction::None,
             (128, 1) => Correction::By128,
             (offset, 1) => Correction::By8(offset.ilog2() as i32 - 3),
-            (offset, _) => Correction::Part(offset.ilog2() as i32 - 5),
+            (offset, _) => Correction::Part(offset.ilog2() as i32 - 6),
         }
     }
 }
@@ -123,14 +138,14 @@ pub(super) enum Correction {
     By128,
     /// -8 Σa, shifted left (or, below zero, right).
     By8(i32),
-    /// -32 Σa of the part's 16 inputs, shifted.
+    /// -64 Σa of the part's 16 inputs, shifted.
     Part(i32),
 }
 
-/// Products of minima start from -8 Σa, or -32 Σa of 16 inputs: what a minimum is multiplied by to make up for that.
+/// Products of minima start from -8 Σa, or -64 Σa of 16 inputs: what a minimum is multiplied by to make up for that.
 pub(super) const fn minimum_factor(form: &Form) -> f32 {
     match form.scales {
-        Scales::Four16Minimum => 1.0 / 32.0,
+        Scales::Four16Minimum => 1.0 / 64.0,
         _ => 1.0 / 8.0,
     }
 }
@@ -138,11 +153,11 @@ pub(super) const fn minimum_factor(form: &Form) -> f32 {
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident = $bits:literal $(table $table:literal)?, $offset:literal, $scales:expr;)*) => {
         /// The forms by their names.
-        mod number {
+        pub(super) mod number {
             #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
             #[repr(u8)]
             enum Numbers { $($name,)* }
-            $($(#[$doc])* pub(super) const $name: u8 = Numbers::$name as u8;)*
+            $($(#[$doc])* pub(in crate::matrix) const $name: u8 = Numbers::$name as u8;)*
         }
         /// The forms by number.
         pub(super) const FORMS: &[Form] = &[$(
@@ -190,9 +205,17 @@ forms! {
     Q2_64 = 2, 1, Scales::Half(2);
     /// Q1_0.
     TABLE1 = 1 table true, 128, Scales::Half(4);
+    /// Any without minima, taken apart.
+    WIDE = 8, 128, Scales::Wide(1, false);
+    /// Any with minima, taken apart.
+    WIDE_MINIMUM = 8, 0, Scales::Wide(1, true);
+    /// Any with scales for 16 inputs, taken apart.
+    WIDE16 = 8, 64, Scales::Wide(2, false);
+    /// Any with scales for 16 inputs and minima, taken apart.
+    WIDE16_MINIMUM = 8, 0, Scales::Wide(2, true);
 }
 
-/// Expands `$call!(number)` with the number of a form as a constant.
+/// Expands `$call!(number)` with the number of a form of the formats as a constant.
 macro_rules! by_form {
     ($number:expr, $call:ident) => {
         match $number {
@@ -222,7 +245,7 @@ macro_rules! by_form {
 #[cfg(target_arch = "x86_64")]
 pub(super) use by_form;
 
-const _: () = assert!(FORMS.len() == 19, "`by_form` lists every form");
+const _: () = assert!(number::WIDE == 19, "`by_form` lists every form before");
 
 /// A block format that can be repacked.
 #[derive(Debug)]

@@ -4,21 +4,23 @@
 //! 2^15 together are added up there; bytes above 128 are taken as |w| and a·sign(w) with w = u - 128, whose pairs reach at
 //! most 2 · 128 · 127 = 32512.
 
-use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor};
+use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor, number};
 use super::int8_rows::{HALVES, RECORD, TILE};
 use super::panels::{COLUMNS, STEPS};
+use super::wide::Wide;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// How bytes are multiplied.
 const VNNI: bool = true;
 /// The other way.
 const MADD: bool = false;
 
-/// Products of one panel with a tile of `sums.len()` rows, by `vpdpbusd`: `sums[row][column]`.
+/// Adds the products of one panel with a tile of `sums.len()` rows to `sums[row][column]`, by `vpdpbusd`.
 ///
 /// # Safety
-/// The machine must have AVX2, FMA, F16C and AVX-VNNI; `panel` must be a whole panel of `kind` and `blocks`, `records` a
-/// whole tile of as many blocks.
+/// The machine must have AVX2, FMA, F16C and AVX-VNNI; `panel` must be a whole panel of `kind` and `blocks`, `records` a whole tile
+/// of as many blocks.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 pub(super) unsafe fn tile_vnni(
     kind: &PanelKind,
@@ -27,19 +29,49 @@ pub(super) unsafe fn tile_vnni(
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    macro_rules! of_form {
-        ($form:literal) => {
-            // SAFETY: the caller's promise.
-            unsafe { rows_by_panel::<$form, VNNI>(kind, panel, blocks, records, sums) }
-        };
+    let halves = records.wrapping_add(blocks * sums.len() * RECORD);
+    // SAFETY: the caller's promise, and those functions are of the same instructions.
+    unsafe {
+        match kind.number {
+            number::Q8 => rows_by_panel::<{ number::Q8 }, VNNI>(kind, panel, blocks, records, halves, sums),
+            number::Q4 => rows_by_panel::<{ number::Q4 }, VNNI>(kind, panel, blocks, records, halves, sums),
+            _ => Wide::of(kind).tile((expand, wide_tile_vnni), panel, blocks, records, sums),
+        }
     }
-    by_form!(kind.number, of_form)
 }
 
-/// As [`tile_vnni`], by `vpmaddubsw`.
+/// As [`tile_vnni`], of blocks taken apart.
 ///
 /// # Safety
-/// As [`tile_vnni`], without AVX-VNNI.
+/// As [`tile_vnni`], with the sums of halves apart from the records.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(super) unsafe fn wide_tile_vnni(
+    kind: &PanelKind,
+    panel: *const u8,
+    blocks: usize,
+    records: *const u8,
+    halves: *const u8,
+    sums: &mut [[f32; COLUMNS]],
+) {
+    macro_rules! by {
+        ($form:expr) => {
+            // SAFETY: the caller's promise.
+            unsafe { rows_by_panel::<{ $form }, VNNI>(kind, panel, blocks, records, halves, sums) }
+        };
+    }
+    match kind.form().wide() {
+        number::WIDE => by!(number::WIDE),
+        number::WIDE_MINIMUM => by!(number::WIDE_MINIMUM),
+        number::WIDE16 => by!(number::WIDE16),
+        _ => by!(number::WIDE16_MINIMUM),
+    }
+}
+
+/// Adds the products of one panel with a tile of `sums.len()` rows to `sums[row][column]`, by `vpmaddubsw`.
+///
+/// # Safety
+/// The machine must have AVX2, FMA and F16C; `panel` must be a whole panel of `kind` and `blocks`, `records` a whole tile
+/// of as many blocks.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn tile_madd(
     kind: &PanelKind,
@@ -48,28 +80,117 @@ pub(super) unsafe fn tile_madd(
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
+    let halves = records.wrapping_add(blocks * sums.len() * RECORD);
+    // SAFETY: the caller's promise, and those functions are of the same instructions.
+    unsafe {
+        match kind.number {
+            number::Q8 => rows_by_panel::<{ number::Q8 }, MADD>(kind, panel, blocks, records, halves, sums),
+            number::Q4 => rows_by_panel::<{ number::Q4 }, MADD>(kind, panel, blocks, records, halves, sums),
+            _ => Wide::of(kind).tile((expand, wide_tile_madd), panel, blocks, records, sums),
+        }
+    }
+}
+
+/// As [`tile_madd`], of blocks taken apart.
+///
+/// # Safety
+/// As [`tile_madd`], with the sums of halves apart from the records.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn wide_tile_madd(
+    kind: &PanelKind,
+    panel: *const u8,
+    blocks: usize,
+    records: *const u8,
+    halves: *const u8,
+    sums: &mut [[f32; COLUMNS]],
+) {
+    macro_rules! by {
+        ($form:expr) => {
+            // SAFETY: the caller's promise.
+            unsafe { rows_by_panel::<{ $form }, MADD>(kind, panel, blocks, records, halves, sums) }
+        };
+    }
+    match kind.form().wide() {
+        number::WIDE => by!(number::WIDE),
+        number::WIDE_MINIMUM => by!(number::WIDE_MINIMUM),
+        number::WIDE16 => by!(number::WIDE16),
+        _ => by!(number::WIDE16_MINIMUM),
+    }
+}
+
+/// Takes blocks of a panel apart, as a panel of the form [`Form::wide`].
+///
+/// # Safety
+/// As [`tile_madd`]; room for the blocks at `to`.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn expand(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, to: *mut u8) {
     macro_rules! of_form {
         ($form:literal) => {
             // SAFETY: the caller's promise.
-            unsafe { rows_by_panel::<$form, MADD>(kind, panel, blocks, records, sums) }
+            unsafe { expand_form::<$form>(kind, panel, blocks, to) }
         };
     }
     by_form!(kind.number, of_form)
 }
 
 /// # Safety
-/// As [`tile_vnni`] or [`tile_madd`], inlined into either.
+/// As [`expand`].
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, to: *mut u8) {
+    let form: Form = const { FORMS[FORM as usize] };
+    let wide: Form = const { FORMS[FORMS[FORM as usize].wide() as usize] };
+    let mut sub_scales = [0u8; 128];
+    // SAFETY: the blocks are in the panel, and there is room.
+    unsafe {
+        let mut table = _mm256_broadcastsi128_si256(_mm_loadu_si128(kind.table.as_ptr().cast()));
+        let more = _mm256_set1_epi8((wide.offset - form.offset) as i8);
+        if form.table {
+            table = _mm256_add_epi8(table, more);
+        }
+        for half in 0..2 {
+            let mut to = to.add(32 * half);
+            let mut scales = UnitScales::none(panel);
+            for block in blocks.clone() {
+                let (header, codes, index) = form.places(block);
+                if index == 0 || block == blocks.start {
+                    scales = prepare::<FORM>(kind, panel.add(header), half, &mut sub_scales);
+                }
+                for part in 0..form.parts() {
+                    let at = form.parts() * index + part;
+                    let (scale, minimum) = scale_and_minimum::<FORM>(&scales, &sub_scales, at, half);
+                    _mm256_storeu_ps(to.add(64 * part).cast(), scale);
+                    if form.has_minimum() {
+                        _mm256_storeu_ps(to.add(64 * (form.parts() + part)).cast(), minimum);
+                    }
+                }
+                to = to.add(wide.header_bytes());
+                for step in 0..STEPS {
+                    let mut w = unsigned::<FORM>(panel.add(codes + 32 * half), step, table);
+                    if !form.table && wide.offset != form.offset {
+                        w = _mm256_add_epi8(w, more);
+                    }
+                    _mm256_storeu_si256(to.cast(), w);
+                    to = to.add(64);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`wide_tile_vnni`] or [`wide_tile_madd`], inlined into either.
 #[inline(always)]
 unsafe fn rows_by_panel<const FORM: u8, const BY_VNNI: bool>(
     kind: &PanelKind,
     panel: *const u8,
     blocks: usize,
     records: *const u8,
+    halves: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
     let rows = sums.len();
     debug_assert!(rows <= TILE);
-    let job = Job { kind, panel, blocks, records, rows };
+    let job = Job { kind, panel, blocks, records, halves, rows };
     // Eight columns and up to four rows at a time fill the sixteen registers.
     for half in 0..2 {
         let mut row = 0;
@@ -94,6 +215,7 @@ struct Job<'a> {
     panel: *const u8,
     blocks: usize,
     records: *const u8,
+    halves: *const u8,
     rows: usize,
 }
 
@@ -109,14 +231,17 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
     sums: &mut [[f32; COLUMNS]],
 ) -> usize {
     let form: Form = const { FORMS[FORM as usize] };
-    let Job { kind, panel, blocks, records, rows } = *job;
-    let (parts, last_sums) = (form.parts(), blocks * rows * RECORD);
+    let Job { kind, panel, blocks, records, halves, rows } = *job;
+    let parts = form.parts();
     let mut sub_scales = [0u8; 128];
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
         let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(kind.table.as_ptr().cast()));
         let mut totals = [_mm256_setzero_ps(); COUNT];
-        let mut scales = UnitScales { header: panel, scale: _mm256_setzero_ps(), minimum: _mm256_setzero_ps() };
+        for row in 0..COUNT {
+            totals[row] = _mm256_loadu_ps(sums[first + row].as_ptr().add(half * 8));
+        }
+        let mut scales = UnitScales::none(panel);
         for block in 0..blocks {
             let (header, codes, index) = form.places(block);
             let codes = panel.add(codes + 32 * half);
@@ -127,7 +252,7 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
             let by = words.add(2 * rows + first).cast::<f32>();
             let steps = words.add(3 * rows + first);
             for part in 0..parts {
-                let part_sums = records.add(last_sums + block * rows * HALVES).cast::<i32>().add(part * rows + first);
+                let part_sums = halves.add(block * rows * HALVES).cast::<i32>().add(part * rows + first);
                 let mut wholes = [_mm256_setzero_si256(); COUNT];
                 let signed = !BY_VNNI && form.greatest() > 128;
                 let together = const { together(&FORMS[FORM as usize]) };
@@ -211,6 +336,15 @@ struct UnitScales {
     minimum: __m256,
 }
 
+impl UnitScales {
+    /// Before the first header.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn none(header: *const u8) -> Self {
+        Self { header, scale: _mm256_setzero_ps(), minimum: _mm256_setzero_ps() }
+    }
+}
+
 /// Reads a header; sub-scales of six bits go to `sub_scales`, 8 bytes a part.
 ///
 /// # Safety
@@ -226,9 +360,11 @@ unsafe fn prepare<const FORM: u8>(
     let form: Form = const { FORMS[FORM as usize] };
     // SAFETY: the header is there, and four times 32 bytes fit.
     unsafe {
-        let mut scales = UnitScales { header, scale: _mm256_setzero_ps(), minimum: _mm256_setzero_ps() };
+        let mut scales = UnitScales::none(header);
         match form.scales {
-            Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 => return scales,
+            Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 | Scales::Wide(..) => {
+                return scales;
+            }
             Scales::Six32 | Scales::Six16 | Scales::Six32Minimum | Scales::Eight16 | Scales::Four16Minimum => (),
         }
         scales.scale = _mm256_mul_ps(halves(header.add(16 * half)), _mm256_set1_ps(kind.unit));
@@ -329,6 +465,10 @@ unsafe fn scale_and_minimum<const FORM: u8>(
                 let scale = _mm256_cvtepi32_ps(_mm256_and_si256(both, _mm256_set1_epi32(15)));
                 let minimum = _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(both));
                 (_mm256_mul_ps(scale, scales.scale), _mm256_mul_ps(minimum, scales.minimum))
+            }
+            Scales::Wide(parts, minimum) => {
+                let wide = |number: usize| _mm256_loadu_ps(header.add(64 * number + 32 * half).cast());
+                (wide(part), if minimum { wide(parts + part) } else { zero })
             }
         }
     }

@@ -1,17 +1,25 @@
 //! Panel × tile with AVX-512 VNNI.
 
-use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor};
+use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor, number};
 use super::int8_rows::{HALVES, RECORD, TILE};
 use super::panels::{COLUMNS, STEPS};
+use super::wide::Wide;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-/// Bytes ahead of the codes in use that are asked for. One or two rows go through codes as fast as memory gives them, and
-/// longer distances lose; with more rows the processor sees less far ahead by itself (see the bench example).
+/// Bytes ahead of the codes in use that are asked for: more than memory has on the way to one core at a time (its latency
+/// times its bandwidth, some 3.5 KB), and more yet for many rows, which go through codes more slowly. Measured with the bench
+/// example: 1024 left Q6_K 15% short of what 4096 gives for one row on Zen 5, while Zen 4 hardly cares.
 const fn ahead(rows: usize) -> usize {
-    if rows <= 2 { 1024 } else { 8192 }
+    if rows <= 2 { 4096 } else { 8192 }
 }
 
-/// Products of one panel with a tile of `sums.len()` (1 ..= 12) rows: `sums[row][column]`.
+/// Rows up to which codes of every form are taken apart in registers, as they come from memory. For more rows only the
+/// forms that most files are made of have kernels of their own (each is one more to compile); the others take the codes of
+/// some blocks apart first.
+const FEW: usize = 4;
+
+/// Adds the products of one panel with a tile of `sums.len()` (1 ..= 12) rows to `sums[row][column]`.
 ///
 /// # Safety
 /// The machine must have AVX-512 F, BW and VNNI; `panel` must be a whole panel of `kind` and `blocks`, `records` a whole
@@ -24,24 +32,139 @@ pub(super) unsafe fn tile(
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
+    let halves = records.wrapping_add(blocks * sums.len() * RECORD);
     macro_rules! by_rows {
-        ($form:literal, $($rows:literal)+) => {
+        ($form:expr, $($rows:literal)+) => {
             match sums.len() {
                 $($rows => {
                     let sums: &mut [[f32; COLUMNS]; $rows] = sums.try_into().expect("its length is matched");
                     // SAFETY: the caller's promise.
-                    unsafe { rows_by_panel::<$rows, $form>(kind, panel, blocks, records, sums) }
+                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, sums) }
                 })+
                 rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
             }
         };
     }
+    macro_rules! few_rows {
+        ($form:literal) => {
+            by_rows!($form, 1 2 3 4)
+        };
+    }
+    macro_rules! more_rows {
+        ($form:expr) => {
+            by_rows!($form, 5 6 7 8 9 10 11 12)
+        };
+    }
+    match (kind.number, sums.len()) {
+        (_, ..=FEW) => by_form!(kind.number, few_rows),
+        (number::Q8, _) => more_rows!(number::Q8),
+        (number::Q4, _) => more_rows!(number::Q4),
+        (number::Q5, _) => more_rows!(number::Q5),
+        (number::Q4_SIX, _) => more_rows!(number::Q4_SIX),
+        (number::Q5_SIX, _) => more_rows!(number::Q5_SIX),
+        (number::Q6_EIGHT, _) => more_rows!(number::Q6_EIGHT),
+        (number::TABLE4_SIX, _) => more_rows!(number::TABLE4_SIX),
+        // SAFETY: the caller's promise, and those functions are of the same instructions.
+        _ => unsafe { Wide::of(kind).tile((expand, wide_tile), panel, blocks, records, sums) },
+    }
+}
+
+/// Whether all numbers of rows have a kernel for the format's own codes.
+pub(super) fn has_own(kind: &PanelKind) -> bool {
+    matches!(
+        kind.number,
+        number::Q8 | number::Q4 | number::Q5 | number::Q4_SIX | number::Q5_SIX | number::Q6_EIGHT | number::TABLE4_SIX
+    )
+}
+
+/// As [`tile`], of blocks taken apart.
+///
+/// # Safety
+/// As [`tile`], with the sums of halves apart from the records; 5 ..= 12 rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(super) unsafe fn wide_tile(
+    kind: &PanelKind,
+    panel: *const u8,
+    blocks: usize,
+    records: *const u8,
+    halves: *const u8,
+    sums: &mut [[f32; COLUMNS]],
+) {
+    macro_rules! by_rows {
+        ($form:expr, $($rows:literal)+) => {
+            match sums.len() {
+                $($rows => {
+                    let sums: &mut [[f32; COLUMNS]; $rows] = sums.try_into().expect("its length is matched");
+                    // SAFETY: the caller's promise.
+                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, sums) }
+                })+
+                rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
+            }
+        };
+    }
+    match kind.form().wide() {
+        number::WIDE => by_rows!(number::WIDE, 5 6 7 8 9 10 11 12),
+        number::WIDE_MINIMUM => by_rows!(number::WIDE_MINIMUM, 5 6 7 8 9 10 11 12),
+        number::WIDE16 => by_rows!(number::WIDE16, 5 6 7 8 9 10 11 12),
+        _ => by_rows!(number::WIDE16_MINIMUM, 5 6 7 8 9 10 11 12),
+    }
+}
+
+/// Takes blocks of a panel apart, as a panel of the form [`Form::wide`].
+///
+/// # Safety
+/// As [`tile`]; room for the blocks at `to`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(super) unsafe fn expand(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, to: *mut u8) {
     macro_rules! of_form {
         ($form:literal) => {
-            by_rows!($form, 1 2 3 4 5 6 7 8 9 10 11 12)
+            // SAFETY: the caller's promise.
+            unsafe { expand_form::<$form>(kind, panel, blocks, to) }
         };
     }
     by_form!(kind.number, of_form)
+}
+
+/// # Safety
+/// As [`expand`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, mut to: *mut u8) {
+    let form: Form = const { FORMS[FORM as usize] };
+    let wide: Form = const { FORMS[FORMS[FORM as usize].wide() as usize] };
+    let mut sub_scales = SubScales([0; 256]);
+    // SAFETY: the blocks are in the panel, and there is room.
+    unsafe {
+        let mut table = _mm512_broadcast_i32x4(_mm_loadu_si128(kind.table.as_ptr().cast()));
+        let more = _mm512_set1_epi8((wide.offset - form.offset) as i8);
+        if form.table {
+            table = _mm512_add_epi8(table, more);
+        }
+        let mut scales = UnitScales::none(panel);
+        for block in blocks.clone() {
+            let (header, codes, index) = form.places(block);
+            if index == 0 || block == blocks.start {
+                scales = prepare::<TILE, FORM>(kind, panel.add(header), &mut sub_scales);
+            }
+            for part in 0..form.parts() {
+                let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + part);
+                _mm512_storeu_ps(to.add(64 * part).cast(), scale);
+                if form.has_minimum() {
+                    _mm512_storeu_ps(to.add(64 * (form.parts() + part)).cast(), minimum);
+                }
+            }
+            to = to.add(wide.header_bytes());
+            let codes = panel.add(codes);
+            for step in 0..STEPS {
+                prefetch::<TILE>(&form, codes, step);
+                let mut w = unsigned::<FORM>(codes, step, table);
+                if !form.table && wide.offset != form.offset {
+                    w = _mm512_add_epi8(w, more);
+                }
+                _mm512_storeu_si512(to.cast(), w);
+                to = to.add(64);
+            }
+        }
+    }
 }
 
 /// # Safety
@@ -53,6 +176,7 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
     panel: *const u8,
     blocks: usize,
     records: *const u8,
+    halves: *const u8,
     sums: &mut [[f32; COLUMNS]; ROWS],
 ) {
     const { assert!(ROWS >= 1 && ROWS <= TILE) };
@@ -63,26 +187,22 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
     // SAFETY: units and records are whole, as the caller promises; a last unit has a whole header and the blocks that are
     // left.
     unsafe {
+        for row in 0..ROWS {
+            totals[row] = _mm512_loadu_ps(sums[row].as_ptr());
+        }
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(kind.table.as_ptr().cast()));
-        let (mut header, mut record, mut halves) = (panel, records, records.add(blocks * ROWS * RECORD));
+        let (mut header, mut record, mut halves) = (panel, records, halves);
         let mut left = blocks;
         while left > 0 {
             let scales = prepare::<ROWS, FORM>(kind, header, &mut sub_scales);
             let codes = header.add(form.header_bytes());
-            if left >= unit_blocks {
-                for index in 0..unit_blocks {
-                    let at = (codes.add(index * form.code_bytes()), record.add(index * ROWS * RECORD));
-                    block::<ROWS, FORM>(&scales, index, table, at, halves.add(index * ROWS * HALVES), &mut totals);
-                }
-            } else {
-                for index in 0..left {
-                    let at = (codes.add(index * form.code_bytes()), record.add(index * ROWS * RECORD));
-                    block::<ROWS, FORM>(&scales, index, table, at, halves.add(index * ROWS * HALVES), &mut totals);
-                }
+            for index in 0..left.min(unit_blocks) {
+                let codes = codes.add(index * form.code_bytes());
+                block::<ROWS, FORM>(&scales, index, table, codes, record, halves, &mut totals);
+                record = record.add(ROWS * RECORD);
+                halves = halves.add(ROWS * HALVES);
             }
             header = header.add(unit_bytes);
-            record = record.add(unit_blocks * ROWS * RECORD);
-            halves = halves.add(unit_blocks * ROWS * HALVES);
             left = left.saturating_sub(unit_blocks);
         }
         for (sums, total) in sums.iter_mut().zip(totals) {
@@ -106,6 +226,25 @@ struct UnitScales {
     minimum: __m512,
 }
 
+impl UnitScales {
+    /// Before the first header.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn none(header: *const u8) -> Self {
+        Self { header, sub_scales: header, scale: _mm512_setzero_ps(), minimum: _mm512_setzero_ps() }
+    }
+}
+
+/// Asks for the codes to come: of a block, as many lines as there are bits, spread over the steps.
+#[inline(always)]
+fn prefetch<const ROWS: usize>(form: &Form, codes: *const u8, step: usize) {
+    if (step + 1) * form.bits / STEPS > step * form.bits / STEPS {
+        let line = step * form.bits / STEPS;
+        // SAFETY: prefetching reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + const { ahead(ROWS) }).cast()) };
+    }
+}
+
 /// Reads a header.
 ///
 /// # Safety
@@ -126,7 +265,9 @@ unsafe fn prepare<const ROWS: usize, const FORM: u8>(
             _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(64 * line + const { ahead(ROWS) }).cast());
         }
         match form.scales {
-            Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 => return scales,
+            Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 | Scales::Wide(..) => {
+                return scales;
+            }
             Scales::Six32 | Scales::Six16 | Scales::Six32Minimum | Scales::Eight16 | Scales::Four16Minimum => (),
         }
         scales.scale = _mm512_mul_ps(halves(header), _mm512_set1_ps(kind.unit));
@@ -219,6 +360,10 @@ unsafe fn scale_and_minimum<const FORM: u8>(scales: &UnitScales, part: usize) ->
                 let minimum = _mm512_cvtepi32_ps(_mm512_srli_epi32::<4>(both));
                 (_mm512_mul_ps(scale, scales.scale), _mm512_mul_ps(minimum, scales.minimum))
             }
+            Scales::Wide(parts, minimum) => {
+                let wide = |number: usize| _mm512_loadu_ps(header.add(64 * number).cast());
+                (wide(part), if minimum { wide(parts + part) } else { zero })
+            }
         }
     }
 }
@@ -273,66 +418,104 @@ unsafe fn unsigned<const FORM: u8>(codes: *const u8, step: usize, table: __m512i
 /// One block of 32 inputs.
 ///
 /// # Safety
-/// As [`tile`], for one block's unit, codes and record (`at`) and sums of halves.
+/// As [`tile`], for one block's unit, codes, record and sums of halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn block<const ROWS: usize, const FORM: u8>(
     scales: &UnitScales,
     index: usize,
     table: __m512i,
-    at: (*const u8, *const u8),
+    codes: *const u8,
+    record: *const u8,
     halves: *const u8,
     totals: &mut [__m512; ROWS],
 ) {
     let form: Form = const { FORMS[FORM as usize] };
     let parts = form.parts();
-    let (codes, record) = at;
     // SAFETY: the caller gives the codes and records of ROWS rows.
     unsafe {
         let words = record.cast::<i32>();
-        let by = words.add(2 * ROWS).cast::<f32>();
-        let steps = words.add(3 * ROWS);
-        let all = |word: i32| _mm512_set1_epi32(word);
         for part in 0..parts {
-            let sums = halves.cast::<i32>().add(part * ROWS);
-            let mut wholes = [_mm512_setzero_si512(); ROWS];
-            for row in 0..ROWS {
-                wholes[row] = match form.correction() {
-                    Correction::None => wholes[row],
-                    Correction::By128 => all(words.add(ROWS + row).read_unaligned()),
-                    Correction::By8(0) => all(words.add(row).read_unaligned()),
-                    Correction::By8(1) => _mm512_slli_epi32::<1>(all(words.add(row).read_unaligned())),
-                    Correction::By8(_) => _mm512_srai_epi32::<3>(all(words.add(row).read_unaligned())),
-                    Correction::Part(0) => all(sums.add(row).read_unaligned()),
-                    Correction::Part(_) => _mm512_slli_epi32::<1>(all(sums.add(row).read_unaligned())),
-                };
-            }
-            for step in part * STEPS / parts..(part + 1) * STEPS / parts {
-                let w = unsigned::<FORM>(codes, step, table);
-                // As many lines as there are bits, spread over the steps.
-                if (step + 1) * form.bits / STEPS > step * form.bits / STEPS {
-                    let line = step * form.bits / STEPS;
-                    _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + const { ahead(ROWS) }).cast());
+            let part_sums = if parts == 1 { words } else { halves.cast::<i32>().add(part * ROWS) };
+            let start = |row: usize| {
+                let sum = |from: *const i32| _mm512_set1_epi32(from.add(row).read_unaligned());
+                match form.correction() {
+                    Correction::None => _mm512_setzero_si512(),
+                    Correction::By128 => sum(words.add(ROWS)),
+                    Correction::By8(0) | Correction::Part(0) => sum(part_sums),
+                    Correction::By8(1) => _mm512_slli_epi32::<1>(sum(words)),
+                    Correction::By8(_) => _mm512_srai_epi32::<3>(sum(words)),
+                    Correction::Part(_) => _mm512_srai_epi32::<1>(sum(part_sums)),
                 }
-                for row in 0..ROWS {
-                    let a = all(steps.add(step * ROWS + row).read_unaligned());
-                    wholes[row] = _mm512_dpbusd_epi32(wholes[row], w, a);
-                }
-            }
-            let (scale, minimum) = scale_and_minimum::<FORM>(scales, parts * index + part);
-            for row in 0..ROWS {
-                let a_scale = _mm512_set1_ps(by.add(row).read_unaligned());
-                let whole = _mm512_cvtepi32_ps(wholes[row]);
-                totals[row] = if form.has_minimum() {
-                    let sum = if parts == 1 { words } else { sums }.add(row).read_unaligned();
-                    let product = _mm512_mul_ps(whole, scale);
-                    let product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all(sum)), minimum, product);
-                    _mm512_fmadd_ps(product, a_scale, totals[row])
-                } else {
-                    _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row])
-                };
+            };
+            let step = |step: usize| {
+                prefetch::<ROWS>(&form, codes, step);
+                unsigned::<FORM>(codes, step, table)
+            };
+            let range = part * STEPS / parts..(part + 1) * STEPS / parts;
+            let wholes = dot_products::<ROWS>(record, range, start, step);
+            let by = scale_and_minimum::<FORM>(scales, parts * index + part);
+            if form.has_minimum() {
+                add::<ROWS, true>(record, part_sums, &wholes, by, totals);
+            } else {
+                add::<ROWS, false>(record, part_sums, &wholes, by, totals);
             }
         }
+    }
+}
+
+/// Integer sums of some steps of a block.
+///
+/// # Safety
+/// The record of ROWS rows is there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn dot_products<const ROWS: usize>(
+    record: *const u8,
+    range: Range<usize>,
+    start: impl Fn(usize) -> __m512i,
+    unsigned: impl Fn(usize) -> __m512i,
+) -> [__m512i; ROWS] {
+    let mut wholes = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        wholes[row] = start(row);
+    }
+    for step in range {
+        let w = unsigned(step);
+        for row in 0..ROWS {
+            // SAFETY: codes follow the three words of each row.
+            let a = unsafe { record.cast::<i32>().add((3 + step) * ROWS + row).read_unaligned() };
+            wholes[row] = _mm512_dpbusd_epi32(wholes[row], w, _mm512_set1_epi32(a));
+        }
+    }
+    wholes
+}
+
+/// Adds a part's sums, times its scale (and less its minimum), to the totals.
+///
+/// # Safety
+/// The record of ROWS rows is there, and as many sums of the part.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn add<const ROWS: usize, const MINIMUM: bool>(
+    record: *const u8,
+    part_sums: *const i32,
+    wholes: &[__m512i; ROWS],
+    (scale, minimum): (__m512, __m512),
+    totals: &mut [__m512; ROWS],
+) {
+    for row in 0..ROWS {
+        // SAFETY: the scales are the third words of each row.
+        let (a_scale, sum) =
+            unsafe { (record.cast::<f32>().add(2 * ROWS + row).read_unaligned(), part_sums.add(row).read_unaligned()) };
+        let (a_scale, whole) = (_mm512_set1_ps(a_scale), _mm512_cvtepi32_ps(wholes[row]));
+        totals[row] = if MINIMUM {
+            let sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(sum));
+            let product = _mm512_fmadd_ps(sum, minimum, _mm512_mul_ps(whole, scale));
+            _mm512_fmadd_ps(product, a_scale, totals[row])
+        } else {
+            _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row])
+        };
     }
 }
 
@@ -342,7 +525,7 @@ const _: () = {
     while number < FORMS.len() {
         assert!(matches!(
             FORMS[number].correction(),
-            Correction::None | Correction::By128 | Correction::By8(-3 | 0 | 1) | Correction::Part(0 | 1)
+            Correction::None | Correction::By128 | Correction::By8(-3 | 0 | 1) | Correction::Part(-1 | 0)
         ));
         number += 1;
     }

@@ -4,7 +4,7 @@ use super::forms::{Correction, PanelKind, minimum_factor};
 use super::int8_rows::{HALVES, RECORD};
 use super::panels::{COLUMNS, STEPS};
 
-/// Products of one panel with a tile of `sums.len()` rows: `sums[row][column]`.
+/// Adds the products of one panel with a tile of `sums.len()` rows to `sums[row][column]`.
 ///
 /// # Safety
 /// `panel` must be a whole panel of `kind` and `blocks`, `records` a whole tile of as many blocks.
@@ -42,7 +42,6 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
     let records = records.chunks_exact(rows * RECORD).zip(halves.chunks_exact(rows * HALVES));
     let mul_add = |x: f32, y: f32, z: f32| if FUSED { x.mul_add(y, z) } else { x * y + z };
     let (parts, by) = (form.parts(), minimum_factor(form));
-    sums.fill([0.0; COLUMNS]);
     for (block, (record, halves)) in records.enumerate() {
         let (header, codes, index) = form.places(block);
         let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);

@@ -10,7 +10,7 @@
 //! | scales, R × f32 | 4R |
 //! | codes, 8 steps × R rows × 4 columns | 32R |
 //!
-//! After all records of a tile stand, for each block, -32 · Σa of its first 16 columns, R × i32, and of the others: what
+//! After all records of a tile stand, for each block, -64 · Σa of its first 16 columns, R × i32, and of the others: what
 //! only weights with a scale for 16 inputs ask for.
 //!
 //! A block that holds something infinite or not a number gets the scale NaN and codes 0, so every product with it is NaN.
@@ -163,12 +163,13 @@ impl Task for Quantize<'_> {
                 if inverse != 0.0 {
                     let factor = s.splat(inverse);
                     let (low, high) = (s.to_whole(s.mul(low, factor)), s.to_whole(s.mul(high, factor)));
-                    (first, second) = (s.sum_i(low), s.sum_i(high));
+                    first = s.sum_i(low);
+                    second = s.sum_i(s.add_i(low, high)) - first;
                     codes = [s.low_bytes(low), s.low_bytes(high)];
                 }
                 let sum = first + second;
-                sums[4 * row..][..4].copy_from_slice(&(-32 * first).to_ne_bytes());
-                sums[4 * (rows + row)..][..4].copy_from_slice(&(-32 * second).to_ne_bytes());
+                sums[4 * row..][..4].copy_from_slice(&(-64 * first).to_ne_bytes());
+                sums[4 * (rows + row)..][..4].copy_from_slice(&(-64 * second).to_ne_bytes());
                 record[4 * row..][..4].copy_from_slice(&(-8 * sum).to_ne_bytes());
                 record[4 * (rows + row)..][..4].copy_from_slice(&(-128 * sum).to_ne_bytes());
                 record[4 * (2 * rows + row)..][..4].copy_from_slice(&scale.to_ne_bytes());
@@ -211,7 +212,7 @@ mod tests {
                 record[range].iter().map(|&code: &u8| i32::from(code as i8)).sum::<i32>()
             };
             for (at, expected) in
-                [(0, -8 * sum(12..44)), (4, -128 * sum(12..44)), (44, -32 * sum(12..28)), (48, -32 * sum(28..44))]
+                [(0, -8 * sum(12..44)), (4, -128 * sum(12..44)), (44, -64 * sum(12..28)), (48, -64 * sum(28..44))]
             {
                 assert_eq!(i32::from_ne_bytes(record[at..at + 4].try_into().expect("four")), expected);
             }

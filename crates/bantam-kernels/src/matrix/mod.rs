@@ -16,6 +16,7 @@ mod int8_rows;
 mod multiply;
 mod panels;
 mod unpack;
+mod wide;
 
 pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
@@ -77,7 +78,11 @@ impl Matrix {
             return Err(KernelError::WeightBytes { tensor_type, outputs, inputs, expected, found: bytes.len() });
         }
         let store = match PanelKind::of(tensor_type) {
-            Some(kind) => Store::Panels(Panels::pack(kind, outputs, inputs, &bytes, pool)?),
+            Some(kind) => {
+                let panels = Panels::pack(kind, outputs, inputs, &bytes, pool)?;
+                pool.reserve_scratch(multiply::scratch_length(isa, kind, inputs));
+                Store::Panels(panels)
+            }
             None => {
                 pool.reserve_scratch(float::scratch_length(inputs));
                 Store::InPlace { bytes, row_bytes }

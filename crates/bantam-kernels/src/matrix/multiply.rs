@@ -1,10 +1,15 @@
 //! The product of activation rows with one or several matrices, in one parallel region.
 
-use super::int8_rows::{self, Int8Rows, TILE};
-use super::panels::{COLUMNS, Panels};
+use super::forms::{PanelKind, number};
+use super::int8_rows::{self, Int8Rows, RECORD, TILE, Tile};
+use super::panels::{BLOCK, COLUMNS, Panels};
+use super::wide::{Expand, Wide, WideTile};
 use super::{ActivationKind, Matrix, Store, float, int8_portable};
+#[cfg(target_arch = "x86_64")]
+use super::{int8_avx2, int8_avx512};
 use crate::buffer::Shared;
 use crate::{Isa, Pool};
+use std::ops::Range;
 
 /// Rows to multiply with.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +109,12 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
         let first = piece * job.each;
         match (&job.matrix.store, activations) {
             (Store::Panels(panels), Activations::Int8(x)) => {
-                let last = (first + job.each).min(panels.count);
-                panels_by_tiles(job.matrix.isa, panels, first..last, x, &job.out);
+                let panels_here = first..(first + job.each).min(panels.count);
+                let work = Work { panels, range: panels_here, x, out: &job.out };
+                match wide_functions(job.matrix.isa, panels.kind) {
+                    Some(functions) if rows > TILE => work.by_wide(functions, &mut pool.scratch(worker)),
+                    _ => work.by_tiles(tile_function(job.matrix.isa)),
+                }
             }
             (Store::InPlace { .. }, Activations::F32(x)) => {
                 let count = job.each.min(job.matrix.outputs - first);
@@ -139,38 +148,123 @@ impl float::Sink for &Target<'_> {
     }
 }
 
-/// A run of panels times all tiles: the panels stay in the cache while the tiles pass.
-fn panels_by_tiles(isa: Isa, panels: &Panels, range: std::ops::Range<usize>, x: &Int8Rows, out: &Target<'_>) {
-    let rows = x.rows();
-    let multiply = tile_function(isa);
-    for index in 0..int8_rows::tiles(rows) {
-        let tile = int8_rows::tile(rows, index);
-        let records = x.tile(tile).as_ptr();
-        for panel in range.clone() {
-            let mut sums = [[0f32; COLUMNS]; TILE];
-            let sums = &mut sums[..tile.rows];
-            // SAFETY: the panel and the tile's records are whole, of as many blocks (the widths have been compared), and
-            // `tile_function` gives only what the machine has.
-            unsafe { multiply(panels.kind, panels.panel(panel), panels.blocks, records, sums) };
-            let first = panel * COLUMNS;
-            let columns = COLUMNS.min(out.outputs - first);
-            for (row, sums) in sums.iter().enumerate() {
-                float::Sink::take(&out, tile.first + row, first, &sums[..columns]);
+/// A run of panels times all rows.
+struct Work<'a> {
+    panels: &'a Panels,
+    range: Range<usize>,
+    x: &'a Int8Rows,
+    out: &'a Target<'a>,
+}
+
+impl Work<'_> {
+    /// The panels stay in the cache while the tiles pass.
+    fn by_tiles(self, multiply: TileFunction) {
+        let Self { panels, range, x, out } = self;
+        for index in 0..int8_rows::tiles(x.rows()) {
+            let tile = int8_rows::tile(x.rows(), index);
+            let records = x.tile(tile).as_ptr();
+            for panel in range.clone() {
+                let mut sums = [[0f32; COLUMNS]; TILE];
+                let sums = &mut sums[..tile.rows];
+                // SAFETY: the panel and the tile's records are whole, of as many blocks (the widths have been compared),
+                // and `tile_function` gives only what the machine has.
+                unsafe { multiply(panels.kind, panels.panel(panel), panels.blocks, records, sums) };
+                put(out, tile, panel, sums);
+            }
+        }
+    }
+
+    /// As [`Work::by_tiles`], with the panels' codes taken apart once for all tiles.
+    fn by_wide(self, (expand, multiply): (Expand, WideTile), scratch: &mut Vec<f32>) {
+        let Self { panels, range, x, out } = self;
+        let (kind, blocks) = (panels.kind, panels.blocks);
+        let each = Wide::of(kind).bytes(blocks);
+        let together = wide_together(each).min(range.len());
+        let needed = together * each / 4 + LINE;
+        if scratch.len() < needed {
+            // Only for a pool that the matrix was not made with.
+            scratch.resize(needed, 0.0);
+        }
+        let aligned = scratch.as_ptr().align_offset(LINE * 4).min(LINE);
+        let wide = scratch[aligned..][..together * each / 4].as_mut_ptr().cast::<u8>();
+        for first in range.clone().step_by(together) {
+            let some = first..(first + together).min(range.end);
+            for (number, panel) in some.clone().enumerate() {
+                // SAFETY: the scratch has room for `together` panels, the panel is whole, and `wide_functions` gives only
+                // what the machine has.
+                unsafe { expand(kind, panels.panel(panel), 0..blocks, wide.add(number * each)) };
+            }
+            for index in 0..int8_rows::tiles(x.rows()) {
+                let tile = int8_rows::tile(x.rows(), index);
+                let records = x.tile(tile);
+                let halves = &records[tile.rows * blocks * RECORD..];
+                for (number, panel) in some.clone().enumerate() {
+                    let mut sums = [[0f32; COLUMNS]; TILE];
+                    let sums = &mut sums[..tile.rows];
+                    // SAFETY: as above, and the tile's records and sums are whole. Of more than TILE rows a tile has at
+                    // least half as many.
+                    unsafe {
+                        multiply(kind, wide.add(number * each), blocks, records.as_ptr(), halves.as_ptr(), sums);
+                    }
+                    put(out, tile, panel, sums);
+                }
             }
         }
     }
 }
 
-type TileFunction = unsafe fn(&super::PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
+/// Gives a tile's sums with a panel to where results go.
+fn put(out: &Target<'_>, tile: Tile, panel: usize, sums: &[[f32; COLUMNS]]) {
+    let first = panel * COLUMNS;
+    let columns = COLUMNS.min(out.outputs - first);
+    for (row, sums) in sums.iter().enumerate() {
+        float::Sink::take(&out, tile.first + row, first, &sums[..columns]);
+    }
+}
+
+/// f32 in a cache line.
+const LINE: usize = 16;
+
+/// Panels that are taken apart together: as many as stay in the second-level cache.
+fn wide_together(each: usize) -> usize {
+    (RESIDENT / each).max(1)
+}
+
+/// f32 of scratch that products with such panels need.
+pub(super) fn scratch_length(isa: Isa, kind: &PanelKind, inputs: usize) -> usize {
+    if wide_functions(isa, kind).is_none() {
+        return 0;
+    }
+    let each = Wide::of(kind).bytes(inputs / BLOCK);
+    wide_together(each) * each / 4 + LINE
+}
+
+/// What multiplies many rows with panels taken apart beforehand, where there is nothing better.
+fn wide_functions(isa: Isa, kind: &PanelKind) -> Option<(Expand, WideTile)> {
+    match isa.usable() {
+        _ if matches!(kind.number, number::Q8 | number::Q4) => None,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if int8_avx512::has_own(kind) => None,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Some((int8_avx512::expand, int8_avx512::wide_tile)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if crate::isa::has_avx_vnni() => Some((int8_avx2::expand, int8_avx2::wide_tile_vnni)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some((int8_avx2::expand, int8_avx2::wide_tile_madd)),
+        _ => None,
+    }
+}
+
+type TileFunction = unsafe fn(&PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
 
 fn tile_function(isa: Isa) -> TileFunction {
     match isa.usable() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => super::int8_avx512::tile,
+        Isa::Avx512 => int8_avx512::tile,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if crate::isa::has_avx_vnni() => super::int8_avx2::tile_vnni,
+        Isa::Avx2 if crate::isa::has_avx_vnni() => int8_avx2::tile_vnni,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => super::int8_avx2::tile_madd,
+        Isa::Avx2 => int8_avx2::tile_madd,
         _ => int8_portable::tile,
     }
 }

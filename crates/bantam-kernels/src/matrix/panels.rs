@@ -141,6 +141,8 @@ impl Form {
                     header[192 + 16 * (sub % 4) + column] |= (scale >> 4) << (2 * (sub / 4));
                 }
             }
+            // Nothing is stored so.
+            Scales::Wide(..) => (),
             Scales::Eight16 | Scales::Four16Minimum => {
                 halves(header, 0, scale);
                 halves(header, 32, minimum);
@@ -181,6 +183,13 @@ impl Form {
             Scales::Four16Minimum => {
                 let both = header[64 + 16 * part + column];
                 (half(0) * f32::from(both & 15), half(32) * f32::from(both >> 4))
+            }
+            Scales::Wide(parts, minimum) => {
+                let wide = |number: usize| {
+                    let at = 64 * number + 4 * column;
+                    f32::from_ne_bytes(std::array::from_fn(|i| header[at + i]))
+                };
+                (wide(part), if minimum { wide(parts + part) } else { 0.0 })
             }
         }
     }
