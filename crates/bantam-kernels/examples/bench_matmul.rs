@@ -3,9 +3,10 @@
 //!
 //! `cargo run --release -p bantam-kernels --example bench_matmul [-- THREADS [SECONDS [TYPE,TYPE… [ROWS,ROWS… [OUTPUTSxINPUTS,…]]]]]`
 
-use bantam_kernels::{ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Product, multiply};
+use bantam_kernels::{
+    ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Product, int8_peak, multiply, read_bandwidth,
+};
 use bantam_tensor::{SharedBytes, TensorType};
-use std::hint::black_box;
 use std::time::Instant;
 
 /// Shapes of Llama-3.2-1B: attention, keys and values, up, down, vocabulary.
@@ -23,7 +24,7 @@ fn main() {
     let shapes = argument(5).unwrap_or(SHAPES.into());
     let isa = Isa::detect();
     let pool = Pool::new(threads);
-    let limits = Limits { read: read_bandwidth(&pool, seconds), int8: int8_peak(&pool, isa, seconds) };
+    let limits = Limits { read: read_bandwidth(&pool) / 1e9, int8: int8_peak(&pool, isa).unwrap_or(f64::NAN) / 1e9 };
     println!("{} on {threads} threads, at least {seconds} s a figure", isa.name());
     println!("read {:.1} GB/s, int8 {:.0} Gop/s", limits.read, limits.int8);
     println!(
@@ -104,73 +105,6 @@ fn bench(pool: &Pool, limits: &Limits, weights: &Weights, control: &Weights, row
         100.0 * work / limits.int8,
         time / other,
     );
-}
-
-/// Seconds of the fastest call.
-fn fastest(seconds: f64, step: &mut dyn FnMut()) -> f64 {
-    step();
-    let (start, mut fastest) = (Instant::now(), f64::INFINITY);
-    while start.elapsed().as_secs_f64() < seconds {
-        let call = Instant::now();
-        step();
-        fastest = fastest.min(call.elapsed().as_secs_f64());
-    }
-    fastest
-}
-
-/// Sums of a large buffer by all threads.
-fn read_bandwidth(pool: &Pool, seconds: f64) -> f64 {
-    // Sixteenths, so that a fastest one is not disturbed.
-    let words: Vec<u64> = (0..(512 << 20) / 8).collect();
-    let mut part = 0;
-    let share = words.len() / 16 / pool.threads();
-    let time = fastest(seconds, &mut || {
-        let words = &words[words.len() / 16 * part..];
-        part = (part + 1) % 16;
-        pool.run(|worker| {
-            let mut sums = [0u64; 32];
-            for chunk in words[worker * share..][..share].chunks_exact(32) {
-                sums.iter_mut().zip(chunk).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
-            }
-            black_box(sums);
-        });
-    });
-    (share * pool.threads() * 8) as f64 / time / 1e9
-}
-
-/// `vpdpbusd` on registers by all threads; 0 where it is not there.
-fn int8_peak(pool: &Pool, isa: Isa, seconds: f64) -> f64 {
-    const TIMES: usize = 20_000;
-    #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx512 {
-        let time = fastest(seconds, &mut || {
-            pool.run(|_| {
-                // SAFETY: the machine has AVX-512 VNNI, as `Isa::detect` says.
-                unsafe { dot_products(TIMES) }
-            });
-        });
-        return (TIMES * 16 * 128 * pool.threads()) as f64 / time / 1e9;
-    }
-    let _ = (pool, isa, seconds, TIMES);
-    0.0
-}
-
-/// Sixteen independent `vpdpbusd` so many times.
-///
-/// # Safety
-/// The machine must have AVX-512 F and VNNI.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn dot_products(times: usize) {
-    use std::arch::x86_64::*;
-    let (a, b) = (black_box(_mm512_set1_epi8(1)), black_box(_mm512_set1_epi8(2)));
-    let mut sums = [_mm512_setzero_si512(); 16];
-    for _ in 0..times {
-        for sum in &mut sums {
-            *sum = _mm512_dpbusd_epi32(*sum, a, b);
-        }
-    }
-    black_box(sums);
 }
 
 /// Bytes that decode to small numbers: codes at random, scales 2^-10.

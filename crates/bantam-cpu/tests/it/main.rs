@@ -15,7 +15,7 @@ use bantam_plan::{
     WeightView, Weights,
 };
 use bantam_tensor::{SharedBytes, TensorType};
-use bantam_testkit::{Random, assert_bits_equal, assert_close};
+use bantam_testkit::{Random, assert_bits_equal, assert_close, evidence};
 
 const VOCABULARY: usize = 40;
 
@@ -282,6 +282,9 @@ fn every_weight_type_runs_within_its_own_rounding() {
         assert_close(&whole, &expected, tolerance, tensor_type.name());
         let one_by_one = in_pieces(&mut *compile(&plan, &weights, 1, KvFormat::F32), &tokens, 1);
         assert_bits_equal(&one_by_one, &whole, tensor_type.name());
+        if Matrix::activation_of(tensor_type) == ActivationKind::Int8 {
+            evidence::shown("tensor type", tensor_type.name(), "int8 product");
+        }
     }
 }
 
