@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::arrange::{arrange, transposed};
 use crate::families::{self, Family};
+use crate::quantized::{self, Quantization};
 use crate::settings::{Settings, Source, Tensors};
 use crate::spec::FeedForward;
 use crate::{ModelError, Spec, lower, lower_for};
@@ -27,6 +28,14 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Name of its format, whether we can decode it or not.
+    pub fn element_name(&self) -> &str {
+        match &self.tensor_type {
+            Ok(known) => known.name(),
+            Err(unknown) => unknown,
+        }
+    }
+
     /// Rows and width: a vector is one row.
     pub fn matrix(&self) -> Option<(usize, usize)> {
         match self.shape[..] {
@@ -44,6 +53,7 @@ pub struct Checkpoint {
     spec: Spec,
     plan: Plan,
     tensors: BTreeMap<String, Tensor>,
+    quantization: Option<Quantization>,
 }
 
 /// Tensors by GGUF name, as settings see them.
@@ -120,13 +130,16 @@ impl Checkpoint {
             map.extend(text.into_iter().filter(|(key, _)| key != "architectures"));
         }
         family.add_defaults(&mut map);
+        let (found, quantization) = quantized::unpack(&mut map, found)?;
         let mut tensors = BTreeMap::new();
         for mut tensor in found {
             if family.names.is_transposed(&tensor.file_name) {
                 let expected = || "a matrix of plain numbers".to_owned();
                 let found = format!("{:?}", tensor.shape);
                 let wrong = || ModelError::TensorShape { name: tensor.file_name.clone(), expected: expected(), found };
-                tensor = transposed(&tensor).ok_or_else(wrong)?;
+                // Which way round a scheme keeps such a matrix is not for us to guess.
+                let plain = Some(&tensor).filter(|tensor| !tensor.bytes.is_made());
+                tensor = plain.and_then(transposed).ok_or_else(wrong)?;
             }
             match family.names.to_gguf(&tensor.file_name) {
                 Some(name) => drop(tensors.insert(name, tensor)),
@@ -140,7 +153,7 @@ impl Checkpoint {
         // Transformers ties the head whatever the file also carries.
         let ignored: &[&str] = if spec.is_tied() { &["output.weight"] } else { &[] };
         let file_name = |name: &str| family.names.to_hugging_face(name).unwrap_or_else(|| name.to_owned());
-        Self::new(family, spec, tensors, ignored, file_name)
+        Ok(Self { quantization, ..Self::new(family, spec, tensors, ignored, file_name)? })
     }
 
     fn new(
@@ -187,7 +200,7 @@ impl Checkpoint {
         if let Some((_, tensor)) = tensors.iter().find(|(name, _)| !known(name) && !family.names.is_ignored(name)) {
             return Err(ModelError::UnknownTensor { name: tensor.file_name.clone(), family: family.name });
         }
-        Ok(Self { family, spec, plan, tensors })
+        Ok(Self { family, spec, plan, tensors, quantization: None })
     }
 
     /// The same model up to its hidden states: what comes out is what the head would read, `[rows, width]`.
@@ -223,6 +236,11 @@ impl Checkpoint {
         Ok(lower_for(&self.spec, context)?)
     }
 
+    /// How a Hugging Face directory is quantized, where it is.
+    pub fn quantization(&self) -> Option<&Quantization> {
+        self.quantization.as_ref()
+    }
+
     /// GGUF's name of a tensor that Hugging Face's directories call `name`.
     pub fn gguf_name(&self, name: &str) -> Option<String> {
         self.family.names.to_gguf(name)
@@ -249,6 +267,7 @@ impl Weights for Checkpoint {
         let tensor = self.tensors.get(name)?;
         let (rows, width) = tensor.matrix()?;
         let tensor_type = *tensor.tensor_type.as_ref().ok()?;
-        Some(WeightView { tensor_type, rows, width, bytes: tensor.bytes.clone() })
+        // Bytes that are made for this live as long as who asked for them needs them.
+        Some(WeightView { tensor_type, rows, width, bytes: tensor.bytes.fresh() })
     }
 }

@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod families;
 mod lower;
 mod names;
+pub mod quantized;
 mod settings;
 pub mod spec;
 mod window;

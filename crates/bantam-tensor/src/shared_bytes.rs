@@ -1,36 +1,95 @@
-//! A cheap, shareable window into bytes owned elsewhere: a mapped file, a buffer made at load.
+//! A cheap, shareable window into bytes owned elsewhere: a mapped file, a buffer made at load, or bytes that are only made
+//! when somebody looks at them.
 
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Owner of bytes that stay where they are for as long as anyone holds a window into them.
 pub type BytesOwner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// Makes bytes that are stored nowhere in this form: weights decoded from one format into another.
+pub trait MakeBytes: Send + Sync {
+    /// How many there are.
+    fn length(&self) -> usize;
+
+    /// Those of a range inside `0..length()`, exactly as many as it is long. Always the same ones.
+    fn make(&self, range: Range<usize>) -> Vec<u8>;
+}
+
 /// A window into shared bytes. Cloning copies the handle, never the bytes.
 #[derive(Clone)]
 pub struct SharedBytes {
-    owner: BytesOwner,
+    owner: Owner,
     range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Owner {
+    Held(BytesOwner),
+    Made(Arc<Made>),
+}
+
+/// Bytes `of` a maker, once they are there.
+struct Made {
+    maker: Arc<dyn MakeBytes>,
+    of: Range<usize>,
+    bytes: OnceLock<Vec<u8>>,
 }
 
 impl SharedBytes {
     /// A window of `range` bytes into `owner`, or `None` where the range leaves it.
     pub fn new(owner: BytesOwner, range: Range<usize>) -> Option<Self> {
         let length = (*owner).as_ref().len();
-        (range.start <= range.end && range.end <= length).then_some(Self { owner, range })
+        (range.start <= range.end && range.end <= length).then_some(Self { owner: Owner::Held(owner), range })
     }
 
     /// Takes over a buffer.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        Self { owner: Arc::new(bytes), range }
+        Self { owner: Owner::Held(Arc::new(bytes)), range }
+    }
+
+    /// All bytes of a maker: made when they are first looked at, kept while any window made from this one lives.
+    pub fn from_maker(maker: Arc<dyn MakeBytes>) -> Self {
+        let range = 0..maker.length();
+        let made = Made { maker, of: range.clone(), bytes: OnceLock::new() };
+        Self { owner: Owner::Made(Arc::new(made)), range }
+    }
+
+    /// How many bytes it shows; makes none.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether it shows none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Whether the bytes are made when looked at, into memory of their own.
+    pub fn is_made(&self) -> bool {
+        matches!(self.owner, Owner::Made(_))
+    }
+
+    /// The same bytes; where they are made, just these and for the one who asks: dropping what this gives frees them,
+    /// whoever else holds the window it came from.
+    pub fn fresh(&self) -> Self {
+        match &self.owner {
+            Owner::Held(_) => self.clone(),
+            Owner::Made(made) => {
+                // A window lies inside what its owner is of, so the sums cannot overflow.
+                let of = made.of.start + self.range.start..made.of.start + self.range.end;
+                let made = Made { maker: Arc::clone(&made.maker), of, bytes: OnceLock::new() };
+                Self { owner: Owner::Made(Arc::new(made)), range: 0..self.range.len() }
+            }
+        }
     }
 
     /// A narrower window, relative to this one, or `None` where it leaves it.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         let start = self.range.start.checked_add(range.start)?;
         let end = self.range.start.checked_add(range.end)?;
-        (start <= end && end <= self.range.end).then(|| Self { owner: Arc::clone(&self.owner), range: start..end })
+        (start <= end && end <= self.range.end).then(|| Self { owner: self.owner.clone(), range: start..end })
     }
 }
 
@@ -38,8 +97,12 @@ impl Deref for SharedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        let bytes = match &self.owner {
+            Owner::Held(owner) => (**owner).as_ref(),
+            Owner::Made(made) => made.bytes.get_or_init(|| made.maker.make(made.of.clone())),
+        };
         // An owner whose bytes shrank since `new` (none of ours does) gives an empty window, not a panic.
-        (*self.owner).as_ref().get(self.range.clone()).unwrap_or(&[])
+        bytes.get(self.range.clone()).unwrap_or(&[])
     }
 }
 
@@ -84,5 +147,30 @@ mod tests {
         let clone = bytes.clone();
         assert_eq!(bytes.as_ptr(), clone.as_ptr());
         assert_eq!(format!("{bytes:?}"), "SharedBytes(100 bytes)");
+    }
+
+    #[test]
+    fn made_bytes_are_made_when_looked_at() {
+        struct Counting(std::sync::atomic::AtomicUsize);
+        impl MakeBytes for Counting {
+            fn length(&self) -> usize {
+                10
+            }
+
+            fn make(&self, range: Range<usize>) -> Vec<u8> {
+                self.0.fetch_add(range.len(), std::sync::atomic::Ordering::Relaxed);
+                range.map(|n| n as u8).collect()
+            }
+        }
+        let maker = Arc::new(Counting(0.into()));
+        let made = || maker.0.load(std::sync::atomic::Ordering::Relaxed);
+        let all = SharedBytes::from_maker(Arc::clone(&maker) as Arc<dyn MakeBytes>);
+        let part = all.slice(2..6).unwrap();
+        let narrow = part.slice(1..3).unwrap().fresh();
+        assert_eq!((all.len(), part.len(), narrow.len(), made()), (10, 4, 2, 0));
+        assert!(all.is_made() && narrow.is_made() && !SharedBytes::from_vec(vec![1]).is_made());
+        assert_eq!((&*narrow, made()), (&[3, 4][..], 2));
+        assert_eq!((&*narrow.fresh().slice(1..2).unwrap(), made()), (&[4][..], 4));
+        assert_eq!((&*part, &*all, made()), (&[2, 3, 4, 5][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], 14));
     }
 }

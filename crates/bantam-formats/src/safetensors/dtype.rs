@@ -45,23 +45,23 @@ dtypes! {
     F6_E2M3 "F6_E2M3" 6 None;
     F6_E3M2 "F6_E3M2" 6 None;
     U8 "U8" 8 None;
-    I8 "I8" 8 None;
+    I8 "I8" 8 Some(TensorType::I8);
     F8_E5M2 "F8_E5M2" 8 None;
     F8_E4M3 "F8_E4M3" 8 None;
     F8_E8M0 "F8_E8M0" 8 None;
     F8_E4M3FNUZ "F8_E4M3FNUZ" 8 None;
     F8_E5M2FNUZ "F8_E5M2FNUZ" 8 None;
     U16 "U16" 16 None;
-    I16 "I16" 16 None;
+    I16 "I16" 16 Some(TensorType::I16);
     F16 "F16" 16 Some(TensorType::F16);
     BF16 "BF16" 16 Some(TensorType::BF16);
     U32 "U32" 32 None;
-    I32 "I32" 32 None;
+    I32 "I32" 32 Some(TensorType::I32);
     F32 "F32" 32 Some(TensorType::F32);
     C64 "C64" 64 None;
     U64 "U64" 64 None;
-    I64 "I64" 64 None;
-    F64 "F64" 64 None;
+    I64 "I64" 64 Some(TensorType::I64);
+    F64 "F64" 64 Some(TensorType::F64);
 }
 
 impl Dtype {

@@ -224,6 +224,20 @@ impl<'a> Settings<'a> {
         Ok(map.map(|map| Settings::new(Source::Config(map), tensors)))
     }
 
+    /// A nested object of `config.json` under a key that is no word of ours, such as the name of a module.
+    pub(crate) fn object_at(&mut self, key: &str) -> Option<&'a serde_json::Map<String, Json>> {
+        let Source::Config(map) = &self.source else { return None };
+        let found = map.get(key)?.as_object()?;
+        self.used.insert(key.to_owned());
+        Some(found)
+    }
+
+    /// Settings of `config.json` that nobody has asked for.
+    pub(crate) fn unread(&self) -> Vec<(String, &'a Json)> {
+        let Source::Config(map) = &self.source else { return Vec::new() };
+        map.iter().filter(|(key, _)| !self.used.contains(*key)).map(|(key, value)| (key.clone(), value)).collect()
+    }
+
     /// Accepts a setting only with the value that changes nothing.
     pub(crate) fn only(&mut self, key: Key, neutral: &[&str]) -> Result<(), ModelError> {
         let Some(setting) = self.get(key) else { return Ok(()) };

@@ -2,4 +2,5 @@
 
 mod goldens;
 mod load;
+mod quantized;
 mod refusals;
