@@ -32,12 +32,20 @@ pub struct CpuBackend {
     pool: Arc<Pool>,
     isa: Isa,
     cache: KvFormat,
+    /// Threads that memory is counted for.
+    threads: usize,
 }
 
 impl CpuBackend {
     /// A backend on a thread pool, with the number format of its key-value memory.
     pub fn new(pool: Arc<Pool>, isa: Isa, cache: KvFormat) -> Self {
-        Self { pool, isa, cache }
+        let threads = pool.threads();
+        Self { pool, isa, cache, threads }
+    }
+
+    /// Counts memory as if the pool had so many threads.
+    pub fn counted_for(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 }
 
@@ -56,6 +64,8 @@ impl Backend for CpuBackend {
                 continue;
             }
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {
+                // What is made for this model lies beside the file.
+                0 if view.bytes.is_made() => memory.weights += bytes_of(&view),
                 0 => memory.mapped += bytes_of(&view),
                 owned => memory.weights += owned as u64,
             }
@@ -67,7 +77,7 @@ impl Backend for CpuBackend {
         let fused = fuse::Fusions::of(plan);
         let arena =
             Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fused.in_place(index, step));
-        memory.scratch += 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.pool.threads());
+        memory.scratch += 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.threads);
         Ok(memory)
     }
 

@@ -9,7 +9,7 @@ use crate::lower::TOKEN_EMBEDDING;
 use crate::settings::{Key, Settings};
 use crate::spec::{
     Attention, AttentionBias, Dense, Experts, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm,
-    Spec, Wiring,
+    Rope, Spec, Wiring,
 };
 
 /// Keys of `config.json` that say nothing about what is computed.
@@ -68,6 +68,8 @@ const HEADS: Key = Key("num_attention_heads|n_head", "attention.head_count");
 
 /// Largest number of experts believed.
 const MOST_EXPERTS: usize = 4096;
+/// Widest head believed.
+const MOST_HEAD_WIDTH: usize = 1 << 16;
 /// Largest number of layers believed.
 const MOST_LAYERS: usize = 4096;
 
@@ -257,12 +259,47 @@ fn check(spec: &Spec) -> Result<(), ModelError> {
         }
         let dense = layer.feed_forward.dense();
         // Products of widths must stay far from overflow, whatever the file says.
+        if attention.key_width > MOST_HEAD_WIDTH {
+            return Err(ModelError::Setting {
+                key: format!("head width of layer {index}"),
+                expected: format!("at most {MOST_HEAD_WIDTH}"),
+                found: attention.key_width.to_string(),
+            });
+        }
         let widths = [spec.width, spec.vocabulary, attention.heads * attention.key_width, dense.hidden];
         if let Some(width) = widths.into_iter().find(|width| *width > 1 << 28) {
             return Err(ModelError::Setting {
                 key: format!("widths of layer {index}"),
                 expected: "at most 268435456".into(),
                 found: width.to_string(),
+            });
+        }
+    }
+    let mut known: Option<&Rope> = None;
+    for layer in &spec.layers {
+        let Mixer::Attention(attention) = &layer.mixer;
+        // Layers mostly share one.
+        if let Some(rope) = attention.rope.as_ref().filter(|rope| known != Some(*rope)) {
+            check_rope(rope, spec.context)?;
+            known = Some(rope);
+        }
+    }
+    Ok(())
+}
+
+/// Each number of a rope may be fine and what comes of them none: a base so small or factors so large that angles have no
+/// value.
+fn check_rope(rope: &Rope, context: usize) -> Result<(), ModelError> {
+    // The lists of either side of an original context.
+    for longest in [0, usize::MAX] {
+        let table = rope.table(longest);
+        let largest = context as f32;
+        let bad = table.frequencies.iter().copied().find(|frequency| !(frequency * largest).is_finite());
+        if let Some(found) = bad.or(Some(table.magnitude).filter(|magnitude| !magnitude.is_finite())) {
+            return Err(ModelError::Setting {
+                key: "rope".into(),
+                expected: format!("a base and scaling that give finite angles up to position {context}"),
+                found: format!("base {}, {:?}: {found}", rope.theta, rope.scaling).chars().take(160).collect(),
             });
         }
     }

@@ -164,6 +164,34 @@ impl Plan {
         layers
     }
 
+    /// By weight: whether it is a matrix whose rows are multiplied or looked up by token, so that it may be kept in fewer
+    /// bits. Vectors, tables of positions and the small matrices that routes are read from are not.
+    pub fn matrices(&self) -> Vec<bool> {
+        let mut matrices = vec![false; self.weights.len()];
+        let routed: Vec<ValueId> = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.op, Op::Route(_)))
+            .flat_map(|step| step.inputs.clone())
+            .collect();
+        for step in &self.steps {
+            if let Op::Linear(linear) = &step.op
+                && !step.outputs.iter().any(|output| routed.contains(output))
+            {
+                matrices[linear.weight.0] = true;
+            }
+            if let Op::Embed(embed) = &step.op
+                && embed.by == crate::EmbedBy::Token
+            {
+                matrices[embed.table.0] = true;
+            }
+            if let Op::ExpertLinear(experts) = &step.op {
+                experts.weights.iter().for_each(|id| matrices[id.0] = true);
+            }
+        }
+        matrices
+    }
+
     /// Width of the vocabulary table that embeds tokens, where there is one.
     pub fn vocabulary(&self) -> Option<usize> {
         self.steps.iter().find_map(|step| {

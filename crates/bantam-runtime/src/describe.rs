@@ -26,6 +26,8 @@ pub struct Description {
     pub parameters: u64,
     /// Bytes of its tensors as stored.
     pub bytes: u64,
+    /// How a Hugging Face directory is quantized: the scheme and its bits and groups. Types are those it is kept in here.
+    pub quantization: Option<String>,
     /// By type, the most bytes first.
     pub types: Vec<TypeShare>,
     /// The shape of the model.
@@ -157,6 +159,9 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
         }
     }
     types.into(description);
+    if let Some(quantization) = model.checkpoint().quantization() {
+        description.quantization = Some(format!("{}: {}", quantization.scheme, quantization.detail));
+    }
     description.shape = spec.layers.first().map(|layer| {
         let Mixer::Attention(attention) = &layer.mixer;
         let dense = layer.feed_forward.dense();
@@ -184,6 +189,9 @@ fn whole(model: &Model, load: &LoadOptions, description: &mut Description) {
         description.problems.push(error.to_string());
     }
     description.generation = generation(model.generation_defaults());
+    if let Some(quantization) = model.checkpoint().quantization() {
+        description.notes.extend(quantization.notes.iter().cloned());
+    }
     let not_followed = model.generation_defaults().not_followed.iter();
     description
         .notes

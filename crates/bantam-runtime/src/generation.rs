@@ -20,6 +20,8 @@ pub struct GenerationDefaults {
     pub repetition_penalty: Option<f32>,
     /// Most tokens of an answer.
     pub max_tokens: Option<u32>,
+    /// Texts before which an answer ends.
+    pub stop_strings: Vec<String>,
     /// Recommendations that Bantam does not follow, as `key = value`: without them answers may differ from their makers'.
     pub not_followed: Vec<String>,
 }
@@ -45,7 +47,6 @@ const NOT_FOLLOWED: &[(&str, &[&str])] = &[
     ("num_beams", &["1"]),
     ("penalty_alpha", &["0.0", "0"]),
     ("sequence_bias", &["{}"]),
-    ("stop_strings", &["[]"]),
     ("suppress_tokens", &["[]"]),
     ("top_h", &[]),
     ("watermarking_config", &[]),
@@ -71,7 +72,13 @@ impl GenerationDefaults {
             Some(false) => Some(0.0),
             None => float("temperature"),
         };
+        let stop_strings = match config.get("stop_strings") {
+            Some(Value::String(text)) => vec![text.clone()],
+            Some(Value::Array(texts)) => texts.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect(),
+            _ => Vec::new(),
+        };
         Self {
+            stop_strings: stop_strings.into_iter().filter(|text| !text.is_empty()).collect(),
             temperature,
             top_k: number("top_k").map(|k| k as u32),
             top_p: share("top_p"),
@@ -96,6 +103,7 @@ impl GenerationDefaults {
         };
         let float = |key: &str| number(key).map(|x| x as f32);
         Self {
+            stop_strings: Vec::new(),
             temperature: float("temp"),
             top_k: number("top_k").map(|k| k as u32),
             top_p: float("top_p"),
@@ -131,12 +139,14 @@ mod tests {
             GenerationDefaults { temperature: Some(0.6), top_p: Some(0.9), top_k: Some(40), ..none() },
         );
         check(
-            r#"{"num_beams": 4, "no_repeat_ngram_size": 0, "suppress_tokens": null, "stop_strings": ["x"]}"#,
-            GenerationDefaults {
-                not_followed: vec!["num_beams = 4".into(), r#"stop_strings = ["x"]"#.into()],
-                ..none()
-            },
+            r#"{"num_beams": 4, "no_repeat_ngram_size": 0, "suppress_tokens": null}"#,
+            GenerationDefaults { not_followed: vec!["num_beams = 4".into()], ..none() },
         );
+        check(
+            r#"{"stop_strings": ["x", "", 7, "y\n"]}"#,
+            GenerationDefaults { stop_strings: vec!["x".into(), "y\n".into()], ..none() },
+        );
+        check(r#"{"stop_strings": "x"}"#, GenerationDefaults { stop_strings: vec!["x".into()], ..none() });
         check(r#"{"temperature": "hot", "top_p": 7, "repetition_penalty": 0}"#, none());
     }
 }

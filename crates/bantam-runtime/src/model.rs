@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_cpu::CpuBackend;
 use bantam_formats::huggingface::HfDirectory;
 use bantam_formats::{ModelReference, what_is_it};
-use bantam_kernels::{Isa, KvFormat, Pool, available_threads};
+use bantam_kernels::{Isa, KvFormat, Matrix, Pool, available_threads};
 use bantam_model::{Checkpoint, Spec, TOKEN_EMBEDDING};
 use bantam_plan::{Backend, CompileOptions, PAGE_CELLS, Plan, Weights};
 use bantam_tensor::TensorType;
@@ -72,6 +72,8 @@ pub struct Model {
     text: TextFiles,
     defaults: GenerationDefaults,
     quantize: Option<TensorType>,
+    /// By weight of the Plan: whether it may be re-encoded.
+    matrices: Vec<bool>,
 }
 
 impl Model {
@@ -86,7 +88,8 @@ impl Model {
         if let Some(tokens) = text.tokenizer.as_ref().map(Tokenizer::vocabulary_len).filter(|tokens| *tokens > rows) {
             return Err(RuntimeError::Vocabulary { path, tokens, rows });
         }
-        Ok(Self { path, name, checkpoint, text, defaults, quantize: None })
+        let matrices = checkpoint.plan().matrices();
+        Ok(Self { path, name, checkpoint, text, defaults, quantize: None, matrices })
     }
 
     pub(crate) fn with(mut self, options: &OpenOptions) -> Result<Self, RuntimeError> {
@@ -209,11 +212,8 @@ impl Model {
     }
 
     fn is_matrix(&self, name: &str) -> bool {
-        // A weight of one row is a vector: a norm's factor, a bias. Factors of heads, positions and routers stay too.
-        let plan = self.plan();
-        let small = ["_norm.weight", "position_embd.weight", "ffn_gate_inp.weight"];
-        let is_small = small.into_iter().any(|ending| name.ends_with(ending));
-        !is_small && plan.weight_named(name).is_some_and(|id| plan.weights[id.0].rows > 1)
+        let id = self.plan().weight_named(name);
+        id.and_then(|id| self.matrices.get(id.0)).copied().unwrap_or(false)
     }
 
     fn head(&self) -> &'static str {
@@ -258,10 +258,26 @@ impl Model {
     pub fn memory(&self, options: &LoadOptions) -> Result<MemoryPromise, RuntimeError> {
         let compile = self.compile_options(options)?;
         let threads = options.threads.unwrap_or_else(available_threads);
-        let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv);
+        let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv).counted_for(threads);
         let types = |name: &str, stored: TensorType, width: usize| self.loaded_type(name, stored, width);
-        let program = backend.memory(self.plan(), &crate::memory::Sizes::new(&self.checkpoint, &types), &compile)?;
+        let mut program =
+            backend.memory(self.plan(), &crate::memory::Sizes::new(&self.checkpoint, &types), &compile)?;
+        // A weight made for this model stands beside its repacked form for a moment, before there is anything else.
+        let later = program.cache.saturating_add(program.scratch);
+        program.scratch = program.scratch.saturating_add(self.largest_made().saturating_sub(later));
         Ok(MemoryPromise::new(program, crate::memory::overhead(self.text.tokenizer.as_ref(), threads)))
+    }
+
+    /// Bytes of the largest weight that is decoded or re-encoded and then repacked.
+    fn largest_made(&self) -> u64 {
+        let made = |weight: &bantam_plan::Weight| {
+            let view = self.checkpoint.weight(&weight.name)?;
+            let loaded = self.loaded_type(&weight.name, view.tensor_type, view.width);
+            let made = view.bytes.is_made() || loaded != view.tensor_type;
+            let repacked = Matrix::owned_bytes(loaded, view.rows, view.width, Isa::detect()) > 0;
+            if made && repacked { loaded.bytes(view.rows, view.width).ok() } else { None }
+        };
+        self.plan().weights.iter().filter_map(made).max().map_or(0, |bytes| bytes as u64)
     }
 
     /// Says whether it fits, and with which context it would.

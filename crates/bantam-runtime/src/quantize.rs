@@ -50,15 +50,24 @@ impl Weights for Quantized<'_> {
     }
 }
 
+/// Rows that are re-encoded at a time: of a weight that is made when looked at, no more are there at once.
+const ROWS: usize = 64;
+
 /// Re-encodes a matrix row by row.
 fn encode(view: &WeightView, target: TensorType) -> Option<Vec<u8>> {
     let from = view.tensor_type.row_bytes(view.width).ok()?;
     let to = target.row_bytes(view.width).ok()?;
     let mut out = vec![0; to.checked_mul(view.rows)?];
     let mut row = vec![0.0; view.width];
-    for (source, made) in view.bytes.chunks_exact(from).zip(out.chunks_exact_mut(to)) {
-        view.tensor_type.decode(source, &mut row).ok()?;
-        target.encode(&row, made).ok()?;
+    let mut start: usize = 0;
+    for made in out.chunks_mut(to.checked_mul(ROWS)?.max(1)) {
+        let end = start.checked_add(made.len() / to.max(1) * from)?;
+        let stored = view.bytes.slice(start..end)?.fresh();
+        for (source, made) in stored.chunks_exact(from).zip(made.chunks_exact_mut(to)) {
+            view.tensor_type.decode(source, &mut row).ok()?;
+            target.encode(&row, made).ok()?;
+        }
+        start = end;
     }
     Some(out)
 }

@@ -33,6 +33,7 @@ pub struct Prompter<'m> {
     template: Option<ChatTemplate>,
     defaults: SamplingOptions,
     most_tokens: Option<usize>,
+    stops: &'m [String],
 }
 
 impl<'m> Prompter<'m> {
@@ -41,8 +42,9 @@ impl<'m> Prompter<'m> {
         let template = if raw { None } else { model.chat_template(false)? };
         let defaults = model.generation_defaults();
         let most_tokens = defaults.max_tokens.and_then(|most| usize::try_from(most).ok());
+        let stops = &defaults.stop_strings;
         let defaults = models::sampling_defaults(defaults);
-        Ok(Self { model, tokenizer: model.tokenizer()?, template, defaults, most_tokens })
+        Ok(Self { model, tokenizer: model.tokenizer()?, template, defaults, most_tokens, stops })
     }
 
     /// The model's tokenizer.
@@ -58,6 +60,11 @@ impl<'m> Prompter<'m> {
     /// The model's own sampling.
     pub fn defaults(&self) -> &SamplingOptions {
         &self.defaults
+    }
+
+    /// Texts before which the model's makers end answers.
+    pub fn stops(&self) -> &'m [String] {
+        self.stops
     }
 
     /// The settings, what they leave open filled with the model's own.
@@ -157,7 +164,7 @@ impl<'m> Prompter<'m> {
         Request {
             sampling: settings.sampling.resolve(),
             seed: settings.seed,
-            stop: settings.stop,
+            stop: settings.stop.into_iter().chain(self.stops.iter().cloned()).collect(),
             max_tokens: settings.max_tokens,
             logprobs,
             reasoning: prompt.reasoning,

@@ -1,6 +1,7 @@
 //! The support matrix, from the tables that the program itself reads.
 
 use bantam_model::families::FAMILIES;
+use bantam_model::quantized::SCHEMES;
 use bantam_tensor::{TensorType, foreign_block_layout, known_ggml_type_name};
 use bantam_text::{TextError, Tokenizer, Vocabulary};
 use xtask::evidence::Evidence;
@@ -10,7 +11,14 @@ const LAST_TYPE_ID: u32 = 128;
 
 /// The whole page, from the tables and from what tests have shown.
 pub fn page(evidence: &Evidence) -> String {
-    let parts = [HEAD.to_owned(), families(evidence), tensor_types(evidence), foreign_types(), tokenizers(evidence)];
+    let parts = [
+        HEAD.to_owned(),
+        families(evidence),
+        tensor_types(evidence),
+        foreign_types(),
+        schemes(evidence),
+        tokenizers(evidence),
+    ];
     parts.join("\n")
 }
 
@@ -100,6 +108,19 @@ fn foreign_types() -> String {
         })
         .collect();
     format!("Known by name, shown by `bantam show`, and not run: {}.\n", names.join(", "))
+}
+
+fn schemes() -> String {
+    let mut text =
+        "## Quantized Hugging Face checkpoints\n\n| scheme | `quant_method` | read | values |\n|---|---|---|---|\n"
+            .to_owned();
+    for scheme in SCHEMES {
+        let row = [scheme.name.to_owned(), codes(scheme.methods), scheme.reads.to_owned(), scheme.values.to_owned()];
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text + "\nWeights are decoded as they are loaded, into the smallest block format above that holds every value exactly (so 4-bit \
+            codes with halves as scales become Q4_0 or Q8_0), else as the column says; `bantam show` says which. MLX names no \
+            `quant_method`: its settings stand under `quantization`. Activations are never rounded, whatever the makers do.\n"
 }
 
 /// Every `tokenizer.ggml.model` that files are known to name, with what it is.

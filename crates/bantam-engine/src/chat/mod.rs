@@ -72,6 +72,8 @@ pub struct ChatModel<'a> {
     pub render: &'a mut Render<'a>,
     /// Its own sampling defaults, for what the settings leave open.
     pub defaults: &'a SamplingOptions,
+    /// Texts before which its makers end answers, beside those of the settings.
+    pub stops: &'a [String],
     /// Set from elsewhere to stop an answer.
     pub cancel: &'a std::sync::atomic::AtomicBool,
 }

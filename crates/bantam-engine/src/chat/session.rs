@@ -153,7 +153,7 @@ impl ChatSession {
         let request = Request {
             sampling: self.settings.sampling.clone().or(chat.defaults).resolve(),
             seed: self.settings.seed.map(|seed| Random::stream(seed, self.attempts)),
-            stop: self.settings.stop.clone(),
+            stop: self.settings.stop.iter().chain(chat.stops).cloned().collect(),
             max_tokens: self.settings.max_tokens,
             reasoning: prompt.reasoning,
             ..Request::new(prompt.tokens)

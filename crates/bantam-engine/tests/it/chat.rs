@@ -32,7 +32,14 @@ fn render(messages: &[Message], settings: &ChatSettings) -> Result<Prompt, Engin
 fn with_chat<T>(model: &mut FakeModel, act: impl FnOnce(&mut ChatModel<'_>) -> T) -> T {
     let defaults = SamplingOptions { temperature: Some(0.0), ..SamplingOptions::default() };
     let (tokenizer, cancel, mut render) = (tokenizer(), AtomicBool::new(false), render);
-    act(&mut ChatModel { model, tokenizer: &tokenizer, render: &mut render, defaults: &defaults, cancel: &cancel })
+    act(&mut ChatModel {
+        model,
+        tokenizer: &tokenizer,
+        render: &mut render,
+        defaults: &defaults,
+        stops: &[],
+        cancel: &cancel,
+    })
 }
 
 fn send(session: &mut ChatSession, model: &mut FakeModel, text: &str) -> Result<Answer, EngineError> {

@@ -71,6 +71,10 @@ files! {
     SentenceConfig "sentence_bert_config.json" MIB;
     /// What sentence-transformers puts before a text.
     SentenceTransformersConfig "config_sentence_transformers.json" MIB;
+    /// How weights were quantized, in directories of AutoGPTQ.
+    QuantizeConfig "quantize_config.json" MIB;
+    /// How weights were quantized, in directories of AutoAWQ.
+    QuantConfig "quant_config.json" MIB;
     /// Which shard holds which tensor.
     WeightIndex "model.safetensors.index.json" 64 * MIB;
 }

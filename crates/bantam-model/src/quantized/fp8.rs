@@ -60,6 +60,8 @@ fn weight(parts: &mut Parts, module: &str, part: &str, block: Option<(usize, usi
     let (codes, scales) = (parts.need(module, "weight")?, parts.need(module, part)?);
     let (rows, width) = matrix(&codes, &["F8_E4M3", "F8_E5M2"])?;
     let table = float8(codes.element_name()).unwrap_or_default();
+    let blocks = block.map_or(String::new(), |(rows, columns)| format!(" in blocks of {rows} × {columns}"));
+    let wrong = || misshapen(&scales, &format!("scales of [{rows}, {width}]{blocks}"));
     // Strides, rows and columns that share a scale, and how many there are down and across.
     let (strides, high, wide, lines, count) = match (&scales.shape[..], block) {
         ([] | [1] | [1, 1], _) => ((0, 0), 1, width, 1, 1),
@@ -67,10 +69,10 @@ fn weight(parts: &mut Parts, module: &str, part: &str, block: Option<(usize, usi
         ([down, across], Some((high, wide))) if *down == rows.div_ceil(high) && *across == width.div_ceil(wide) => {
             ((*across, 1), high, wide, *down, *across)
         }
-        _ => return Err(misshapen(&scales, &format!("scales of [{rows}, {width}] in blocks of {block:?}"))),
+        _ => return Err(wrong()),
     };
     if scales.shape.len() < 2 && strides == (0, 0) && block.is_some_and(|(high, wide)| high < rows || wide < width) {
-        return Err(misshapen(&scales, &format!("scales of [{rows}, {width}] in blocks of {block:?}")));
+        return Err(wrong());
     }
     let scale = Grid::of(&scales, strides, lines, count).map(|grid| Grid { rows_each: high, ..grid });
     let scaled = Scaled {

@@ -31,11 +31,7 @@ fn settings_are_understood_or_refused_by_name() {
     check_setting("sliding_window", json!(4096), refused);
     check_setting("sliding_window", Value::Null, "");
     check_setting("torch_dtype", json!("float16"), "");
-    check_setting(
-        "quantization_config",
-        json!({"quant_method": "gptq"}),
-        "not understood by family `llama`: `quantization_config` = {\"quant_method\":\"gptq\"}; a model is only run when every setting is understood",
-    );
+    check_setting("quantization_config", json!({"quant_method": "gptq"}), "setting `bits` is missing");
     check_setting(
         "hidden_size",
         json!("wide"),
@@ -75,6 +71,18 @@ fn settings_are_understood_or_refused_by_name() {
         "not understood by `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
     );
     check_setting("rope_scaling", json!(7), "setting `rope_scaling`: expected an object, found 7");
+    for (theta, scaling, longest) in [
+        (json!(1e-38), Value::Null, 128),
+        (json!(10000.0), json!({"rope_type": "linear", "factor": 1e-40}), 128),
+        (json!(1e-30), json!({"rope_type": "yarn", "factor": 1e38, "original_max_position_embeddings": 1}), 128),
+    ] {
+        let (mut config, tensors) = parts();
+        (config["rope_theta"], config["rope_scaling"]) = (theta, scaling);
+        let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).unwrap_err().to_string();
+        let expected =
+            format!("setting `rope`: expected a base and scaling that give finite angles up to position {longest}");
+        assert!(found.starts_with(&expected), "{found}");
+    }
     check_setting("architectures", json!(["T5Model"]), &format!("unknown model family `T5Model`; known: {}", known()));
     check_setting("architectures", json!([]), "setting `architectures`: expected a list of one name, found []");
     check_setting("architectures", Value::Null, "setting `architectures` is missing");
@@ -189,9 +197,9 @@ fn tensors_are_all_there_of_their_shape_and_no_more() {
     check_tensors(
         |tensors| {
             let n = q(tensors);
-            tensors[n].tensor_type = Err("F8_E4M3".into());
+            tensors[n].tensor_type = Err("F6_E2M3".into());
         },
-        "tensor `model.layers.1.self_attn.q_proj.weight` has type F8_E4M3, which Bantam cannot decode",
+        "tensor `model.layers.1.self_attn.q_proj.weight` has type F6_E2M3, which Bantam cannot decode",
     );
     check_tensors(
         |tensors| {

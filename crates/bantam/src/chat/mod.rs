@@ -215,6 +215,7 @@ impl Chat<'_> {
             tokenizer: prompter.tokenizer(),
             render: &mut render,
             defaults: &self.defaults,
+            stops: prompter.stops(),
             cancel: &cancel,
         };
         Ok(work(&mut self.session, &mut model))

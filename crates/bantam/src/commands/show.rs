@@ -6,7 +6,7 @@ use bantam_runtime::{Description, OpenOptions, describe};
 use clap::Args;
 
 use crate::arguments::{ModelArgument, SizeArguments};
-use crate::output::{Style, emit, emit_json_pretty};
+use crate::output::{Style, emit, emit_json_pretty, for_stdout};
 use crate::{models, size};
 
 /// Arguments of `bantam show`.
@@ -40,7 +40,9 @@ struct Page {
 
 impl Page {
     fn row(&mut self, name: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.text, "{}{name:<14}{} {value}", self.style.bold(), self.style.reset());
+        // Names and notes come from strangers' files.
+        let (value, bold, reset) = (value.to_string(), self.style.bold(), self.style.reset());
+        let _ = writeln!(self.text, "{bold}{name:<14}{reset} {}", for_stdout(&value));
     }
 
     fn rows(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
@@ -60,6 +62,9 @@ fn page(description: &Description, style: Style) -> String {
     if description.parameters > 0 {
         let (parameters, bytes) = (size::count(description.parameters), size::format(description.bytes));
         page.row("parameters", format_args!("{parameters} in {bytes}"));
+    }
+    if let Some(quantization) = &description.quantization {
+        page.row("quantized", quantization);
     }
     let types = description.types.iter().map(|share| {
         let (tensors, plural) = (share.tensors, if share.tensors == 1 { "" } else { "s" });

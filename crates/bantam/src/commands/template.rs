@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::arguments::ThinkArguments;
-use crate::output::emit;
+use crate::output::{emit, for_stdout};
 use crate::prompt::read_text;
 use crate::prompter::{now, think_variable};
 
@@ -90,7 +90,7 @@ pub fn run(arguments: &TemplateArguments) -> anyhow::Result<()> {
         variables,
         now: arguments.date.unwrap_or_else(now),
     };
-    Ok(emit(&template.render(&input)?)?)
+    Ok(emit(&for_stdout(&template.render(&input)?))?)
 }
 
 /// Whether the path names a file that is a template and nothing else.

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::arguments::ModelArgument;
-use crate::output::{Style, emit, emit_json, emit_json_pretty};
+use crate::output::{Style, emit, emit_json, emit_json_pretty, for_stdout};
 use crate::{prompt, tokens};
 
 /// Arguments of `bantam tokenize`.
@@ -76,7 +76,7 @@ pub fn run(arguments: &TokenizeArguments) -> anyhow::Result<()> {
 fn detokenize(tokenizer: &Tokenizer, text: &str, arguments: &TokenizeArguments) -> anyhow::Result<()> {
     let ids = tokens::parse_ids(text).map_err(anyhow::Error::msg)?.0;
     let text = tokenizer.decode(&ids, !arguments.special)?;
-    if arguments.json { emit_json(&text) } else { Ok(emit(&text)?) }
+    if arguments.json { emit_json(&text) } else { Ok(emit(&for_stdout(&text))?) }
 }
 
 /// A token between quotes, what can't be seen written out: `'\n'`, `' the'`, `'\xe2\x82'`.
