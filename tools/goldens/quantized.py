@@ -5,6 +5,9 @@ Writes crates/bantam-model/tests/goldens/quantized/CASE.safetensors: the parts o
 and beside them `f32` (the dequantized weight, the reference's arithmetic done in f32) and `own` (the same in the type the
 reference gives). The metadata has `config` (a config.json) and `type` (the tensor type Bantam should keep it in).
 
+And crates/bantam-testkit/goldens-quantized/SCHEME/: a tiny Llama each whose weights are such parts, with the logits that
+transformers computes in f32 from the reference's weights.
+
 References: AutoGPTQ's QuantLinear, AutoAWQ's dequantize_gemm, bitsandbytes' CPU kernels, the compressors of
 compressed-tensors, transformers' Fp8Dequantize, mlx's dequantize.
 
@@ -25,9 +28,13 @@ import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationScheme
 from safetensors.torch import save_file
+from tiny import run, write_golden, write_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "crates/bantam-model/tests/goldens/quantized"
+CRATES = pathlib.Path(__file__).resolve().parents[2] / "crates"
+OUT = CRATES / "bantam-model/tests/goldens/quantized"
+MODELS = CRATES / "bantam-testkit/goldens-quantized"
 SOURCES = pathlib.Path(sys.argv[1])
 RANDOM = torch.Generator().manual_seed(7)
 
@@ -56,7 +63,15 @@ def normal(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=RANDOM)
 
 
+# Where `write` leaves a module's parts while a model is made.
+MODULE: dict | None = None
+
+
 def write(case: str, kind: str, config: dict, parts: dict, f32: torch.Tensor, own: torch.Tensor) -> None:
+    if MODULE is not None:
+        exact = kind in ("F32", "MXFP4") or kind.startswith("Q")
+        MODULE.update(config=config, parts=parts, weight=(f32 if exact else own).to(torch.float32))
+        return
     tensors = {(name if name.startswith("m.") else f"m.{name}"): value.contiguous() for name, value in parts.items()}
     tensors |= {"f32": f32.to(torch.float32).contiguous(), "own": own.to(torch.float32).contiguous().clone()}
     OUT.mkdir(parents=True, exist_ok=True)
@@ -97,9 +112,11 @@ def awq(case: str, kind: str, group: int, k=64, n=32) -> None:
     write(case, kind, dict(quantization_config=settings), dict(qweight=qweight, qzeros=qzeros, scales=scale), f32, own)
 
 
-def four(case: str, kind: str, dtype: torch.dtype, quant: str, nested: bool, shape=(24, 40), block=64) -> None:
-    packed, state = bnb.quantize_4bit(normal(*shape).to(dtype), blocksize=block, compress_statistics=nested, quant_type=quant)
+def four(case: str, kind: str, dtype: torch.dtype, quant: str, nested: bool, shape=(24, 40), block=64, spread=1.0) -> None:
+    packed, state = bnb.quantize_4bit((normal(*shape) * spread).to(dtype), blocksize=block, compress_statistics=nested, quant_type=quant)
     parts = {"weight": packed} | {f"weight.{name}": value for name, value in state.as_dict(packed=True).items()}
+    # Blocks run on over the ends of rows, but bitsandbytes 0.50's kernel for AVX-512 reads longer rows otherwise.
+    assert shape[1] % block == 0 or shape[1] < block
     own = bnb.dequantize_4bit(packed, state)
     state.dtype = torch.float32
     f32 = bnb.dequantize_4bit(packed, state)
@@ -110,8 +127,8 @@ def four(case: str, kind: str, dtype: torch.dtype, quant: str, nested: bool, sha
     write(case, kind, dict(torch_dtype="bfloat16", quantization_config=settings), parts, f32, own)
 
 
-def eight(case: str, kind: str, dtype: torch.dtype) -> None:
-    codes, scb, _ = bnb.int8_vectorwise_quant(normal(24, 40).to(torch.float16))
+def eight(case: str, kind: str, dtype: torch.dtype, shape=(24, 40), spread=1.0) -> None:
+    codes, scb, _ = bnb.int8_vectorwise_quant((normal(*shape) * spread).to(torch.float16))
     f32 = bnb.int8_vectorwise_dequant(codes, scb)
     parts = dict(weight=codes, SCB=scb, weight_format=torch.tensor(0, dtype=torch.uint8))
     settings = dict(quant_method="bitsandbytes", load_in_8bit=True, llm_int8_threshold=6.0)
@@ -172,10 +189,10 @@ def fp8(case: str, kind: str, shape: tuple, block, dtype: torch.dtype) -> None:
     write(case, kind, dict(dtype=str(dtype).split(".")[1], quantization_config=settings), parts, f32, f32.to(dtype))
 
 
-def mlx(case: str, kind: str, dtype, settings: dict, own_settings: dict | None = None) -> None:
+def mlx(case: str, kind: str, dtype, settings: dict, own_settings: dict | None = None, shape=(16, 128), seed=3, spread=1.0) -> None:
     arguments = {key: value for key, value in (own_settings or settings).items()}
-    mx.random.seed(3)
-    parts = mx.quantize(mx.random.normal((16, 128)).astype(dtype), **arguments)
+    mx.random.seed(seed)
+    parts = mx.quantize((mx.random.normal(shape) * spread).astype(dtype), **arguments)
     names = ("weight", "scales", "biases")[: len(parts)]
     if len(parts) == 3:
         f32 = mx.dequantize(parts[0], *(part.astype(mx.float32) for part in parts[1:]), **arguments)
@@ -195,7 +212,63 @@ def mlx(case: str, kind: str, dtype, settings: dict, own_settings: dict | None =
     write(case, kind, dict(quantization=stated, quantization_config=stated), dict(zip(names, map(torched, parts))), f32, f32)
 
 
+def model(name: str, make, *, also=(), sidecar: str | None = None) -> None:
+    """A tiny Llama whose linears (and `also`) are quantized by `make(shape, seed)`."""
+    global MODULE
+    torch.manual_seed(11)
+    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu", hidden_size=64, num_hidden_layers=1,
+                  vocab_size=64, max_position_embeddings=128, num_attention_heads=4, num_key_value_heads=2, intermediate_size=128,
+                  rms_norm_eps=1e-2, rope_theta=500.0, tie_word_embeddings=False, bos_token_id=0, eos_token_id=1,
+                  torch_dtype="float16")
+    net = LlamaForCausalLM(LlamaConfig(**config)).to(torch.float32).eval()
+    tensors = {}
+    for number, (key, parameter) in enumerate(net.named_parameters()):
+        module = key.removesuffix(".weight")
+        if "proj" in key or module in also:
+            MODULE = {}
+            make(tuple(parameter.shape), number)
+            tensors |= {f"{module}.{part}": value.contiguous() for part, value in MODULE["parts"].items()}
+            value, stated = MODULE["weight"], MODULE["config"]
+            MODULE = None
+        else:
+            value = torch.rand(parameter.shape) + 0.5 if parameter.dim() == 1 else torch.randn(parameter.shape)
+            tensors[key] = value.to(torch.float16)
+            value = tensors[key].to(torch.float32)
+        with torch.no_grad():
+            parameter.copy_(value)
+    directory = MODELS / name
+    directory.mkdir(parents=True, exist_ok=True)
+    if sidecar:
+        (directory / sidecar).write_text(json.dumps(stated.pop("quantization_config"), indent=1) + "\n")
+    (directory / "config.json").write_text(json.dumps(config | stated, indent=1) + "\n")
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    write_tokenizer(directory, 64)
+    tokens = torch.randint(2, 64, (12,), generator=RANDOM).tolist()
+    np.save(directory / "logits-a.npy", run(net, tokens).numpy().astype(np.float32))
+    golden = dict(about="logits from the weights that the scheme's own software gives", tolerance=1e-4, sensitivity={},
+                  sequences=[dict(tokens=tokens, first_row=0, logits="logits-a.npy")])
+    print(f"{name}: {write_golden(directory, golden)} bytes")
+
+
+def models() -> None:
+    float8 = dict(num_bits=8, type="float", strategy="token", dynamic=True)
+    bf16 = torch.bfloat16
+    model("gptq", lambda shape, _: gptq("", "Q8_0", 4, 32, sym=False, n=shape[0], k=shape[1]), sidecar="quantize_config.json")
+    model("gptq-by-order", lambda shape, _: gptq("", "F16", 4, 32, sym=True, order=True, n=shape[0], k=shape[1]))
+    model("awq", lambda shape, _: awq("", "Q8_0", 32, n=shape[0], k=shape[1]))
+    model("bnb-nf4", lambda shape, _: four("", "BF16", bf16, "nf4", True, shape=shape, spread=0.2))
+    model("bnb-int8", lambda shape, _: eight("", "F16", torch.float16, shape=shape, spread=0.2))
+    model("compressed-int4", lambda shape, _: compressed("", "Q4_0", "pack-quantized", bf16, (shape[0], shape[1] // 32), n=shape[0],
+                                                         k=shape[1], num_bits=4, strategy="group", group_size=32))
+    model("compressed-fp8", lambda shape, _: compressed("", "BF16", "float-quantized", bf16, (shape[0], 1), n=shape[0], k=shape[1],
+                                                        num_bits=8, type="float", strategy="channel", activations=float8))
+    model("fp8", lambda shape, _: fp8("", "F16", shape, (32, 32), torch.float16))
+    model("mlx", lambda shape, seed: mlx("", "Q4_1", mx.float16, dict(group_size=32, bits=4), shape=shape, seed=seed, spread=0.2),
+          also=("model.embed_tokens", "lm_head"))
+
+
 def main() -> None:
+    models()
     gptq("gptq-4-symmetric", "Q4_0", 4, 32, sym=True)
     gptq("gptq-4-asymmetric", "Q8_0", 4, 32, sym=False)
     gptq("gptq-4-by-order", "F16", 4, 32, sym=False, order=True)

@@ -172,6 +172,7 @@ impl Model {
     pub fn without_head(mut self) -> Result<Self, RuntimeError> {
         let checkpoint = self.checkpoint.without_head();
         self.checkpoint = checkpoint.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;
+        self.matrices = self.checkpoint.plan().matrices();
         Ok(self)
     }
 

@@ -104,15 +104,32 @@ impl Golden {
         names
     }
 
+    /// Quantized checkpoints, under `goldens-quantized/`; their tables of sensitivity are empty, since they are of one family
+    /// and it is their weights that are looked at.
+    #[track_caller]
+    pub fn quantized() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens-quantized");
+        let entries =
+            std::fs::read_dir(&root).unwrap_or_else(|error| panic!("cannot list {}: {error}", root.display()));
+        let mut directories: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        directories.sort();
+        directories.into_iter().map(Self::load_from).collect()
+    }
+
     /// Reads one by name; panics where it is missing or broken.
     #[track_caller]
     pub fn load(name: &str) -> Self {
-        let directory = Self::root().join(name);
+        Self::load_from(Self::root().join(name))
+    }
+
+    #[track_caller]
+    fn load_from(directory: PathBuf) -> Self {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let path = directory.join("golden.json");
         let text =
             std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         let json: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self::from_json(name, directory, &json).unwrap_or_else(|| panic!("{}: not as expected", path.display()))
+        Self::from_json(&name, directory, &json).unwrap_or_else(|| panic!("{}: not as expected", path.display()))
     }
 
     fn from_json(name: &str, directory: PathBuf, json: &Value) -> Option<Self> {

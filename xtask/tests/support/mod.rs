@@ -45,6 +45,9 @@ const OF_FAMILIES: [(&str, &str); 5] = [
 const OF_TYPES: [(&str, &str); 4] =
     [("read", "read"), ("written", "written"), ("run", "runs"), ("int8 product", "int8 products")];
 
+/// What may be shown of a scheme.
+const OF_SCHEMES: [(&str, &str); 2] = [("read", "read"), ("run", "runs")];
+
 /// The heads of columns, and the cells of a subject.
 fn heads(columns: &[(&str, &str)]) -> (String, String) {
     let names: Vec<&str> = columns.iter().map(|(_, head)| *head).collect();
@@ -110,17 +113,23 @@ fn foreign_types() -> String {
     format!("Known by name, shown by `bantam show`, and not run: {}.\n", names.join(", "))
 }
 
-fn schemes() -> String {
-    let mut text =
-        "## Quantized Hugging Face checkpoints\n\n| scheme | `quant_method` | read | values |\n|---|---|---|---|\n"
-            .to_owned();
+fn schemes(evidence: &Evidence) -> String {
+    let (names, rule) = heads(&OF_SCHEMES);
+    let mut text = format!(
+        "## Quantized Hugging Face checkpoints\n\n| scheme | `quant_method` | of it | values |{names}\n|---|---|---|---|{rule}\n"
+    );
     for scheme in SCHEMES {
-        let row = [scheme.name.to_owned(), codes(scheme.methods), scheme.reads.to_owned(), scheme.values.to_owned()];
-        text += &format!("| {} |\n", row.join(" | "));
+        let cells = cells(evidence, "scheme", scheme.name, &OF_SCHEMES);
+        text +=
+            &format!("| {} | {} | {} | {} |{cells}\n", scheme.name, codes(scheme.methods), scheme.reads, scheme.values);
     }
-    text + "\nWeights are decoded as they are loaded, into the smallest block format above that holds every value exactly (so 4-bit \
-            codes with halves as scales become Q4_0 or Q8_0), else as the column says; `bantam show` says which. MLX names no \
-            `quant_method`: its settings stand under `quantization`. Activations are never rounded, whatever the makers do.\n"
+    text + "
+*read*: weights bit for bit those of the scheme's own software. *runs*: a tiny model from a directory, its logits against
+transformers' on the weights that software gives. Weights are decoded while they are loaded, into the smallest block format
+above that holds every value exactly (4-bit codes with halves as scales become Q4_0 or Q8_0), else as *values* says; `bantam
+show` says which. MLX names no `quant_method`: its settings stand under `quantization`. Where makers
+also round activations, their way of doing so is not followed.
+"
 }
 
 /// Every `tokenizer.ggml.model` that files are known to name, with what it is.

@@ -59,7 +59,10 @@ fn read(settings: &mut Settings<'_>, parts: &mut Parts) -> Result<Facts, ModelEr
     let mut notes = Vec::new();
     if !rows.is_empty() {
         details.push("LLM.int8()".to_owned());
-        notes.push("the makers round activations to 8 bits too (LLM.int8()), which Bantam does not".to_owned());
+        notes.push(
+            "the makers also round activations to 8 bits in a way of their own (LLM.int8()), which is not followed"
+                .to_owned(),
+        );
     }
     for module in rows {
         eight_bits(parts, &module)?;

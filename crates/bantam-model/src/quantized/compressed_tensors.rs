@@ -116,7 +116,8 @@ fn read_group(name: &str, settings: &mut Settings<'_>, notes: &mut Vec<String>) 
     if let Some(activations) = settings.object(Key("input_activations", ""))? {
         let mut activations = activations;
         let bits = activations.count(Key("num_bits", ""))?;
-        let note = format!("the makers round activations to {bits} bits too, which Bantam does not");
+        let note =
+            format!("the makers also round activations to {bits} bits in a way of their own, which is not followed");
         if !notes.contains(&note) {
             notes.push(note);
         }

@@ -53,7 +53,12 @@ fn read(settings: &mut Settings<'_>, parts: &mut Parts) -> Result<Facts, ModelEr
         Some((rows, columns)) => format!("8-bit floats in blocks of {rows} × {columns}"),
         None => "8-bit floats".to_owned(),
     };
-    Ok(Facts { detail, notes: vec!["the makers round activations to 8 bits too, which Bantam does not".to_owned()] })
+    Ok(Facts {
+        detail,
+        notes: vec![
+            "the makers also round activations to 8 bits in a way of their own, which is not followed".to_owned(),
+        ],
+    })
 }
 
 fn weight(parts: &mut Parts, module: &str, part: &str, block: Option<(usize, usize)>) -> Result<(), ModelError> {

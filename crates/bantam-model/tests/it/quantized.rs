@@ -6,7 +6,7 @@ use bantam_formats::safetensors::SafeTensors;
 use bantam_model::quantized::{Quantization, unpack};
 use bantam_model::{ModelError, Tensor};
 use bantam_tensor::{SharedBytes, TensorType};
-use bantam_testkit::assert_bits_equal;
+use bantam_testkit::{assert_bits_equal, evidence};
 use serde_json::{Map, Value, json};
 
 /// A case: its configuration, the parts of its module, the weight in f32 and in the reference's own type, and the type it
@@ -77,7 +77,7 @@ fn weights_are_bit_for_bit_those_of_the_schemes_own_software() {
             // The block format has one zero, FP4 two: their products are the same.
             wanted.f32.iter_mut().for_each(|value| *value += 0.0);
         }
-        let (tensors, _) = unpacked(case(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (tensors, quantization) = unpacked(case(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let [tensor] = &tensors[..] else { panic!("{name}: {} tensors", tensors.len()) };
         assert_eq!((tensor.file_name.as_str(), tensor.element_name()), ("m.weight", wanted.kept_in.as_str()), "{name}");
         // In a block format and in f32 nothing is rounded; else as the reference rounds.
@@ -99,6 +99,9 @@ fn weights_are_bit_for_bit_those_of_the_schemes_own_software() {
         // And bytes that begin and end inside a row.
         let part = tensor.bytes.slice(row / 2..row + row / 3).unwrap().fresh();
         assert_eq!(part[..], tensor.bytes[row / 2..row + row / 3], "{name}");
+        if let Some(quantization) = quantization {
+            evidence::shown("scheme", quantization.scheme, "read");
+        }
     }
 }
 

@@ -71,11 +71,9 @@ fn settings_are_understood_or_refused_by_name() {
         "not understood by `rope_scaling`: `beta_fast` = 32; a model is only run when every setting is understood",
     );
     check_setting("rope_scaling", json!(7), "setting `rope_scaling`: expected an object, found 7");
-    for (theta, scaling, longest) in [
-        (json!(1e-38), Value::Null, 128),
-        (json!(10000.0), json!({"rope_type": "linear", "factor": 1e-40}), 128),
-        (json!(1e-30), json!({"rope_type": "yarn", "factor": 1e38, "original_max_position_embeddings": 1}), 128),
-    ] {
+    for (theta, scaling, longest) in
+        [(json!(1e-44), Value::Null, 128), (json!(10000.0), json!({"rope_type": "linear", "factor": 1e-40}), 128)]
+    {
         let (mut config, tensors) = parts();
         (config["rope_theta"], config["rope_scaling"]) = (theta, scaling);
         let found = Checkpoint::from_hugging_face(&config, tensors).map(drop).unwrap_err().to_string();

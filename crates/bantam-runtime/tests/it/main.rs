@@ -3,5 +3,6 @@
 mod goldens;
 mod memory;
 mod opening;
+mod quantized;
 mod stories;
 mod types;
