@@ -86,6 +86,8 @@ impl Work<'_> {
         target: TensorType,
         out: &mut dyn Write,
     ) -> Result<Outcome, ConvertError> {
+        // Bytes that are made when looked at live for this tensor alone.
+        let made = &fresh(made);
         if is_copy(made, target) {
             for part in &made.parts {
                 self.copy(&part.bytes, out)?;
@@ -185,6 +187,12 @@ impl Work<'_> {
         }
         Ok(Outcome { overflowed: overflowed.into_inner() })
     }
+}
+
+fn fresh(made: &Made) -> Made {
+    let mut made = made.clone();
+    made.parts.iter_mut().for_each(|part| part.bytes = part.bytes.fresh());
+    made
 }
 
 fn failed(source: io::Error) -> ConvertError {

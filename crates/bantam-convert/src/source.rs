@@ -134,7 +134,8 @@ impl DirectorySource {
             shape: tensor.shape.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect(),
             bytes: self.data(shard, tensor.range.clone()),
         });
-        Checkpoint::from_hugging_face(&Value::Object(self.directory.config().clone()), tensors.collect())
+        let config = self.directory.config_with_quantization(&self.tensors)?;
+        Checkpoint::from_hugging_face(&Value::Object(config), tensors.collect())
             .map_err(|error| ConvertError::Model { path: self.directory.path().to_owned(), error })
     }
 }

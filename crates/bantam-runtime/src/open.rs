@@ -127,17 +127,6 @@ fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
     Model::new(path, name, checkpoint, text, defaults)
 }
 
-/// Settings of quantized weights that stand in a file of their own, as older directories have them.
-fn older_quantization(directory: &HfDirectory) -> Result<Option<serde_json::Map<String, Value>>, RuntimeError> {
-    for (file, method) in [(HfFile::QuantizeConfig, "gptq"), (HfFile::QuantConfig, "awq")] {
-        if let Some(mut settings) = directory.json(file)? {
-            settings.entry("quant_method").or_insert_with(|| method.into());
-            return Ok(Some(settings));
-        }
-    }
-    Ok(None)
-}
-
 fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
     let directory = HfDirectory::open(&path)?;
     let weights = directory.weight_files()?;
@@ -158,15 +147,7 @@ fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
         let tensor_type = tensor.dtype.tensor_type().ok_or_else(|| tensor.dtype.name().to_owned());
         tensors.push(Tensor { file_name: tensor.name.clone(), tensor_type, shape, bytes });
     }
-    let mut config = directory.config().clone();
-    let stated = ["quantization_config", "compression_config", "quantization"];
-    if tensors.iter().any(|tensor| tensor.file_name.ends_with(".qweight"))
-        && !stated.into_iter().any(|key| config.get(key).is_some_and(|value| !value.is_null()))
-        && let Some(settings) = older_quantization(&directory)?
-    {
-        config.insert("quantization_config".to_owned(), Value::Object(settings));
-    }
-    let config = Value::Object(config);
+    let config = Value::Object(directory.config_with_quantization(&assembled)?);
     let checkpoint = Checkpoint::from_hugging_face(&config, tensors)
         .map_err(|error| RuntimeError::Model { path: path.clone(), error })?;
     let defaults = directory.json(HfFile::GenerationConfig)?;

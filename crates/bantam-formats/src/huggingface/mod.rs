@@ -127,6 +127,29 @@ impl HfDirectory {
         &self.config
     }
 
+    /// The configuration with the settings of quantized weights where those stand in a file of their own, as older
+    /// directories of AutoGPTQ and AutoAWQ have them.
+    ///
+    /// # Errors
+    ///
+    /// Where that file cannot be read or is no JSON object.
+    pub fn config_with_quantization(&self, tensors: &ShardedTensors) -> Result<Map<String, Value>, FormatError> {
+        let mut config = self.config.clone();
+        let stated = ["quantization_config", "compression_config", "quantization"];
+        let packed = tensors.tensors().any(|(_, tensor)| tensor.name.ends_with(".qweight"));
+        if !packed || stated.into_iter().any(|key| config.get(key).is_some_and(|value| !value.is_null())) {
+            return Ok(config);
+        }
+        for (file, method) in [(HfFile::QuantizeConfig, "gptq"), (HfFile::QuantConfig, "awq")] {
+            if let Some(mut settings) = self.json(file)? {
+                settings.entry("quant_method").or_insert_with(|| method.into());
+                config.insert("quantization_config".to_owned(), Value::Object(settings));
+                break;
+            }
+        }
+        Ok(config)
+    }
+
     /// Whether a file is there.
     pub fn has(&self, file: HfFile) -> bool {
         self.path.join(file.name()).is_file()
