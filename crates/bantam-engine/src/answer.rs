@@ -92,6 +92,9 @@ pub struct Answer {
     pub usage: Usage,
     /// How long it took.
     pub timings: Timings,
+    /// Where the answer was held to a constraint: whether it is valid as it stands. It is not where it was cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint_met: Option<bool>,
     /// Log-probabilities, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bantam_constrain::ConstraintError;
 use bantam_text::TextError;
 
 use crate::ModelError;
@@ -15,6 +16,9 @@ pub enum EngineError {
     /// Text could not become tokens, or a chat no prompt.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// An answer cannot go on under its constraint, or the constraint cannot be used.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A setting that means nothing.
     #[error("{name} must be {expected}, not {found}")]
     Setting {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use bantam_text::{Detokenizer, Tokenizer};
 
+use crate::gate::{Gate, Passed};
 use crate::logprobs::{Logprobs, TokenLogprob, logprobs};
 use crate::reasoning::{Part, ReasoningSplitter};
-use crate::sampling::{Candidates, Random, Sampler};
+use crate::sampling::{Candidates, Mask, Random, Sampler};
 use crate::stop::StopMatcher;
 use crate::{Answer, EngineError, Event, FinishReason, Request, Timings, Usage};
 
@@ -17,6 +18,11 @@ pub(crate) struct Generation<'t> {
     detokenizer: Detokenizer<'t>,
     stops: StopMatcher,
     splitter: Option<ReasoningSplitter>,
+    gate: Option<Gate<'t>>,
+    /// Where, in bytes of text generated, an answer held to a constraint begins: all of it is its own from there.
+    answer_begin: Option<usize>,
+    /// Whether a stop string ended it.
+    stopped: bool,
     max_tokens: Option<usize>,
     ignore_end: bool,
     spelled_tokens: Vec<u32>,
@@ -61,6 +67,9 @@ impl<'t> Generation<'t> {
             detokenizer: Detokenizer::after(tokenizer, &request.prompt).skip_special(!request.spell_special),
             stops: StopMatcher::new(request.stop.iter().map(String::as_str)),
             splitter: request.reasoning.clone().map(ReasoningSplitter::new),
+            gate: request.constraint.as_ref().map(|rules| Gate::new(tokenizer, rules, request.reasoning.as_ref())),
+            answer_begin: None,
+            stopped: false,
             max_tokens: request.max_tokens,
             ignore_end: request.ignore_end,
             spelled_tokens,
@@ -96,17 +105,18 @@ impl<'t> Generation<'t> {
         candidates: &mut Candidates,
         emit: &mut dyn FnMut(Event<'_>),
     ) -> Result<(u32, Option<FinishReason>), EngineError> {
-        let token = self.sampler.sample(logits, candidates)?;
+        let (token, ended) = self.choose(logits, candidates)?;
         self.tokens.push(token);
-        if !self.ignore_end && self.tokenizer.end_of_generation().contains(&token) {
+        if ended {
             return Ok((token, Some(FinishReason::Stop)));
         }
         if let Some(top) = self.top_logprobs {
             self.waiting.push_back((self.generated, logprobs(self.tokenizer, logits, token, top, candidates)));
         }
-        let stopped = self.spell(token, emit)?;
+        self.stopped = self.spell(token, emit)?;
+        let finished = self.stopped || self.gate.as_ref().is_some_and(Gate::is_finished);
         let full = self.max_tokens.is_some_and(|most| self.tokens.len() >= most);
-        let reason = if stopped {
+        let reason = if finished {
             Some(FinishReason::Stop)
         } else if full {
             Some(FinishReason::Length)
@@ -114,6 +124,22 @@ impl<'t> Generation<'t> {
             None
         };
         Ok((token, reason))
+    }
+
+    /// Chooses a token; whether it is one that ends the answer.
+    fn choose(&mut self, logits: &[f32], candidates: &mut Candidates) -> Result<(u32, bool), EngineError> {
+        let Some(gate) = &mut self.gate else {
+            let token = self.sampler.sample(logits, candidates)?;
+            return Ok((token, !self.ignore_end && self.tokenizer.end_of_generation().contains(&token)));
+        };
+        let at_start = self.detokenizer.drops_leading_space();
+        let mask: Mask<'_> = &mut |logits| gate.mask(logits, at_start);
+        let token = self.sampler.sample_under(logits, candidates, Some(mask))?;
+        let passed = gate.take(token, at_start)?;
+        if passed == Passed::First {
+            self.answer_begin = Some(self.generated);
+        }
+        Ok((token, passed == Passed::End))
     }
 
     /// Ends the answer.
@@ -139,6 +165,7 @@ impl<'t> Generation<'t> {
             emit(Event::Logprob(&logprob));
             self.logprobs.push(logprob);
         }
+        let constraint_met = self.gate.as_mut().map(|gate| gate.is_met() && !self.stopped);
         Answer {
             text: self.text,
             reasoning_content: (!self.thoughts.is_empty()).then_some(self.thoughts),
@@ -149,6 +176,7 @@ impl<'t> Generation<'t> {
             tokens: self.tokens,
             seed: self.seed,
             context_full: false,
+            constraint_met,
         }
     }
 
@@ -161,10 +189,12 @@ impl<'t> Generation<'t> {
             let bytes = self.tokenizer.token_bytes(token).unwrap_or_default();
             let text = format!("{rest}{}", String::from_utf8_lossy(bytes));
             self.generated += text.len();
+            self.gate.iter_mut().for_each(|gate| gate.hear(&text));
             stopped |= self.stops.push(&text, &mut self.shown);
         } else if self.tokenizer.token_bytes(token).is_some() {
             let text = self.detokenizer.push(token)?;
             self.generated += text.len();
+            self.gate.iter_mut().for_each(|gate| gate.hear(text));
             stopped |= self.stops.push(text, &mut self.shown);
         }
         // else: models have rows for tokens that the vocabulary does not; they spell nothing.
@@ -183,7 +213,19 @@ impl<'t> Generation<'t> {
             None => put(&mut self.text, &mut self.thoughts, Part::Answer, &self.shown, emit),
             Some(splitter) => {
                 let (text, thoughts) = (&mut self.text, &mut self.thoughts);
-                splitter.push(&self.shown, &mut |part, piece| put(text, thoughts, part, piece, emit));
+                let mut emit = |part: Part, piece: &str| put(text, thoughts, part, piece, emit);
+                let end = self.passed + self.shown.len();
+                match self.answer_begin {
+                    Some(begin) if begin < end => {
+                        let (before, answer) = self.shown.split_at(begin.saturating_sub(self.passed));
+                        if !before.is_empty() {
+                            splitter.push(before, &mut emit);
+                        }
+                        splitter.begin_answer();
+                        splitter.push(answer, &mut emit);
+                    }
+                    _ => splitter.push(&self.shown, &mut emit),
+                }
             }
         }
         self.passed += self.shown.len();

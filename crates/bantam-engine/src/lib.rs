@@ -14,6 +14,7 @@ mod answer;
 mod batch;
 mod chat;
 mod error;
+mod gate;
 mod generation;
 mod lane;
 mod loaded;

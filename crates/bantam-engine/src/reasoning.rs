@@ -60,6 +60,12 @@ impl ReasoningSplitter {
         Self { markers, state, held: String::new() }
     }
 
+    /// From here on all is answer, white space and markers too. What was held back was white space.
+    pub fn begin_answer(&mut self) {
+        self.state = State::Answer { fresh: false };
+        self.held.clear();
+    }
+
     /// Takes a piece and tells what can be told of it.
     pub fn push(&mut self, text: &str, emit: &mut dyn FnMut(Part, &str)) {
         if self.state == (State::Answer { fresh: false }) {

@@ -1,5 +1,7 @@
 //! What is asked of a model.
 
+use bantam_constrain::Constraint;
+
 use crate::reasoning::Reasoning;
 use crate::{EngineError, SamplingSettings};
 
@@ -20,6 +22,8 @@ pub struct Request {
     pub logprobs: Option<usize>,
     /// How thoughts are told from the answer, where the model thinks.
     pub reasoning: Option<Reasoning>,
+    /// What the answer must be; thoughts before it are free.
+    pub constraint: Option<Constraint>,
     /// Whether special tokens are spelled in the answer; normally they are left out.
     pub spell_special: bool,
     /// Special tokens that are spelled nevertheless (markers that a reader of the answer needs).
@@ -39,6 +43,7 @@ impl Request {
             max_tokens: None,
             logprobs: None,
             reasoning: None,
+            constraint: None,
             spell_special: false,
             spelled_tokens: Vec::new(),
             ignore_end: false,

@@ -38,6 +38,12 @@ impl<'t> Detokenizer<'t> {
         self
     }
 
+    /// Whether the next token's leading space would be left out, because it stands at the start of a text.
+    pub fn drops_leading_space(&self) -> bool {
+        let drops = [FirstSpace::Dropped, FirstSpace::TokenWithout].map(Joining::Pieces);
+        self.at_start && drops.contains(&self.tokenizer.joining())
+    }
+
     /// Adds one id; gives what can be emitted now, perhaps nothing.
     ///
     /// # Errors

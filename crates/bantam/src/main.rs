@@ -9,6 +9,7 @@ mod answer;
 mod arguments;
 mod chat;
 mod commands;
+mod constraints;
 mod failure;
 mod interrupt;
 mod models;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bantam_constrain::Constraint;
+
 use super::{ChatModel, ChatSettings, Message, Prompt, file};
 use crate::lane::{Memory, generate_in};
 use crate::sampling::Random;
@@ -20,6 +22,8 @@ pub struct ChatSession {
     pub system: Option<String>,
     /// How answers are made.
     pub settings: ChatSettings,
+    /// What each answer must be.
+    pub constraint: Option<Constraint>,
     messages: Vec<Message>,
     memory: Option<Memory>,
     /// How often the last message was answered once more.
@@ -156,6 +160,7 @@ impl ChatSession {
             stop: self.settings.stop.iter().chain(chat.stops).cloned().collect(),
             max_tokens: self.settings.max_tokens,
             reasoning: prompt.reasoning,
+            constraint: self.constraint.clone(),
             ..Request::new(prompt.tokens)
         };
         let answer = generate_in(chat.model, &mut self.memory, (chat.tokenizer, request), chat.cancel, on_event)?;

@@ -29,7 +29,7 @@ mod typical_p;
 
 pub use candidates::{Candidate, Candidates};
 pub(crate) use candidates::{greatest, likeliest};
-pub use constraint::Constraint;
+pub use constraint::Mask;
 pub(crate) use exponential::exponential;
 pub use history::History;
 pub use random::Random;
@@ -44,7 +44,7 @@ pub struct Step {
     pub apply: fn(&mut Candidates, &SamplingSettings, &History),
 }
 
-/// The steps in the order they run. A [`Constraint`]'s mask is laid between the last step on logits and the first filter.
+/// The steps in the order they run. A constraint's [`Mask`] is laid between the last step on logits and the first filter.
 pub const CHAIN: &[Step] = &[
     Step { name: "logit-bias", apply: logit_bias::apply },
     Step { name: "penalties", apply: penalties::apply },

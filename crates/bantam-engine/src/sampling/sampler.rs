@@ -1,6 +1,6 @@
-//! The sampler of one sequence: settings, generator, history and, where asked for, a constraint.
+//! The sampler of one sequence: settings, generator and history.
 
-use super::{CHAIN, Candidates, Constraint, History, LOGIT_STEPS, Random, SamplingSettings};
+use super::{CHAIN, Candidates, History, LOGIT_STEPS, Mask, Random, SamplingSettings};
 use crate::EngineError;
 
 /// Chooses the tokens of one sequence.
@@ -8,7 +8,6 @@ pub struct Sampler {
     settings: SamplingSettings,
     random: Random,
     history: History,
-    constraint: Option<Box<dyn Constraint>>,
 }
 
 impl Sampler {
@@ -19,12 +18,7 @@ impl Sampler {
     pub fn new(settings: SamplingSettings, seed: u64, vocabulary_len: usize) -> Result<Self, EngineError> {
         settings.check(vocabulary_len)?;
         let window = if settings.has_penalties() { settings.penalty_window } else { Some(0) };
-        Ok(Self { random: Random::new(seed), history: History::new(window), settings, constraint: None })
-    }
-
-    /// Adds a constraint to what follows.
-    pub fn constrain(&mut self, constraint: Box<dyn Constraint>) {
-        self.constraint = Some(constraint);
+        Ok(Self { random: Random::new(seed), history: History::new(window), settings })
     }
 
     /// Tells it the prompt, for the penalties.
@@ -37,7 +31,21 @@ impl Sampler {
     /// # Errors
     /// [`EngineError::NoCandidate`] if no logit is a number above minus infinity.
     pub fn sample(&mut self, logits: &[f32], candidates: &mut Candidates) -> Result<u32, EngineError> {
-        let plain = self.settings.logit_bias.is_empty() && !self.settings.has_penalties() && self.constraint.is_none();
+        self.sample_under(logits, candidates, None)
+    }
+
+    /// The same, with a mask laid over the logits once bias and penalties have changed them, and before any filter: so no
+    /// filter takes the last token that may come.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample), and what the mask says.
+    pub fn sample_under(
+        &mut self,
+        logits: &[f32],
+        candidates: &mut Candidates,
+        mask: Option<Mask<'_>>,
+    ) -> Result<u32, EngineError> {
+        let plain = self.settings.logit_bias.is_empty() && !self.settings.has_penalties() && mask.is_none();
         let token = if self.settings.temperature == 0.0 && plain {
             super::greatest(logits)
         } else {
@@ -46,8 +54,8 @@ impl Sampler {
             for step in on_logits {
                 (step.apply)(candidates, &self.settings, &self.history);
             }
-            if let Some(constraint) = &mut self.constraint {
-                constraint.mask(candidates.logits_mut());
+            if let Some(mask) = mask {
+                mask(candidates.logits_mut())?;
             }
             if self.settings.temperature == 0.0 {
                 candidates.greatest()
@@ -60,9 +68,6 @@ impl Sampler {
         };
         let token = token.ok_or(EngineError::NoCandidate { vocabulary_len: logits.len() })?;
         self.history.push(token);
-        if let Some(constraint) = &mut self.constraint {
-            constraint.accept(token);
-        }
         Ok(token)
     }
 }

@@ -3,6 +3,7 @@
 mod allocations;
 mod batch;
 mod chat;
+mod constraints;
 mod fake;
 mod generate;
 mod real;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
-use bantam_engine::sampling::{CHAIN, Candidates, Constraint, History, Random, Sampler};
+use bantam_engine::sampling::{CHAIN, Candidates, History, Mask, Random, Sampler};
 use bantam_engine::{EngineError, Request, SamplingOptions, SamplingSettings, generate};
 use serde::Deserialize;
 
@@ -248,29 +248,27 @@ fn options_stand_before_defaults() {
 }
 
 #[test]
-fn constraints_mask_and_listen() {
-    /// Allows even tokens, each once.
-    struct EvenOnce(Vec<u32>);
-    impl Constraint for EvenOnce {
-        fn mask(&mut self, logits: &mut [f32]) {
-            for (id, logit) in (0..).zip(logits) {
-                if id % 2 == 1 || self.0.contains(&id) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
-        }
-        fn accept(&mut self, token: u32) {
-            self.0.push(token);
-        }
-    }
+fn masks_come_before_filters() {
+    // Even tokens only, each once.
     for settings in [SamplingSettings::greedy(), SamplingSettings::default(), SamplingSettings::neutral()] {
         let mut sampler = Sampler::new(settings, 1, 6).unwrap();
-        sampler.constrain(Box::new(EvenOnce(Vec::new())));
         let mut candidates = Candidates::default();
         let logits = [0.5, 9.0, 0.4, 8.0, 0.3, 7.0];
-        let mut drawn: Vec<_> = (0..3).map(|_| sampler.sample(&logits, &mut candidates).unwrap()).collect();
+        let mut drawn = Vec::new();
+        let mut draw = |drawn: &[u32]| {
+            let mask: Mask<'_> = &mut |logits| {
+                let forbidden = (0..).zip(logits).filter(|(id, _)| id % 2 == 1 || drawn.contains(id));
+                forbidden.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+                Ok(())
+            };
+            sampler.sample_under(&logits, &mut candidates, Some(mask))
+        };
+        for _ in 0..3 {
+            let token = draw(&drawn).unwrap();
+            drawn.push(token);
+        }
+        assert!(draw(&drawn).is_err());
         drawn.sort_unstable();
         assert_eq!(drawn, [0, 2, 4]);
-        assert!(sampler.sample(&logits, &mut candidates).is_err());
     }
 }

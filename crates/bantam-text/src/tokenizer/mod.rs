@@ -388,6 +388,12 @@ impl Tokenizer {
         self.token(id).map(|token| &*token.spelling)
     }
 
+    /// Whether a text is its tokens' bytes one after the other, but for a space at its start: so it is in every vocabulary
+    /// that models write with, and not in those whose tokens are words.
+    pub fn spells_bytes(&self) -> bool {
+        matches!(self.joining, Joining::Bytes | Joining::Pieces(_))
+    }
+
     pub(crate) fn joining(&self) -> Joining {
         self.joining
     }

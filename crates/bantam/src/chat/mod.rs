@@ -12,6 +12,7 @@ use bantam_runtime::Loaded;
 
 use crate::answer::Printer;
 use crate::commands::Asked;
+use crate::constraints::unmet;
 use crate::interrupt::Interrupt;
 use crate::output::{Style, error, for_stdout, note};
 use crate::prompter::Prompter;
@@ -52,12 +53,14 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let loaded = asked.load(1, &interrupt)?;
     let mut settings = asked.settings.clone();
     settings.max_tokens = asked.prompter.with_defaults(&settings).max_tokens;
+    let mut session = ChatSession::new(asked.arguments.system.clone(), settings);
+    session.constraint = asked.constraints.chosen().cloned();
     let mut chat = Chat {
         asked,
         prompter: asked.prompter,
         defaults: asked.prompter.defaults().clone(),
         loaded,
-        session: ChatSession::new(asked.arguments.system.clone(), settings),
+        session,
         editor: LineEditor::open()?,
         interrupt,
         leaving: false,
@@ -133,6 +136,7 @@ impl Chat<'_> {
         } else if answer.finish_reason == FinishReason::Length {
             note(format_args!("the answer was cut after {} tokens (max_tokens)", answer.usage.completion_tokens));
         }
+        unmet(answer).iter().for_each(note);
     }
 
     /// Offers to drop the oldest exchanges; true if it was done.

@@ -16,6 +16,7 @@ use clap::Args;
 use crate::answer::Thoughts;
 use crate::arguments::{LoadArguments, ModelArgument, SamplingArguments, ThinkArguments, sequences};
 use crate::chat;
+use crate::constraints::{ConstraintArguments, Constraints};
 use crate::failure::Usage;
 use crate::interrupt::Interrupt;
 use crate::models;
@@ -58,6 +59,8 @@ pub struct RunArguments {
     /// With --json: each token's log probability, and those of the N likeliest beside it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Output")]
     pub logprobs: Option<u32>,
+    #[command(flatten)]
+    pub constraint: ConstraintArguments,
     #[command(flatten)]
     pub sampling: SamplingArguments,
     #[command(flatten)]
@@ -103,7 +106,8 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
         without_template(&arguments, job)?;
     }
     let settings = arguments.sampling.settings(think);
-    let asked = Asked { arguments: &arguments, model: &model, prompter: &prompter, settings: &settings };
+    let constraints = &Constraints::new(prompter.tokenizer(), &arguments.constraint)?;
+    let asked = Asked { arguments: &arguments, model: &model, prompter: &prompter, settings: &settings, constraints };
     match job {
         Job::Once => once::run(&asked),
         Job::Lines => lines::run(&asked),
@@ -135,6 +139,8 @@ pub struct Asked<'a> {
     pub model: &'a Model,
     /// What makes prompts for it.
     pub prompter: &'a Prompter<'a>,
+    /// What answers are held to.
+    pub constraints: &'a Constraints<'a>,
     /// What was chosen on the command line.
     pub settings: &'a ChatSettings,
 }

@@ -5,6 +5,7 @@ mod support;
 mod arguments;
 mod bad_models;
 mod chats;
+mod constraints;
 mod converts;
 mod embed;
 mod huggingface;

@@ -12,9 +12,10 @@ use serde_json::json;
 use super::Asked;
 use super::request::{self, Subject};
 use crate::answer::{marked, on_one_line};
+use crate::constraints::unmet;
 use crate::failure::{interrupted, some_failed};
 use crate::interrupt::Interrupt;
-use crate::output::{emit, emit_json, error, for_stdout};
+use crate::output::{emit, emit_json, error, for_stdout, note};
 use crate::prompter::Extras;
 use crate::{prompt, settings};
 
@@ -94,6 +95,7 @@ fn deliver(
             emit_json(&object)
         }
         (Ok(answer), false) => {
+            unmet(&answer).iter().for_each(|reason| note(format_args!("line {index}: {reason}")));
             let text = match (&answer.reasoning_content, markers) {
                 (Some(thoughts), Some(markers)) => marked(thoughts, markers, &answer.text),
                 _ => answer.text,
@@ -186,7 +188,9 @@ impl Lines<'_> {
         let parts = prompt::Parts { file: self.before.clone(), argument: Some(text.to_owned()), stdin: None };
         let prompt =
             prompter.text(arguments.system.as_deref(), &parts.join(!prompter.has_template()), settings.think)?;
-        Ok(prompter.request(prompt, settings, self.asked.logprobs()))
+        let mut request = prompter.request(prompt, settings, self.asked.logprobs());
+        request.constraint = self.asked.constraints.chosen().cloned();
+        Ok(request)
     }
 
     fn chat(&self, line: &str) -> Result<Request, EngineError> {
@@ -198,6 +202,7 @@ impl Lines<'_> {
         }
         settings.think = asked.think.or(settings.think);
         prompter.check_think(settings.think).map_err(EngineError::Refused)?;
+        let constraint = self.asked.constraints.of(asked.form.as_ref())?;
         let prompt = match asked.subject {
             Subject::Prompt(ref text) if !prompter.has_template() => match asked.needs_template() {
                 Some(key) => {
@@ -217,6 +222,8 @@ impl Lines<'_> {
                 prompter.messages(messages, &extras)?
             }
         };
-        Ok(prompter.request(prompt, &settings, self.asked.logprobs()))
+        let mut request = prompter.request(prompt, &settings, self.asked.logprobs());
+        request.constraint = constraint;
+        Ok(request)
     }
 }

@@ -6,6 +6,7 @@ use bantam_engine::{Answer, EngineError, FinishReason, generate};
 
 use super::Asked;
 use crate::answer::Printer;
+use crate::constraints::unmet;
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::output::{Style, emit_json, note};
@@ -26,7 +27,8 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     let text = parts.join(!asked.prompter.has_template());
     let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
     let reasoning = prompt.reasoning.clone();
-    let request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
+    let mut request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
+    request.constraint = asked.constraints.chosen().cloned();
     // Before the weights are loaded, which may take long.
     let (tokens, context) = (request.prompt.len(), asked.context());
     if tokens > context {
@@ -63,6 +65,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         emit_json(&answer)?;
     }
     note_full_context(&answer, asked, loaded.context());
+    unmet(&answer).iter().for_each(note);
     Ok(())
 }
 

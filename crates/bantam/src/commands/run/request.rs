@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::constraints::{self, Form};
+
 /// What the model is to answer.
 #[derive(Debug, PartialEq)]
 pub enum Subject {
@@ -24,6 +26,8 @@ pub struct Request {
     pub think: Option<bool>,
     /// The template's own variables: the chat API's `chat_template_kwargs`.
     pub variables: Map<String, Value>,
+    /// What the answer is to be.
+    pub form: Option<Form>,
     /// Settings by name, as given.
     pub settings: Vec<(&'static str, Value)>,
 }
@@ -59,9 +63,8 @@ const SETTINGS: [&str; 12] = [
 
 /// Keys of the APIs in use that would change the answer and are not done here, each with the number, if any, that asks for
 /// nothing. Null, false and what is empty ask for nothing everywhere.
-const REFUSED: [(&str, Option<f64>); 55] = [
+const REFUSED: [(&str, Option<f64>); 53] = [
     // OpenAI's.
-    ("response_format", None),
     ("n", Some(1.0)),
     ("best_of", Some(1.0)),
     ("logit_bias", None),
@@ -81,7 +84,6 @@ const REFUSED: [(&str, Option<f64>); 55] = [
     ("echo", None),
     // llama.cpp's.
     ("ignore_eos", None),
-    ("grammar", None),
     ("json_schema", None),
     ("n_predict", Some(-1.0)),
     ("dynatemp_range", Some(0.0)),
@@ -175,6 +177,7 @@ pub fn parse(line: &str) -> Result<Request, String> {
         Some(_) => return Err("\"think\" is neither true nor false".into()),
         None => None,
     };
+    let form = constraints::of_line(&mut object)?;
     let variables = match take(&mut object, "chat_template_kwargs") {
         Some(Value::Object(variables)) => variables,
         Some(_) => return Err("\"chat_template_kwargs\" is no object".into()),
@@ -185,7 +188,7 @@ pub fn parse(line: &str) -> Result<Request, String> {
         object.entry("max_tokens").or_insert(most);
     }
     let settings = SETTINGS.iter().filter_map(|name| Some((*name, take(&mut object, name)?))).collect();
-    Ok(Request { subject, tools, system, think, variables, settings })
+    Ok(Request { subject, tools, system, think, variables, form, settings })
 }
 
 /// Values with which those keys ask for nothing.
@@ -194,7 +197,6 @@ fn changes_nothing(key: &str, neutral: Option<f64>, value: &Value) -> bool {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => neutral.is_some() && number.as_f64() == neutral,
         Value::Array(items) => items.is_empty(),
-        Value::Object(items) if key == "response_format" => items.get("type").is_some_and(|kind| kind == "text"),
         Value::Object(items) => items.is_empty(),
         Value::String(text) => text.is_empty() || (key == "tool_choice" && text == "auto"),
         Value::Bool(true) => false,
@@ -255,7 +257,7 @@ mod tests {
             r#"{"prompt": "a", "tool_choice": "auto", "response_format": {"type": "text"}, "min_tokens": 0}"#,
             Ok((Subject::Prompt("a".into()), &[])),
         );
-        check(r#"{"prompt": "a", "response_format": {"type": "json_object"}}"#, Err("\"response_format\""));
+        check(r#"{"prompt": "a", "response_format": {"type": "xml"}}"#, Err("\"response_format\""));
         check(r#"{"messages": [{"role": "system", "content": "a"}], "system": "b"}"#, Err("both"));
         check(r#"{"prompt": "a", "system": 1}"#, Err("\"system\" is no string"));
         check(r#"{"prompt": "a", "think": "yes"}"#, Err("\"think\" is neither"));

@@ -1,0 +1,256 @@
+//! From schemas, expressions, choices and grammars to constraints.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bantam_text::Tokenizer;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::toktrie::{InferenceCapabilities, TokEnv};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::Value;
+
+use crate::error::ConstraintError;
+use crate::session::{Leading, Session};
+use crate::text::sentence;
+use crate::vocabulary::Vocabulary;
+use crate::{gbnf, schema, watch};
+
+/// Longest schema, expression or grammar, in bytes.
+pub(crate) const LONGEST_SOURCE: usize = 1 << 20;
+/// Deepest nesting of brackets in a grammar or expression: what reads them is recursive.
+const DEEPEST: usize = 200;
+/// Most rules of a grammar: chains of them are followed recursively, too.
+const MOST_RULES: usize = 4_000;
+/// Stack for compiling, in bytes: expressions are rewritten recursively. Only what is used of it takes memory.
+const STACK: usize = 512 << 20;
+
+/// Makes constraints for one tokenizer.
+///
+/// Building one reads the whole vocabulary (tens of milliseconds for 150,000 tokens), so it is kept beside the model.
+pub struct Compiler {
+    factory: Arc<ParserFactory>,
+    leading: Arc<Leading>,
+    tokenizer: Tokenizer,
+}
+
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiler").finish_non_exhaustive()
+    }
+}
+
+/// What an answer must be, compiled: the start of any number of sessions.
+#[derive(Clone)]
+pub struct Constraint {
+    start: Arc<Matcher>,
+    leading: Arc<Leading>,
+    notes: Arc<[String]>,
+}
+
+impl fmt::Debug for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Constraint").finish_non_exhaustive()
+    }
+}
+
+impl Constraint {
+    /// The start of one answer. Sessions share nothing that changes, so none depends on another.
+    pub fn begin(&self) -> Session {
+        Session::new(self.start.deep_clone(), self.leading.clone())
+    }
+
+    /// What the source says that no answer is held to, each in one sentence: words in a schema that are none of JSON
+    /// Schema's.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+/// What bounds the work: for one token, half a second at the very worst; some 100 MB of automaton.
+fn limits() -> ParserLimits {
+    ParserLimits {
+        max_items_in_row: 2_000,
+        initial_lexer_fuel: 1_000_000,
+        step_lexer_fuel: 200_000,
+        step_max_items: 50_000,
+        max_lexer_states: 50_000,
+        max_grammar_size: 500_000,
+        precompute_large_lexemes: false,
+        verbose_errors: false,
+    }
+}
+
+impl Compiler {
+    /// For a tokenizer's vocabulary.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Vocabulary`] for one too large to be masked.
+    pub fn new(tokenizer: &Tokenizer) -> Result<Self, ConstraintError> {
+        let environment: TokEnv = Vocabulary::environment(tokenizer.clone())?;
+        let slices = llguidance::earley::SlicedBiasComputer::general_slices();
+        let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
+            .map_err(|error| ConstraintError::Vocabulary(sentence(&error.to_string())))?;
+        factory.quiet();
+        *factory.limits_mut() = limits();
+        let leading = Arc::new(Leading::new(&environment));
+        Ok(Self { factory: Arc::new(factory), leading, tokenizer: tokenizer.clone() })
+    }
+
+    /// JSON that a schema describes (drafts 4 to 2020-12, in so far as every keyword can be honoured).
+    ///
+    /// Properties come in the order of the schema. White space between the parts is the model's choice, a little of it.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Schema`] names a keyword that cannot be honoured and where it stands.
+    pub fn json_schema(&self, schema: &Value) -> Result<Constraint, ConstraintError> {
+        let rewritten = schema::rewrite(schema)?;
+        let grammar = TopLevelGrammar::from_json_schema(rewritten.schema.clone());
+        match self.compile(grammar) {
+            Ok(mut constraint) => {
+                constraint.notes = rewritten.notes.into();
+                Ok(constraint)
+            }
+            Err(reason) => Err(self.blame(&rewritten, reason)),
+        }
+    }
+
+    /// Any JSON object.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn json_object(&self) -> Result<Constraint, ConstraintError> {
+        self.json_schema(&serde_json::json!({ "type": "object" }))
+    }
+
+    /// Text that a regular expression matches from its beginning to its end (the syntax of Rust's `regex`, without
+    /// look-around and back-references).
+    ///
+    /// # Errors
+    /// [`ConstraintError::Regex`] for one that is invalid, too large, or matches nothing.
+    pub fn regex(&self, pattern: &str) -> Result<Constraint, ConstraintError> {
+        check_size(pattern).map_err(ConstraintError::Regex)?;
+        if pattern.is_empty() {
+            return Err(ConstraintError::Regex("it is empty, and only the empty answer matches it".into()));
+        }
+        schema::check_groups(pattern).map_err(ConstraintError::Regex)?;
+        self.compile(TopLevelGrammar::from_regex(pattern)).map_err(ConstraintError::Regex)
+    }
+
+    /// One of these texts, exactly.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Choices`] where there is none, or one is empty.
+    pub fn choices<S: AsRef<str>>(&self, choices: &[S]) -> Result<Constraint, ConstraintError> {
+        let refuse = |reason: &str| Err(ConstraintError::Choices(reason.to_owned()));
+        if choices.is_empty() {
+            return refuse("there are none");
+        }
+        if choices.iter().any(|choice| choice.as_ref().is_empty()) {
+            return refuse("one of them is empty");
+        }
+        if choices.iter().map(|choice| choice.as_ref().len()).sum::<usize>() > LONGEST_SOURCE {
+            return refuse("they are longer than 1 MiB");
+        }
+        let pattern: Vec<String> = choices.iter().map(|choice| schema::escape(choice.as_ref())).collect();
+        let pattern = format!("(?:{})", pattern.join("|"));
+        self.compile(TopLevelGrammar::from_regex(&pattern)).map_err(ConstraintError::Choices)
+    }
+
+    /// What a Lark grammar derives from its rule `start`, in llguidance's variant of Lark.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Grammar`] for one that cannot be read, or is too large.
+    pub fn lark(&self, grammar: &str) -> Result<Constraint, ConstraintError> {
+        check_grammar(grammar).map_err(ConstraintError::Grammar)?;
+        self.compile(TopLevelGrammar::from_lark(grammar.to_owned())).map_err(ConstraintError::Grammar)
+    }
+
+    /// What a GBNF grammar (llama.cpp's format) derives from its rule `root`.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Gbnf`] says in which line it cannot be read.
+    pub fn gbnf(&self, grammar: &str) -> Result<Constraint, ConstraintError> {
+        check_grammar(grammar).map_err(ConstraintError::Grammar)?;
+        let lark = gbnf::to_lark(grammar, &self.tokenizer)?;
+        self.compile(TopLevelGrammar::from_lark(lark)).map_err(ConstraintError::Grammar)
+    }
+
+    /// Compiles on a thread with a large stack; panics inside become sentences, as llguidance catches them.
+    fn compile(&self, grammar: TopLevelGrammar) -> Result<Constraint, String> {
+        let factory = self.factory.clone();
+        let work = move || {
+            let mut matcher = Matcher::new(factory.create_parser(grammar)).into_cancellable();
+            // The first mask shows what compiling leaves to it: a start that allows nothing, an automaton too large.
+            let mut trial = matcher.deep_clone();
+            let _watched = trial.cancellation_handle().as_ref().map(watch::begin);
+            let first = trial.compute_mask_or_eos().map(|_| ()).map_err(|error| error.to_string());
+            match matcher.get_error() {
+                Some(error) => Err(error),
+                None => first.and_then(|()| {
+                    matcher.is_accepting().map_err(|error| error.to_string())?;
+                    Ok(matcher)
+                }),
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(work);
+        let result = match thread.map(std::thread::JoinHandle::join) {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("it makes the library that compiles it fail".to_owned()),
+            Err(error) => Err(format!("no thread can be started to compile it: {error}")),
+        };
+        let matcher = result.map_err(|error| explain(&error))?;
+        Ok(Constraint { start: Arc::new(matcher), leading: self.leading.clone(), notes: Arc::new([]) })
+    }
+
+    /// Finds the keyword that a compiler's refusal is about: the first part that is refused for itself.
+    fn blame(&self, rewritten: &schema::Rewritten, reason: String) -> ConstraintError {
+        for part in &rewritten.parts {
+            if let Err(reason) = self.compile(TopLevelGrammar::from_json_schema(schema::alone(&part.schema))) {
+                let (keyword, pointer) = (part.keyword.clone(), part.pointer.clone());
+                return ConstraintError::Schema { keyword, pointer, reason };
+            }
+        }
+        ConstraintError::BadSchema(reason)
+    }
+}
+
+fn check_grammar(source: &str) -> Result<(), String> {
+    // Both kinds of grammar write a colon in every rule.
+    if source.lines().filter(|line| line.contains(':')).count() > MOST_RULES {
+        return Err(format!("it has more than {MOST_RULES} rules"));
+    }
+    check_size(source)
+}
+
+fn check_size(source: &str) -> Result<(), String> {
+    if source.len() > LONGEST_SOURCE {
+        return Err("it is longer than 1 MiB".to_owned());
+    }
+    let mut depth = 0_usize;
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("its brackets nest deeper than {DEEPEST}"));
+        }
+    }
+    Ok(())
+}
+
+/// llguidance's words for a refusal, as a sentence that needs no knowledge of llguidance.
+fn explain(error: &str) -> String {
+    let line = sentence(error);
+    if line.starts_with("panic: ") {
+        return format!("it makes the library that compiles it fail ({line})");
+    }
+    if line.to_lowercase().contains("cancel") {
+        return "what an answer must begin with takes more than two seconds to find".to_owned();
+    }
+    if line.contains("NoExtensionBias") {
+        return "no token of the vocabulary can begin an answer".to_owned();
+    }
+    line
+}

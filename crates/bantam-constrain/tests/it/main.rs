@@ -1,0 +1,7 @@
+//! Constraints on small and real vocabularies.
+
+mod adversary;
+mod forms;
+mod generations;
+mod refusals;
+mod vocabularies;
