@@ -1,12 +1,17 @@
 """Chat templates and single expressions as Python's Jinja2 renders them, set up as transformers sets it up.
 
     python chat_templates.py templates TEMPLATE_DIR OUT.json
+    python chat_templates.py calls TEMPLATE_DIR OUT.json
     python chat_templates.py snippets OUT.json
+
+`templates` renders every chat with every template. `calls` writes what an assistant's message with calls for tools looks like
+in each of them: the text that a model is taught to answer with.
 """
 
 import datetime
 import json
 import os
+import re
 import sys
 
 import jinja2
@@ -151,6 +156,80 @@ CHATS = {
         tools=[ADD],
     ),
     "tool without call": dict(messages=[user("x"), tool("1")], tools=[ADD]),
+    "three calls, then an answer": dict(
+        messages=[
+            system("S"),
+            user("x"),
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    call("add", {"a": 1, "b": 2}, "aaaaaaaaa"),
+                    call("get_weather", {"city": "a \"b\"\n<c>", "days": None, "options": {"wind": False}, "places": ["x", "y"]}, "bbbbbbbbb"),
+                    call("add", {}, "ccccccccc"),
+                ],
+            },
+            tool("3", "aaaaaaaaa", "add"),
+            tool('{"t": 21.5, "places": []}', "bbbbbbbbb"),
+            tool("", "ccccccccc", "add"),
+            assistant("Done.\n"),
+            user("More"),
+        ],
+        tools=[WEATHER, ADD],
+    ),
+    "thoughts before a call": dict(
+        messages=[
+            user("x"),
+            {"role": "assistant", "content": "", "reasoning_content": "I must add.", "tool_calls": [call("add", {"a": 1, "b": 2})]},
+            tool("3", name="add"),
+        ],
+        tools=[ADD],
+        enable_thinking=True,
+    ),
+    "tools, think off": dict(messages=[user("a")], tools=[ADD], enable_thinking=False),
+    "call, no generation prompt": dict(
+        messages=[user("x"), {"role": "assistant", "content": "", "tool_calls": [call("add", {"a": 1, "b": 2})]}],
+        tools=[ADD],
+        add_generation_prompt=False,
+    ),
+    "turns, no generation prompt": dict(messages=[system("S"), user("a"), assistant("b"), user("c")], add_generation_prompt=False),
+    "developer": dict(messages=[{"role": "developer", "content": "D"}, user("a")]),
+    "late system": dict(messages=[user("a"), system("S"), user("b")]),
+    "parts, tools": dict(
+        messages=[
+            {"role": "system", "content": [{"type": "text", "text": "S"}]},
+            {"role": "user", "content": [{"type": "text", "text": "one"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "two"}]},
+            {"role": "user", "content": [{"type": "text", "text": "three"}, {"type": "image"}]},
+        ],
+        tools=[ADD],
+    ),
+    "tool result in parts": dict(
+        messages=[
+            user("x"),
+            {"role": "assistant", "content": "", "tool_calls": [call("add", {"a": 1, "b": 2})]},
+            {"role": "tool", "tool_call_id": "abcdef123", "content": [{"type": "text", "text": "3"}]},
+        ],
+        tools=[ADD],
+    ),
+    "bare function": dict(messages=[user("x")], tools=[ADD["function"] | {"parameters": {"type": "object", "properties": {}}}]),
+    "documents": dict(
+        messages=[user("Who?")],
+        documents=[{"doc_id": "1", "title": "T", "text": "Bo did.", "contents": "Bo did."}, {"doc_id": 2, "title": "U", "text": "", "contents": ""}],
+    ),
+    "kwargs": dict(
+        messages=[system("S"), user("a")],
+        tools=[ADD],
+        date_string="1 Jan 2025",
+        tools_in_user_message=False,
+        builtin_tools=["brave_search", "code_interpreter"],
+        keep_past_thinking=True,
+        controls={"citations": True, "length": "short"},
+        model_identity="I am.",
+        reasoning_effort="low",
+        add_vision_id=True,
+    ),
+    "python tools": dict(messages=[user("a")], python_tools=["def f(a: int): ..."], xml_tools=[ADD], custom_tools=[ADD]),
 }
 
 
@@ -166,6 +245,48 @@ def templates(folder, out):
     chats = {label: {"add_generation_prompt": True} | chat for label, chat in CHATS.items()}
     with open(out, "w", encoding="utf-8") as file:
         json.dump({"chats": chats, "goldens": goldens}, file, ensure_ascii=False, indent=0)
+        file.write("\n")
+
+
+# What stands behind the answer proper: the end of the turn.
+TURN_ENDS = re.compile(r"(?:\s*(?:<\|?/?(?:im_end|eot_id|eom_id|end|end_of_text|end▁of▁sentence|call|return|eot|END_OF_TURN_TOKEN|im_assistant|endofturn|assistant_end|observation|tool_response|turn)\|?>|</s>|<｜end▁of▁sentence｜>|<turn\|>|\[e~\[|<\|end_of_turn\|>|<seed:eos>|<end_of_sentence>|</assistant>|<\|role_end\|>|<sep>|<SPECIAL_12>|<｜Assistant｜>|<\|START_OF_TURN_TOKEN\|>|<\|CHATBOT_TOKEN\|>|<\|(?:START|END)_THINKING\|>|<\|message_sep\|>))+\s*$")
+
+
+def calls(folder, out):
+    one = [call("get_weather", {"city": "Köln", "days": 2, "options": {"wind": True}})]
+    text = [call("get_weather", {"city": "a \"b\"\nc, d", "places": ["x", "y"]})]
+    two = [call("add", {"a": 1, "b": 2.5}, "aaaaaaaaa"), call("get_weather", {"city": "Köln"}, "bbbbbbbbb")]
+    goldens = []
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8", newline="") as file:
+            source = file.read()
+        for content in ("", None, "Wait."):
+            for made in (one, text, two):
+                for encoded in (False, True):
+                    written = [c | {"function": {"name": c["function"]["name"], "arguments": json.dumps(c["function"]["arguments"], ensure_ascii=False)}} if encoded else c for c in made]
+                    setting = dict(bos_token="<s>", eos_token="</s>", tools=[WEATHER, ADD], documents=None)
+                    asked = [user("What?")]
+                    before = render(source, messages=asked, add_generation_prompt=True, **setting)
+                    after = render(source, messages=asked + [{"role": "assistant", "content": content, "tool_calls": written}], add_generation_prompt=False, **setting)
+                    if isinstance(before, dict) or isinstance(after, dict):
+                        continue
+                    # Two different marks may begin alike.
+                    shared = re.sub(r"<[^<>\n]*$", "", os.path.commonprefix([before, after]))
+                    answer = TURN_ENDS.sub("", after[len(shared) :]).rsplit("</think>", 1)[-1]
+                    # Templates that have no word for nothing.
+                    if content is None and "None" in answer:
+                        continue
+                    # Templates that know nothing of calls leave them out.
+                    if "get_weather" not in answer:
+                        continue
+                    # Some leave text beside calls out, some take it for thoughts.
+                    said = content if content and (answer.strip().startswith(content) or answer.strip().endswith(content)) else ""
+                    expected = [[c["function"]["name"], c["function"]["arguments"]] for c in made]
+                    golden = {"template": name, "answer": answer, "text": said, "calls": expected}
+                    if golden not in goldens:
+                        goldens.append(golden)
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump({"tools": [WEATHER, ADD], "goldens": goldens}, file, ensure_ascii=False, indent=0)
         file.write("\n")
 
 
@@ -255,6 +376,7 @@ a   {%+ if yes +%}   b {%+ endif %} c
 {{ m|dictsort|first }} {{ {'b': 2, 'A': 1, 'c': 0}|dictsort }} {{ {'b': 2, 'A': 1}|dictsort(true) }} {{ {'b': 2, 'A': 1}|dictsort(by='value') }} {{ {'b': 2, 'A': 1}|dictsort(reverse=true) }}
 {{ l|reverse|list }} {{ 'abc'|reverse }} {{ l|sum }} {{ users|sum(attribute='age') }} {{ l|min }} {{ l|max }} {{ w|min }} {{ users|max(attribute='age') }}
 {{ w|unique|list }} {{ [1, 1, 2, 1]|unique|list }} {{ users|unique(attribute='age')|map(attribute='name')|list }}
+{{ nil|map('upper')|list }} {{ nil|selectattr('a')|list }} {{ 0|select|list }} {{ no|reject('odd')|list }} {{ missing|map(attribute='a')|list }}
 {{ users|map(attribute='name')|list }} {{ users|map(attribute='tags', default='-')|list }} {{ w|map('upper')|list }} {{ ['1', '2']|map('int')|sum }} {{ w|map('replace', 'a', 'x')|list }}
 {{ l|select('gt', 1)|list }} {{ l|reject('odd')|list }} {{ [0, 1, '', 'a', none]|select|list }} {{ users|selectattr('age', 'equalto', 30)|map(attribute='name')|list }} {{ users|rejectattr('tags')|map(attribute='name')|list }} {{ users|selectattr('tags', 'defined')|list|length }} {{ users|selectattr('name', 'in', ['Bo'])|list }}
 {{ users|groupby('age')|map('first')|list }} {% for age, group in users|groupby('age') %}{{ age }}:{{ group|map(attribute='name')|join('+') }};{% endfor %}
@@ -345,5 +467,7 @@ def snippets(out):
 
 if sys.argv[1] == "templates":
     templates(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "calls":
+    calls(sys.argv[2], sys.argv[3])
 else:
     snippets(sys.argv[2])

@@ -242,6 +242,10 @@ impl Renderer<'_> {
     pub(super) fn filter(&mut self, name: &str, value: &Value, mut values: Values) -> Fallible<Value> {
         self.meter.work(4)?;
         match name {
+            // Jinja2 looks at the items only of what is true, so that none gives none of them.
+            "map" | "select" | "reject" | "selectattr" | "rejectattr" if !value.is_true() => {
+                Value::list(Vec::new(), &mut self.meter)
+            }
             "map" => {
                 let all = items(value, &mut self.meter)?;
                 let mut mapped = Vec::with_capacity(all.len());

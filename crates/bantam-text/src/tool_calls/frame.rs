@@ -66,6 +66,20 @@ impl Frame {
         std::iter::once(self.begin).chain(texts).collect()
     }
 
+    /// The text with which a call of this tool begins, up to its arguments.
+    pub fn opening_for(&self, name: &str) -> String {
+        let mut out = self.begin.to_owned();
+        for slot in self.call {
+            match slot {
+                Slot::Text(text) => out.push_str(text),
+                Slot::Name => out.push_str(name),
+                Slot::Index => out.push('0'),
+                Slot::Id(_) | Slot::Arguments(_) => break,
+            }
+        }
+        out
+    }
+
     /// Writes calls: names with the text of a JSON object each.
     pub fn write(&self, calls: &[(&str, &str)]) -> String {
         let mut out = self.begin.to_owned();

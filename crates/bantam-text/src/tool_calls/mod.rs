@@ -160,6 +160,8 @@ impl PartialEq for Convention {
     }
 }
 
+impl Eq for Convention {}
+
 /// Every convention. Where the signs of several are there, the first counts.
 pub const CONVENTIONS: &[&Convention] = conventions::ALL;
 

@@ -206,6 +206,10 @@ impl ToolCallParser {
             let begin = held.len() - held.trim_start().len();
             let rest = held.get(begin..).unwrap_or_default();
             for Trigger { text, .. } in triggers.iter().filter(|trigger| trigger.at_start) {
+                if rest.is_empty() && !whole {
+                    sure = sure.min(begin);
+                    continue;
+                }
                 if rest.starts_with(text) {
                     return Located::At(begin, text.len());
                 }

@@ -146,12 +146,9 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reads a JSON object: the arguments of this tool.
+    /// Reads the arguments of this tool: a JSON object, or a text that spells one.
     pub(super) fn arguments(&mut self, name: &str) -> Result<String, Stop> {
-        if self.peek()? != '{' {
-            return Err(Stop::Bad(format!("the arguments of {name} are no JSON object")));
-        }
-        Ok(json::escaped(self.json()?).into_owned())
+        json::arguments(name, Some(self.json()?))
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::error::TextError;
 
 /// A tool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tool {
     /// Its name.
     pub name: String,
@@ -16,7 +16,7 @@ pub struct Tool {
 }
 
 /// The tools of a request, none or more.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tools {
     list: Vec<Tool>,
     json: Vec<Value>,

@@ -6,6 +6,7 @@ mod guarded;
 mod hostile;
 mod mutations;
 mod streams;
+mod taught_calls;
 mod templates;
 mod thinking;
 mod tokenizers;

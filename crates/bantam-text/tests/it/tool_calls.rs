@@ -163,6 +163,18 @@ fn parameters_in_tags() {
 }
 
 #[test]
+fn parameters_in_elements() {
+    check(
+        "minicpm5",
+        "<function name=\"weather\"><param name=\"city\"><![CDATA[<a>\n</param>]]></param><param name=\"days\">2</param></function>\n<function name=\"now\"></function>",
+        "",
+        "weather {\"city\": \"<a>\\n</param>\", \"days\": 2}\nnow {}",
+        "",
+    );
+    check("gigachat3.1", "<|function_call|>{\"name\": \"now\", \"arguments\": {}}", "", "now {}", "");
+}
+
+#[test]
 fn llama3() {
     let check = |answer: &str, text: &str, calls: &str, error: &str| check("llama3", answer, text, calls, error);
     check("\n{\"name\": \"weather\", \"parameters\": {\"city\": \"Köln\"}}", "", "weather {\"city\": \"Köln\"}", "");
@@ -214,6 +226,9 @@ fn lists_of_json() {
     );
     check("mistral-args", "[TOOL_CALLS]now[CALL_ID]abcdefghi[ARGS]{}</s>", "</s>", "now {}", "");
     check("granite", "<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]", "", "now {}", "");
+    check("phi4-mini", "[{\"name\": \"now\", \"arguments\": {}}]", "", "now {}", "");
+    check("phi4-mini", "{\"name\": \"Bo\"}", "{\"name\": \"Bo\"}", "", "");
+    check("hunyuan", "<tool_calls>\n{\"name\": \"now\"}\n{\"name\": \"now\"}\n</tool_calls>", "", "now {}\nnow {}", "");
     check("granite", "<tool_call>[{\"name\": \"now\", \"arguments\": {}}]", "", "now {}", "");
     check("phi4-mini", "<|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]<|/tool_call|>", "", "now {}", "");
     check("phi4-mini", "functools[{\"name\": \"now\", \"arguments\": {}}]", "", "now {}", "");
@@ -340,6 +355,7 @@ fn python() {
 #[test]
 fn gemma4() {
     let check = |answer: &str, text: &str, calls: &str, error: &str| check("gemma4", answer, text, calls, error);
+    check("<|tool_call>call:now{{\"a\": 1}}<tool_call|>", "", "now {\"a\": 1}", "");
     check(
         "<|tool_call>call:weather{city:<|\"|>K{ö}, \"ln\"<|\"|>,days:2,options:{x:<|\"|>y<|\"|>,z:[1,true]},places:[<|\"|>a<|\"|>],wind:None}<tool_call|><|tool_call>call:now{}<tool_call|>",
         "",
@@ -485,7 +501,8 @@ fn a_convention_is_recognised_and_never_guessed() {
         assert_eq!(recognise(&signs).map(|convention| convention.name), expected, "{template}");
     };
     check("{% for tool in tools %}{{ tool }}{% endfor %}", "", None);
-    check("{{ tools }} <tool_call>", "", Some("hermes"));
+    check("{{ tools }} <tool_call>{\"name\": …}", "", Some("hermes"));
+    check("{{ tools }} <tool_call>…", "", None);
     check("{{ tools }}", "<|tool_call_start|>", Some("lfm2"));
     check("{{ tools }}", "<tool_call>", None);
 }

@@ -36,7 +36,17 @@ fn parse(reader: &mut Reader<'_>, _: &Tools) -> Result<Vec<Found>, Stop> {
     let called = name(rest.get(..length).unwrap_or_default())?;
     reader.skip(length);
     let mut arguments = String::new();
-    value(reader, &mut arguments, 0)?;
+    let mut inner = Reader::new(reader.rest().get(1..).unwrap_or_default(), reader.is_whole());
+    inner.white();
+    if inner.peek()? == '{' {
+        // The template writes arguments that it was given as text between braces of its own.
+        arguments = inner.arguments(called)?;
+        inner.white();
+        inner.literal("}")?;
+        reader.skip(1 + inner.at());
+    } else {
+        value(reader, &mut arguments, 0)?;
+    }
     reader.white();
     if !reader.ended()? {
         reader.literal(CLOSE)?;

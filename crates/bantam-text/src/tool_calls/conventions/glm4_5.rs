@@ -15,8 +15,13 @@ const CALL: &[Slot] = &[
     Slot::Text("</tool_call>"),
 ];
 
-const MARKS: Marks =
-    Marks { before: "<arg_key>", between: "</arg_key> <arg_value>", after: "</arg_value>", end: "</tool_call>" };
+const MARKS: Marks = Marks {
+    before: "<arg_key>",
+    between: "</arg_key> <arg_value>",
+    after: "</arg_value>",
+    end: "</tool_call>",
+    cdata: false,
+};
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "glm-4.5",

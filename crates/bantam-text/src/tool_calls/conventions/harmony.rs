@@ -114,45 +114,52 @@ impl Channels {
                 }
                 self.state = State::Head;
                 let plain = text.trim();
-                if plain.starts_with('{') && json::is_value(plain) {
-                    ChannelStep::Call(Found::new(called, json::escaped(plain)))
-                } else {
-                    ChannelStep::Bad(format!("{head}{text}"), format!("the arguments of {called} are no JSON object"))
+                let arguments = if json::is_value(plain) { json::arguments(&called, Some(plain)).ok() } else { None };
+                match arguments {
+                    Some(arguments) => ChannelStep::Call(Found::new(called, arguments)),
+                    None => {
+                        let reason = format!("the arguments of {called} are no JSON object");
+                        ChannelStep::Bad(format!("{head}{text}"), reason)
+                    }
                 }
             }
         }
     }
 
     fn head(&mut self, held: &mut String, whole: bool) -> ChannelStep {
-        if let Some(at) = held.find(MESSAGE) {
-            let head: String = held.drain(..at + MESSAGE.len()).collect();
-            let (role, channel) = head.rsplit_once(CHANNEL).unwrap_or((&head, ""));
-            let recipient =
-                role.split_whitespace().chain(channel.split_whitespace()).find_map(|word| word.strip_prefix("to="));
-            let recipient = recipient.map(|word| word.split("<|").next().unwrap_or(word));
-            self.state = match recipient {
-                Some(recipient) => match name(recipient.strip_prefix("functions.").unwrap_or(recipient)) {
-                    Ok(called) if called != "assistant" && called != "user" => {
-                        State::Call(called.to_owned(), head.clone())
-                    }
-                    _ => State::Text,
-                },
-                None if channel.trim_start().starts_with("analysis") => State::Reasoning,
-                None => State::Text,
-            };
-            return ChannelStep::Again;
-        }
         let begin = held.trim_start();
         if begin.is_empty() {
             return ChannelStep::Wait;
         }
         let marks = [CHANNEL, START, "to=", "assistant"];
-        let marked = marks.iter().any(|mark| begin.starts_with(mark) || (!whole && mark.starts_with(begin)));
-        if marked && !whole && held.len() < LONGEST_HEAD {
+        let marked = marks.iter().any(|mark| begin.starts_with(mark));
+        let at = held.find(MESSAGE).filter(|&at| at <= LONGEST_HEAD);
+        if let Some(at) = at.filter(|_| marked) {
+            let head: String = held.drain(..at + MESSAGE.len()).collect();
+            self.state = after_head(head);
+            return ChannelStep::Again;
+        }
+        let possible = marked || marks.iter().any(|mark| mark.starts_with(begin));
+        if possible && !whole && held.len() < LONGEST_HEAD + MESSAGE.len() {
             return ChannelStep::Wait;
         }
         // No head: an answer without channels, or one that ended inside of a head.
         self.state = State::Plain;
         ChannelStep::Again
+    }
+}
+
+/// What follows a head: a message to a tool, thoughts, or text.
+fn after_head(head: String) -> State {
+    let (role, channel) = head.rsplit_once(CHANNEL).unwrap_or((&head, ""));
+    let mut words = role.split_whitespace().chain(channel.split_whitespace());
+    let recipient = words.find_map(|word| word.strip_prefix("to=")).map(|word| word.split("<|").next().unwrap_or(word));
+    match recipient {
+        Some(recipient) => match name(recipient.strip_prefix("functions.").unwrap_or(recipient)) {
+            Ok(called) if called != "assistant" && called != "user" => State::Call(called.to_owned(), head.clone()),
+            _ => State::Text,
+        },
+        None if channel.trim_start().starts_with("analysis") => State::Reasoning,
+        None => State::Text,
     }
 }

@@ -17,7 +17,11 @@ pub(super) const CONVENTION: Convention = Convention {
     triggers: &[Trigger::anywhere("<tool_call>")],
     tokens: &["<tool_call>", "</tool_call>"],
     frame: Frame { begin: "", call: FRAME_CALL, separator: "\n", end: "", parallel: true },
-    recognise: |signs| signs.says("<tool_call>"),
+    // Others take the same tag for something else, so the JSON in it has to be shown too.
+    recognise: |signs| {
+        let named = ["{\"name\"", "{\\\"name\\\"", "\"name\":", "\\\"name\\\":"];
+        signs.says("<tool_call>") && named.iter().any(|shown| signs.says(shown)) && !signs.says("<invoke name=")
+    },
     parse: |reader, _| shapes::json_between(reader, "<tool_call>", "</tool_call>"),
     ..BASE
 };

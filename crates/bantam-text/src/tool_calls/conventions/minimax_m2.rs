@@ -18,7 +18,8 @@ const CALL: &[Slot] = &[
     Slot::Text("</invoke>"),
 ];
 
-const MARKS: Marks = Marks { before: "<parameter name=\"", between: "\">", after: "</parameter>", end: "</invoke>" };
+const MARKS: Marks =
+    Marks { before: "<parameter name=\"", between: "\">", after: "</parameter>", end: "</invoke>", cdata: false };
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "minimax-m2",

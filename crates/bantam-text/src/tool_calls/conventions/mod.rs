@@ -10,6 +10,7 @@ mod functionary;
 mod functools;
 mod gemma3;
 mod gemma4;
+mod gigachat3_1;
 mod glm4;
 mod glm4_5;
 mod granite;
@@ -22,6 +23,7 @@ mod lfm2;
 mod llama3;
 mod llama4;
 mod minicpm3;
+mod minicpm5;
 mod minimax_m2;
 mod mistral;
 mod mistral_args;
@@ -60,6 +62,8 @@ pub(super) const ALL: &[&Convention] = &[
     &seed_oss::CONVENTION,
     &glm4_5::CONVENTION,
     &qwen3_coder::CONVENTION,
+    &minicpm5::CONVENTION,
+    &gigachat3_1::CONVENTION,
     &smollm3_python::CONVENTION,
     &hunyuan::CONVENTION,
     &hermes::CONVENTION,

@@ -1,19 +1,29 @@
 //! `<|tool_call|>[{"name": …, "arguments": …}]<|/tool_call|>`.
 
-use super::{BASE, Convention, Frame, JSON_CALL, Trigger, shapes};
+use super::{BASE, Convention, Frame, JSON_CALL, Stop, Trigger, json, shapes};
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "phi4-mini",
     about: "Phi-4-mini; huggingface.co/microsoft/Phi-4-mini-instruct",
-    triggers: &[Trigger::anywhere("<|tool_call|>"), Trigger::anywhere("functools[")],
+    // The small model leaves its marks out now and then.
+    triggers: &[
+        Trigger::anywhere("<|tool_call|>"),
+        Trigger::anywhere("functools["),
+        Trigger::at_start("["),
+        Trigger::at_start("{"),
+    ],
     tokens: &["<|tool_call|>", "<|/tool_call|>"],
     frame: Frame { begin: "<|tool_call|>[", call: JSON_CALL, separator: ", ", end: "]<|/tool_call|>", parallel: true },
     recognise: |signs| {
         signs.says("<|/tool_call|>") || signs.says("<|/tool|>") || signs.says_all(&["<|tool_call|>", "<|assistant|>"])
     },
-    parse: |reader, _| {
+    parse: |reader, tools| {
         if reader.rest().starts_with("functools") {
             return shapes::json_between(reader, "functools", "");
+        }
+        if reader.rest().starts_with(['[', '{']) {
+            let no_call = |stop| if stop == Stop::More { stop } else { Stop::NoCall };
+            return shapes::among(reader.json().and_then(json::calls).map_err(no_call)?, tools);
         }
         shapes::json_between(reader, "<|tool_call|>", "<|/tool_call|>")
     },

@@ -16,7 +16,8 @@ const CALL: &[Slot] = &[
     Slot::Text("</function>\n</tool_call>"),
 ];
 
-const MARKS: Marks = Marks { before: "<parameter=", between: ">", after: "</parameter>", end: "</function>" };
+const MARKS: Marks =
+    Marks { before: "<parameter=", between: ">", after: "</parameter>", end: "</function>", cdata: false };
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "qwen3-coder",

@@ -2,14 +2,23 @@
 
 use super::{Found, Reader, Stop, Tools, json, python, value};
 
-/// Reads `open`, a JSON call or a list of them, and `close`. Where the answer ends behind whole JSON, `close` may be
-/// missing: models end their answer there.
+/// Reads `open`, JSON calls or lists of them, and `close`. Where the answer ends behind whole JSON, `close` may be missing:
+/// models end their answer there.
 pub(super) fn json_between(reader: &mut Reader<'_>, open: &str, close: &str) -> Result<Vec<Found>, Stop> {
     reader.literal(open)?;
     reader.white();
-    let found = json::calls(reader.json()?)?;
-    close_or_end(reader, close)?;
-    some(found)
+    let mut found = json::calls(reader.json()?)?;
+    loop {
+        reader.white();
+        if reader.ended()? || reader.maybe(close)? {
+            return some(found);
+        }
+        // One a line.
+        if reader.peek()? != '{' {
+            return Err(reader.unexpected(&format!("{close:?}")));
+        }
+        found.extend(json::calls(reader.json()?)?);
+    }
 }
 
 /// Reads white space and `close`, or the answer's end.
@@ -56,6 +65,8 @@ pub(super) struct Marks {
     pub(super) after: &'static str,
     /// What stands behind the last argument.
     pub(super) end: &'static str,
+    /// Whether a value may stand between `<![CDATA[` and `]]>`.
+    pub(super) cdata: bool,
 }
 
 /// Reads arguments that stand each by itself, and the end behind them. A value ends with the first mark that is followed by
@@ -74,6 +85,8 @@ pub(super) fn parameters(reader: &mut Reader<'_>, tools: &Tools, called: &str, m
         let text = last_of(reader, marks)?;
         let text = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
         let text = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text);
+        let verbatim = text.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>"));
+        let text = verbatim.filter(|_| marks.cdata).unwrap_or(text);
         members.retain(|(known, _)| *known != key);
         members.push((key.clone(), value::typed(tools.get(called), &key, text)));
     }
