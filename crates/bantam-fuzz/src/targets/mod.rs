@@ -6,6 +6,7 @@ mod model;
 mod safetensors;
 mod template;
 mod tokenizer;
+mod tool_calls;
 
 use bantam_testkit::mutate::Region;
 
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     checkpoint::GGUF,
     checkpoint::CONFIG,
     template::TARGET,
+    tool_calls::TARGET,
     model::TARGET,
 ];
 
