@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bantam_text::tool_calls::ToolCall;
 use serde::Serialize;
 
 use crate::logprobs::{Logprobs, TokenLogprob};
@@ -20,6 +21,8 @@ pub enum Event<'a> {
     Text(&'a str),
     /// The thoughts before the answer go on with this text.
     Reasoning(&'a str),
+    /// A call for a tool, whole.
+    ToolCall(&'a ToolCall),
     /// A token and its log-probability, where asked for; comes behind the text it belongs to.
     Logprob(&'a TokenLogprob),
 }
@@ -30,6 +33,8 @@ pub enum Event<'a> {
 pub enum FinishReason {
     /// The model ended it, or a stop string was met.
     Stop,
+    /// The model ended it with calls for tools.
+    ToolCalls,
     /// The most tokens allowed were generated, or the context is full.
     Length,
     /// Whoever asked stopped it.
@@ -81,11 +86,17 @@ impl Timings {
 /// An answer. Serialised it is the object that `--json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// The text, without thoughts and without the stop string.
+    /// The text, without thoughts, without calls and without the stop string.
     pub text: String,
     /// The thoughts before the answer, where the request says how to tell them and there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
+    /// The calls for tools, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// What is wrong with the first call that is: it is malformed and stands in the text, or names no tool of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_error: Option<String>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens read and written.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bantam_text::tool_calls::{Outcome, Piece, ToolCallParser};
 use bantam_text::{Detokenizer, Tokenizer};
 
 use crate::gate::{Gate, Passed};
@@ -26,6 +27,8 @@ pub(crate) struct Generation<'t> {
     max_tokens: Option<usize>,
     ignore_end: bool,
     spelled_tokens: Vec<u32>,
+    /// Tokens that end the answer beside those of the vocabulary.
+    more_ends: Vec<u32>,
     prompt_tokens: usize,
     seed: u64,
     tokens: Vec<u32>,
@@ -33,8 +36,7 @@ pub(crate) struct Generation<'t> {
     generated: usize,
     /// Bytes of text that stop strings have let through.
     passed: usize,
-    text: String,
-    thoughts: String,
+    parts: Parts,
     top_logprobs: Option<usize>,
     /// Log-probabilities of tokens whose text is held back, with the place where their text begins.
     waiting: VecDeque<(usize, TokenLogprob)>,
@@ -61,25 +63,38 @@ impl<'t> Generation<'t> {
             let ids = [&markers.start, &markers.end].map(|marker| tokenizer.token_id(marker));
             spelled_tokens.extend(ids.into_iter().flatten());
         }
+        let mut more_ends = Vec::new();
+        let mut reasoning = request.reasoning.clone();
+        if let Some(tools) = &request.tools {
+            let ids = |spellings: &'static [&'static str]| {
+                let special = |id: &u32| tokenizer.is_special(*id);
+                spellings.iter().filter_map(|spelling| tokenizer.token_id(spelling)).filter(special)
+            };
+            spelled_tokens.extend(ids(tools.convention.tokens));
+            more_ends.extend(ids(tools.convention.ends));
+            // Such a parser tells thoughts too.
+            reasoning = reasoning.filter(|_| !tools.convention.channels);
+        }
+        let calls = request.tools.as_ref().map(|tools| tools.parser(&request.prompt, seed));
         Ok(Self {
             tokenizer,
             sampler,
             detokenizer: Detokenizer::after(tokenizer, &request.prompt).skip_special(!request.spell_special),
             stops: StopMatcher::new(request.stop.iter().map(String::as_str)),
-            splitter: request.reasoning.clone().map(ReasoningSplitter::new),
+            splitter: reasoning.map(ReasoningSplitter::new),
             gate: request.constraint.as_ref().map(|rules| Gate::new(tokenizer, rules, request.reasoning.as_ref())),
             answer_begin: None,
             stopped: false,
             max_tokens: request.max_tokens,
             ignore_end: request.ignore_end,
             spelled_tokens,
+            more_ends,
             prompt_tokens: request.prompt.len(),
             seed,
             tokens: Vec::new(),
             generated: 0,
             passed: 0,
-            text: String::new(),
-            thoughts: String::new(),
+            parts: Parts { calls, ..Parts::default() },
             top_logprobs: request.logprobs,
             waiting: VecDeque::new(),
             logprobs: Vec::new(),
@@ -130,7 +145,8 @@ impl<'t> Generation<'t> {
     fn choose(&mut self, logits: &[f32], candidates: &mut Candidates) -> Result<(u32, bool), EngineError> {
         let Some(gate) = &mut self.gate else {
             let token = self.sampler.sample(logits, candidates)?;
-            return Ok((token, !self.ignore_end && self.tokenizer.end_of_generation().contains(&token)));
+            let ends = self.tokenizer.end_of_generation().contains(&token) || self.more_ends.contains(&token);
+            return Ok((token, !self.ignore_end && ends));
         };
         let at_start = self.detokenizer.drops_leading_space();
         let mask: Mask<'_> = &mut |logits| gate.mask(logits, at_start);
@@ -157,18 +173,23 @@ impl<'t> Generation<'t> {
         self.stops.finish(&mut self.shown);
         self.show(emit);
         if let Some(mut splitter) = self.splitter.take() {
-            splitter.finish(&mut |part, text| {
-                put(&mut self.text, &mut self.thoughts, part, text, emit);
-            });
+            splitter.finish(&mut |part, text| self.parts.put(part, text, emit));
         }
+        let Outcome { calls, error } = self.parts.finish(emit);
+        let finish_reason = match finish_reason {
+            FinishReason::Stop if !calls.is_empty() => FinishReason::ToolCalls,
+            other => other,
+        };
         for (_, logprob) in std::mem::take(&mut self.waiting) {
             emit(Event::Logprob(&logprob));
             self.logprobs.push(logprob);
         }
         let constraint_met = self.gate.as_mut().map(|gate| gate.is_met() && !self.stopped);
         Answer {
-            text: self.text,
-            reasoning_content: (!self.thoughts.is_empty()).then_some(self.thoughts),
+            text: self.parts.text,
+            reasoning_content: (!self.parts.thoughts.is_empty()).then_some(self.parts.thoughts),
+            tool_calls: calls,
+            tool_call_error: error,
             finish_reason,
             usage: Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.tokens.len() },
             timings,
@@ -210,10 +231,10 @@ impl<'t> Generation<'t> {
     fn show(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         match &mut self.splitter {
             None if self.shown.is_empty() => {}
-            None => put(&mut self.text, &mut self.thoughts, Part::Answer, &self.shown, emit),
+            None => self.parts.put(Part::Answer, &self.shown, emit),
             Some(splitter) => {
-                let (text, thoughts) = (&mut self.text, &mut self.thoughts);
-                let mut emit = |part: Part, piece: &str| put(text, thoughts, part, piece, emit);
+                let parts = &mut self.parts;
+                let mut emit = |part: Part, piece: &str| parts.put(part, piece, emit);
                 let end = self.passed + self.shown.len();
                 match self.answer_begin {
                     Some(begin) if begin < end => {
@@ -236,16 +257,43 @@ impl<'t> Generation<'t> {
     }
 }
 
-/// Sends a piece of text and keeps it.
-fn put(text: &mut String, thoughts: &mut String, part: Part, piece: &str, emit: &mut dyn FnMut(Event<'_>)) {
-    match part {
-        Part::Answer => {
+/// What an answer was found to hold so far.
+#[derive(Default)]
+struct Parts {
+    text: String,
+    thoughts: String,
+    calls: Option<ToolCallParser>,
+}
+
+impl Parts {
+    /// Sends a piece of text and keeps it.
+    fn put(&mut self, part: Part, piece: &str, emit: &mut dyn FnMut(Event<'_>)) {
+        let Self { text, thoughts, calls } = self;
+        match (part, calls) {
+            (Part::Answer, None) => keep(text, thoughts, Piece::Text(piece), emit),
+            (Part::Answer, Some(parser)) => parser.push(piece, &mut |piece| keep(text, thoughts, piece, emit)),
+            (Part::Reasoning, _) => keep(text, thoughts, Piece::Reasoning(piece), emit),
+        }
+    }
+
+    /// Ends the answer.
+    fn finish(&mut self, emit: &mut dyn FnMut(Event<'_>)) -> Outcome {
+        let Self { text, thoughts, calls } = self;
+        let parser = calls.take();
+        parser.map(|parser| parser.finish(&mut |piece| keep(text, thoughts, piece, emit))).unwrap_or_default()
+    }
+}
+
+fn keep(text: &mut String, thoughts: &mut String, piece: Piece<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+    match piece {
+        Piece::Text(piece) => {
             text.push_str(piece);
             emit(Event::Text(piece));
         }
-        Part::Reasoning => {
+        Piece::Reasoning(piece) => {
             thoughts.push_str(piece);
             emit(Event::Reasoning(piece));
         }
+        Piece::Call(call) => emit(Event::ToolCall(call)),
     }
 }

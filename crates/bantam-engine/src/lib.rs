@@ -24,6 +24,7 @@ mod reasoning;
 mod request;
 pub mod sampling;
 mod stop;
+mod tools;
 
 pub use answer::{Answer, Event, FinishReason, Timings, Usage};
 pub use batch::{BatchOptions, BatchReport, FromIterator, Next, Requests, generate_batch};
@@ -36,3 +37,4 @@ pub use reasoning::{Part, Reasoning, ReasoningSplitter};
 pub use request::Request;
 pub use sampling::{SamplingOptions, SamplingSettings};
 pub use stop::StopMatcher;
+pub use tools::ToolReading;

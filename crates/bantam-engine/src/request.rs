@@ -3,6 +3,7 @@
 use bantam_constrain::Constraint;
 
 use crate::reasoning::Reasoning;
+use crate::tools::ToolReading;
 use crate::{EngineError, SamplingSettings};
 
 /// One prompt and how it is to be answered.
@@ -24,6 +25,8 @@ pub struct Request {
     pub reasoning: Option<Reasoning>,
     /// What the answer must be; thoughts before it are free.
     pub constraint: Option<Constraint>,
+    /// How calls for tools are told from the answer, where there are tools.
+    pub tools: Option<ToolReading>,
     /// Whether special tokens are spelled in the answer; normally they are left out.
     pub spell_special: bool,
     /// Special tokens that are spelled nevertheless (markers that a reader of the answer needs).
@@ -44,6 +47,7 @@ impl Request {
             logprobs: None,
             reasoning: None,
             constraint: None,
+            tools: None,
             spell_special: false,
             spelled_tokens: Vec::new(),
             ignore_end: false,

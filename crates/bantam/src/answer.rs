@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use bantam_engine::{Event, Reasoning};
 
 use crate::output::{Style, visible};
+use crate::tools::shown;
 
 /// What becomes of thoughts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,14 @@ impl<W: Write> Printer<W> {
                     }
                 }
                 self.text(text)?;
+            }
+            Event::ToolCall(call) => {
+                self.end_thoughts()?;
+                if self.place == Place::Answer {
+                    writeln!(self.writer)?;
+                }
+                self.place = Place::Answer;
+                self.text(&shown(std::slice::from_ref(call)))?;
             }
             Event::Prompt { .. } | Event::Logprob(_) => return Ok(()),
         }

@@ -21,6 +21,7 @@ mod settings;
 mod size;
 mod terminal;
 mod tokens;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -2,13 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Request, SamplingOptions};
+use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Request, SamplingOptions, ToolReading};
 use bantam_runtime::Model;
 use bantam_text::template::Thinking;
-use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
+use bantam_text::tool_calls::{Convention, Signs, ToolChoice, recognise};
+use bantam_text::{ChatInput, ChatTemplate, Moment, Special, TextError, Tokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::models;
+use crate::tools::{ToolRequest, convention_names, count_calls, with_arguments};
 
 /// Variables of a template that the chat itself sets.
 const OWN_VARIABLES: [&str; 6] = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"];
@@ -16,8 +18,8 @@ const OWN_VARIABLES: [&str; 6] = ["messages", "tools", "documents", "add_generat
 /// What a template may be told beside the messages.
 #[derive(Debug, Default)]
 pub struct Extras<'e> {
-    /// Descriptions of tools.
-    pub tools: Option<Value>,
+    /// What the model may call.
+    pub tools: ToolRequest,
     /// The system prompt, for messages that bring none.
     pub system: Option<&'e str>,
     /// Whether the model is asked to think.
@@ -85,30 +87,40 @@ impl<'m> Prompter<'m> {
     }
 
     /// The prompt of a single text.
-    pub fn text(&self, system: Option<&str>, text: &str, think: Option<bool>) -> Result<Prompt, EngineError> {
+    pub fn text(
+        &self,
+        system: Option<&str>,
+        text: &str,
+        (think, tools): (Option<bool>, &ToolRequest),
+    ) -> Result<Prompt, EngineError> {
         if self.template.is_none() {
             return self.raw(text);
         }
         let system = system.map(|text| json!({ "role": "system", "content": text }));
         let messages = system.into_iter().chain([json!({ "role": "user", "content": text })]);
-        self.messages(messages.collect(), &Extras { think, ..Extras::default() })
+        self.messages(messages.collect(), &Extras { think, tools: tools.clone(), ..Extras::default() })
     }
 
     /// The prompt of a conversation; raw, where there is no template, of its last message alone.
-    pub fn conversation(&self, messages: &[Message], think: Option<bool>) -> Result<Prompt, EngineError> {
+    pub fn conversation(
+        &self,
+        messages: &[Message],
+        (think, tools): (Option<bool>, &ToolRequest),
+    ) -> Result<Prompt, EngineError> {
         if self.template.is_none() {
             return self.raw(messages.last().map_or("", |message| &message.content));
         }
         let messages = serde_json::to_value(messages).map_err(|error| EngineError::Refused(error.to_string()))?;
-        self.messages(messages, &Extras { think, ..Extras::default() })
+        self.messages(messages, &Extras { think, tools: tools.clone(), ..Extras::default() })
     }
 
     /// The prompt of messages in the shape of OpenAI's chat API.
     pub fn messages(&self, messages: Value, extras: &Extras<'_>) -> Result<Prompt, EngineError> {
         let refuse = |error: String| EngineError::Refused(error);
-        let for_tools = match &extras.tools {
-            Some(_) => self.model.chat_template(true).map_err(|error| refuse(error.to_string()))?,
-            None => None,
+        let offered = extras.tools.offered()?;
+        let for_tools = match offered.is_empty() {
+            false => self.model.chat_template(true).map_err(|error| refuse(error.to_string()))?,
+            true => None,
         };
         let Some(template) = for_tools.as_ref().filter(|_| self.has_template()).or(self.template.as_ref()) else {
             return Err(refuse("messages need a chat template, and none is used here".into()));
@@ -119,19 +131,78 @@ impl<'m> Prompter<'m> {
             variables.extend(think_variable(template, think).map_err(refuse)?);
         }
         let messages = with_system(messages, extras.system);
-        let tools = extras.tools.clone();
+        let tools = (!offered.is_empty()).then(|| offered.to_json());
         let mut input = ChatInput { messages, tools, variables, now: now(), ..ChatInput::default() };
-        let prompt = template.render_guarded(&input, self.tokenizer)?;
+        let mut prompt = self.render(template, &mut input)?;
+        let mut tools = None;
         // A template that says nothing of the tools leaves a model that answers as if there were none.
-        if input.tools.take().is_some() && template.render(&input).is_ok_and(|without| without == prompt.text) {
-            return Err(refuse("the model's template does not use tools".into()));
+        if input.tools.take().is_some() {
+            if template.render(&input).is_ok_and(|without| without == prompt.text) {
+                return Err(refuse("the model's template does not use tools".into()));
+            }
+            let convention = self.convention(template, &input.variables, &extras.tools).map_err(refuse)?;
+            tools = Some(ToolReading {
+                convention,
+                tools: offered,
+                earlier: count_calls(&input.messages),
+                opened: String::new(),
+            });
         }
-        let reasoning = template.reasoning_markers().map(|markers| Reasoning {
+        let mut reasoning = template.reasoning_markers().map(|markers| Reasoning {
             start: markers.start.to_owned(),
             end: markers.end.to_owned(),
             opened: markers.opened_by(&prompt.text),
         });
-        Ok(Prompt { tokens: prompt.ids, reasoning })
+        if let Some(tools) = &mut tools {
+            let opening = match &extras.tools.choice {
+                ToolChoice::Auto | ToolChoice::None => None,
+                ToolChoice::Required => Some(tools.convention.frame.opening()),
+                ToolChoice::Named(name) => Some(tools.convention.frame.opening_for(name)),
+            };
+            if let Some(opening) = opening {
+                // The call that was asked for is begun in the model's stead, behind thoughts that are begun already.
+                let thoughts = reasoning.take().filter(|reasoning| reasoning.opened);
+                let before = thoughts.map(|reasoning| format!("{}\n\n", reasoning.end)).unwrap_or_default();
+                // A space at the end would be cut off from the word it belongs to.
+                opening.trim_end().clone_into(&mut tools.opened);
+                prompt.ids.extend(self.tokenizer.encode(&format!("{before}{}", tools.opened), Special::Parse)?);
+            }
+        }
+        Ok(Prompt { tokens: prompt.ids, reasoning, tools })
+    }
+
+    /// Renders a chat. The arguments of calls in its messages are objects, or texts for a template that takes no objects.
+    fn render(&self, template: &ChatTemplate, input: &mut ChatInput) -> Result<bantam_text::Prompt, EngineError> {
+        let (objects, _) = with_arguments(&input.messages, true);
+        let given = std::mem::replace(&mut input.messages, objects);
+        let failure = match template.render_guarded(input, self.tokenizer) {
+            Err(failure @ TextError::TemplateRender { .. }) => failure,
+            other => return Ok(other?),
+        };
+        let (texts, changed) = with_arguments(&given, false);
+        let differs = changed || texts != input.messages;
+        input.messages = texts;
+        match template.render_guarded(input, self.tokenizer) {
+            Ok(prompt) if differs => Ok(prompt),
+            _ => Err(failure.into()),
+        }
+    }
+
+    /// How the model writes its calls: as was said, or as its template and tokens show.
+    fn convention(
+        &self,
+        template: &ChatTemplate,
+        variables: &Map<String, Value>,
+        asked: &ToolRequest,
+    ) -> Result<&'static Convention, String> {
+        let special = |text: &str| self.tokenizer.token_id(text).is_some_and(|id| self.tokenizer.is_special(id));
+        let signs = Signs { template: template.source(), has_token: &special, variables };
+        asked.convention.or_else(|| recognise(&signs)).ok_or_else(|| {
+            format!(
+                "nothing in the model's files shows how it writes calls for tools; --tool-format says it ({})",
+                convention_names()
+            )
+        })
     }
 
     /// What stands around thoughts in answers to prompts of texts, if the model thinks.
@@ -155,7 +226,7 @@ impl<'m> Prompter<'m> {
     }
 
     fn raw(&self, text: &str) -> Result<Prompt, EngineError> {
-        Ok(Prompt { tokens: models::raw_tokens(self.tokenizer, text, Special::AsText)?, reasoning: None })
+        Ok(Prompt { tokens: models::raw_tokens(self.tokenizer, text, Special::AsText)?, reasoning: None, tools: None })
     }
 
     /// A request for an answer to a prompt.
@@ -168,6 +239,7 @@ impl<'m> Prompter<'m> {
             max_tokens: settings.max_tokens,
             logprobs,
             reasoning: prompt.reasoning,
+            tools: prompt.tools,
             ..Request::new(prompt.tokens)
         }
     }

@@ -94,9 +94,9 @@ fn parse(bytes: &[u8]) -> Result<Saved, String> {
         None => return Err(format!("it has no \"{MARK}\"")),
     }
     let saved: Saved = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    match saved.messages.iter().position(|message| !matches!(message.role.as_str(), "user" | "assistant")) {
+    match saved.messages.iter().position(|message| !matches!(message.role.as_str(), "user" | "assistant" | "tool")) {
         Some(index) => Err(format!(
-            "message {index} is by {:?}, and only \"user\" and \"assistant\" were expected",
+            "message {index} is by {:?}, and only \"user\", \"assistant\" and \"tool\" were expected",
             saved.messages[index].role
         )),
         None => Ok(saved),
@@ -128,7 +128,7 @@ mod tests {
         check(r#"{"bantam_chat": 1}"#, Err("missing field `messages`"));
         check(
             r#"{"bantam_chat": 1, "messages": [{"role": "system", "content": "a"}]}"#,
-            Err("message 0 is by \"system\", and only \"user\" and \"assistant\" were expected"),
+            Err("message 0 is by \"system\", and only \"user\", \"assistant\" and \"tool\" were expected"),
         );
         check(
             r#"{"bantam_chat": 1, "messages": [], "settings": {"sampling": {"topk": 3}}}"#,

@@ -3,9 +3,11 @@
 mod file;
 mod session;
 
+use bantam_text::tool_calls::ToolCall;
 use serde::{Deserialize, Serialize};
 
 use crate::reasoning::Reasoning;
+use crate::tools::ToolReading;
 use crate::{EngineError, LanguageModel, SamplingOptions};
 
 pub use session::ChatSession;
@@ -14,19 +16,35 @@ pub use session::ChatSession;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// Who said it: `user` or `assistant`; `system` only in what is given to be rendered.
+    /// Who said it: `user`, `assistant` or `tool`; `system` only in what is given to be rendered.
     pub role: String,
     /// What was said, without thoughts.
     pub content: String,
     /// The thoughts before it, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
+    /// The calls for tools behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that a tool's message answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// The tool's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl Message {
-    /// A message without thoughts.
+    /// A message without thoughts and calls.
     pub fn new(role: &str, content: impl Into<String>) -> Self {
-        Self { role: role.to_owned(), content: content.into(), reasoning_content: None }
+        Self {
+            role: role.to_owned(),
+            content: content.into(),
+            reasoning_content: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            name: None,
+        }
     }
 }
 
@@ -57,6 +75,8 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// How thoughts are told from the answer, where the model thinks.
     pub reasoning: Option<Reasoning>,
+    /// How calls for tools are told from the answer, where there are tools.
+    pub tools: Option<ToolReading>,
 }
 
 /// Renders messages (the system prompt first, if there is one) for an answer to follow.

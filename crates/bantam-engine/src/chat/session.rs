@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bantam_constrain::Constraint;
+use bantam_text::tool_calls::ToolCall;
 
 use super::{ChatModel, ChatSettings, Message, Prompt, file};
 use crate::lane::{Memory, generate_in};
@@ -59,11 +60,55 @@ impl ChatSession {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Answer, EngineError> {
         let attempts = std::mem::take(&mut self.attempts);
-        let answer = self.answer(chat, text, on_event);
+        self.drop_waiting();
+        let answer = self.answer(chat, Some(text), on_event);
         if !answer.as_ref().is_ok_and(has_begun) {
             self.attempts = attempts;
         }
         answer
+    }
+
+    /// The calls of the last answer whose results are still to come.
+    pub fn waiting_calls(&self) -> &[ToolCall] {
+        let answered = self.messages.iter().rev().take_while(|message| message.role == "tool").count();
+        let calls = self.messages.iter().rev().nth(answered).map_or(&[][..], |message| &message.tool_calls);
+        calls.get(answered..).unwrap_or_default()
+    }
+
+    /// Says what the first call that waits came to; false if none does.
+    pub fn add_result(&mut self, text: &str) -> bool {
+        let Some(call) = self.waiting_calls().first() else { return false };
+        let (tool_call_id, name) = (Some(call.id.clone()), Some(call.name.clone()));
+        self.messages.push(Message { tool_call_id, name, ..Message::new("tool", text) });
+        true
+    }
+
+    /// Goes on after the results of calls.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn go_on(
+        &mut self,
+        chat: &mut ChatModel<'_>,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Answer, EngineError> {
+        self.answer(chat, None, on_event)
+    }
+
+    /// Forgets calls that nobody gave the result of: templates refuse them.
+    fn drop_waiting(&mut self) {
+        if self.waiting_calls().is_empty() {
+            return;
+        }
+        let answered = self.messages.iter().rev().take_while(|message| message.role == "tool").count();
+        if let Some(message) = self.messages.iter_mut().rev().nth(answered) {
+            message.tool_calls.truncate(answered);
+            if message.tool_calls.is_empty() && message.content.is_empty() {
+                // Nothing was said but the call.
+                self.messages.pop();
+                self.messages.pop_if(|message| message.role == "user");
+            }
+        }
     }
 
     /// Answers the last message once more. The earlier answer is kept if there is no new one.
@@ -79,7 +124,7 @@ impl ChatSession {
         let tail = self.messages.split_off(last.ok_or(EngineError::NothingToRegenerate)?);
         let text = tail.first().map(|message| message.content.clone()).unwrap_or_default();
         self.attempts += 1;
-        let answer = self.answer(chat, &text, on_event);
+        let answer = self.answer(chat, Some(&text), on_event);
         if !answer.as_ref().is_ok_and(has_begun) {
             self.attempts -= 1;
             self.messages.extend(tail);
@@ -145,14 +190,14 @@ impl ChatSession {
         }
     }
 
-    /// Answers a message behind what was said, and adds both if there is an answer.
+    /// Answers a message behind what was said, or what was said, and adds both if there is an answer.
     fn answer(
         &mut self,
         chat: &mut ChatModel<'_>,
-        text: &str,
+        text: Option<&str>,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Answer, EngineError> {
-        let prompt = self.render(chat, 0, Some(text))?;
+        let prompt = self.render(chat, 0, text)?;
         self.check_room(&prompt, chat.model.context())?;
         let request = Request {
             sampling: self.settings.sampling.clone().or(chat.defaults).resolve(),
@@ -161,13 +206,15 @@ impl ChatSession {
             max_tokens: self.settings.max_tokens,
             reasoning: prompt.reasoning,
             constraint: self.constraint.clone(),
+            tools: prompt.tools,
             ..Request::new(prompt.tokens)
         };
         let answer = generate_in(chat.model, &mut self.memory, (chat.tokenizer, request), chat.cancel, on_event)?;
         if has_begun(&answer) {
-            self.messages.push(Message::new("user", text));
-            let reasoning_content = answer.reasoning_content.clone();
-            self.messages.push(Message { reasoning_content, ..Message::new("assistant", answer.text.clone()) });
+            self.messages.extend(text.map(|text| Message::new("user", text)));
+            let (reasoning_content, tool_calls) = (answer.reasoning_content.clone(), answer.tool_calls.clone());
+            let said = Message::new("assistant", answer.text.clone());
+            self.messages.push(Message { reasoning_content, tool_calls, ..said });
         }
         Ok(answer)
     }
@@ -194,5 +241,8 @@ impl ChatSession {
 
 /// Whether there is anything to keep of an answer.
 fn has_begun(answer: &Answer) -> bool {
-    answer.finish_reason != FinishReason::Cancelled || !answer.text.is_empty() || answer.reasoning_content.is_some()
+    answer.finish_reason != FinishReason::Cancelled
+        || !answer.text.is_empty()
+        || answer.reasoning_content.is_some()
+        || !answer.tool_calls.is_empty()
 }

@@ -25,7 +25,7 @@ fn render(messages: &[Message], settings: &ChatSettings) -> Result<Prompt, Engin
         rendered.push(THINK);
         reasoning = Some(Reasoning { start: "<think>".into(), end: "</think>".into(), opened: true });
     }
-    Ok(Prompt { tokens: rendered, reasoning })
+    Ok(Prompt { tokens: rendered, reasoning, tools: None })
 }
 
 /// Calls with a chat over `model` that is stopped once the answer has `stop_after` in it.

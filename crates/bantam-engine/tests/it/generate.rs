@@ -25,7 +25,7 @@ fn check(written: &str, change: impl Fn(&mut Request), expected: (&str, Option<&
         Event::Text(piece) => text.push_str(piece),
         Event::Reasoning(piece) => thoughts.push_str(piece),
         Event::Logprob(logprob) => logprobs.push(logprob.clone()),
-        Event::Prompt { .. } => {}
+        Event::Prompt { .. } | Event::ToolCall(_) => {}
     };
     let answer = generate(&mut model, &tokenizer(), asked, &AtomicBool::new(false), &mut hear).unwrap();
     let found = (answer.text.as_str(), answer.reasoning_content.as_deref(), answer.finish_reason, answer.tokens.len());

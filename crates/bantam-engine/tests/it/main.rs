@@ -8,6 +8,7 @@ mod fake;
 mod generate;
 mod real;
 mod samplers;
+mod tools;
 
 use bantam_testkit::CountingAllocator;
 

@@ -20,6 +20,15 @@ impl Chat<'_> {
             Command::System => self.system(rest)?,
             Command::Set => self.set(rest)?,
             Command::Regen => self.turn(Turn::Again)?,
+            Command::Result => {
+                if !self.session.add_result(rest) {
+                    error("the model waits for no result of a tool");
+                } else if self.session.waiting_calls().is_empty() {
+                    self.turn(Turn::Results)?;
+                } else {
+                    self.note_waiting();
+                }
+            }
             Command::Save => match file(rest) {
                 Some(path) => match self.session.save(&path) {
                     Ok(()) => note(format_args!("saved to {}", path.display())),

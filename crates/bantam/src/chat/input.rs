@@ -25,18 +25,20 @@ pub enum Command {
     System,
     Set,
     Regen,
+    Result,
     Save,
     Load,
     Bye,
 }
 
 /// Names, arguments and help of the commands. Names that mean the same stand together; the first is the one shown.
-pub const COMMANDS: [(Command, &[&str], &str, &str); 8] = [
+pub const COMMANDS: [(Command, &[&str], &str, &str); 9] = [
     (Command::Help, &["/help", "/?"], "", "this list"),
     (Command::Clear, &["/clear"], "", "forget the conversation, keep the system prompt and settings"),
     (Command::System, &["/system"], "[TEXT]", "show or change the system prompt; /system none removes it"),
     (Command::Set, &["/set"], "[NAME VALUE]", "show or change a setting; VALUE 'default' takes the model's own"),
     (Command::Regen, &["/regen"], "", "answer the last message once more"),
+    (Command::Result, &["/result"], "TEXT", "give the model the result of the tool it called"),
     (Command::Save, &["/save"], "FILE", "keep the conversation in a file"),
     (Command::Load, &["/load"], "FILE", "go on with a conversation from a file"),
     (Command::Bye, &["/bye", "/quit", "/exit"], "", "leave (or Ctrl-D)"),

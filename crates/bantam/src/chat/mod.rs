@@ -45,6 +45,8 @@ enum Turn<'t> {
     Say(&'t str),
     /// The last message once more.
     Again,
+    /// The results of calls.
+    Results,
 }
 
 /// Chats until the user leaves.
@@ -129,6 +131,10 @@ impl Chat<'_> {
     }
 
     fn after(&self, answer: &Answer) {
+        if let Some(error) = &answer.tool_call_error {
+            note(error);
+        }
+        self.note_waiting();
         if answer.finish_reason == FinishReason::Cancelled {
             note("stopped");
         } else if answer.context_full {
@@ -137,6 +143,13 @@ impl Chat<'_> {
             note(format_args!("the answer was cut after {} tokens (max_tokens)", answer.usage.completion_tokens));
         }
         unmet(answer).iter().for_each(note);
+    }
+
+    /// Says which result is waited for.
+    fn note_waiting(&self) {
+        if let Some(call) = self.session.waiting_calls().first() {
+            note(format_args!("/result TEXT gives the model what {} came to; a message goes on without it", call.name));
+        }
     }
 
     /// Offers to drop the oldest exchanges; true if it was done.
@@ -157,7 +170,7 @@ impl Chat<'_> {
         }
         let next = match turn {
             Turn::Say(text) => Some(text),
-            Turn::Again => None,
+            Turn::Again | Turn::Results => None,
         };
         let dropped = self.with_model(|session, model| session.drop_oldest(model, next))?;
         match dropped {
@@ -198,6 +211,7 @@ impl Chat<'_> {
         let answer = self.with_model(|session, model| match turn {
             Turn::Say(text) => session.send(model, text, &mut on_event),
             Turn::Again => session.regenerate(model, &mut on_event),
+            Turn::Results => session.go_on(model, &mut on_event),
         })?;
         // An answer that failed before its first word leaves no empty line.
         if begun || answer.is_ok() {
@@ -210,9 +224,9 @@ impl Chat<'_> {
     /// Does something with the session that needs the model.
     fn with_model<T>(&mut self, work: impl FnOnce(&mut ChatSession, &mut ChatModel<'_>) -> T) -> anyhow::Result<T> {
         let cancel = self.loaded.interrupt();
-        let prompter = self.prompter;
+        let (prompter, tools) = (self.prompter, self.asked.tools);
         let mut render = |messages: &[bantam_engine::Message], settings: &bantam_engine::ChatSettings| {
-            prompter.conversation(messages, settings.think)
+            prompter.conversation(messages, (settings.think, tools))
         };
         let mut model = ChatModel {
             model: &mut self.loaded,

@@ -22,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::note;
 use crate::prompter::Prompter;
+use crate::tools::{ToolArguments, ToolRequest};
 
 /// Arguments of `bantam run`.
 #[derive(Args, Debug)]
@@ -60,6 +61,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100), help_heading = "Output")]
     pub logprobs: Option<u32>,
     #[command(flatten)]
+    pub tools: ToolArguments,
+    #[command(flatten)]
     pub constraint: ConstraintArguments,
     #[command(flatten)]
     pub sampling: SamplingArguments,
@@ -91,6 +94,9 @@ fn job(arguments: &RunArguments) -> Job {
 
 /// Answers what was asked.
 pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    if arguments.tools.tools.is_none() && !arguments.jsonl && arguments.tools.tool_choice.is_some() {
+        return Err(Usage("--tool-choice needs --tools".into()).into());
+    }
     if arguments.logprobs.is_some() && !arguments.json && !arguments.jsonl {
         return Err(Usage("--logprobs needs --json".into()).into());
     }
@@ -107,7 +113,12 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
     }
     let settings = arguments.sampling.settings(think);
     let constraints = &Constraints::new(prompter.tokenizer(), &arguments.constraint)?;
-    let asked = Asked { arguments: &arguments, model: &model, prompter: &prompter, settings: &settings, constraints };
+    let tools = &ToolRequest::from_arguments(&arguments.tools)?;
+    if arguments.tools.tools.is_some() && constraints.chosen().is_some() {
+        return Err(Usage("--tools doesn't go with a constraint of the whole answer".into()).into());
+    }
+    let asked =
+        Asked { arguments: &arguments, model: &model, prompter: &prompter, settings: &settings, constraints, tools };
     match job {
         Job::Once => once::run(&asked),
         Job::Lines => lines::run(&asked),
@@ -117,6 +128,9 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
 
 /// Says that a model is run as it is, or refuses what can't be done without a template.
 fn without_template(arguments: &RunArguments, job: Job) -> anyhow::Result<()> {
+    if arguments.tools.tools.is_some() {
+        anyhow::bail!("--tools needs a chat template, and the model has none");
+    }
     if arguments.system.is_some() {
         anyhow::bail!("--system needs a chat template, and the model has none");
     }
@@ -143,6 +157,8 @@ pub struct Asked<'a> {
     pub constraints: &'a Constraints<'a>,
     /// What was chosen on the command line.
     pub settings: &'a ChatSettings,
+    /// What the model may call.
+    pub tools: &'a ToolRequest,
 }
 
 impl Asked<'_> {

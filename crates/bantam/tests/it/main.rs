@@ -13,3 +13,4 @@ mod logits;
 mod run;
 mod template;
 mod tokenize;
+mod tools;

@@ -17,6 +17,7 @@ use crate::failure::{interrupted, some_failed};
 use crate::interrupt::Interrupt;
 use crate::output::{emit, emit_json, error, for_stdout, note};
 use crate::prompter::Extras;
+use crate::tools::{ToolRequest, shown};
 use crate::{prompt, settings};
 
 /// Prompts decoded together, unless asked otherwise.
@@ -96,9 +97,17 @@ fn deliver(
         }
         (Ok(answer), false) => {
             unmet(&answer).iter().for_each(|reason| note(format_args!("line {index}: {reason}")));
+            let mut said = answer.text;
+            if !answer.tool_calls.is_empty() {
+                said.push_str(if said.is_empty() { "" } else { "\n" });
+                said.push_str(&shown(&answer.tool_calls));
+            }
+            if let Some(error) = answer.tool_call_error {
+                note(format_args!("line {index}: {error}"));
+            }
             let text = match (&answer.reasoning_content, markers) {
-                (Some(thoughts), Some(markers)) => marked(thoughts, markers, &answer.text),
-                _ => answer.text,
+                (Some(thoughts), Some(markers)) => marked(thoughts, markers, &said),
+                _ => said,
             };
             Ok(emit(&format!("{}\n", for_stdout(&on_one_line(&text))))?)
         }
@@ -184,10 +193,13 @@ impl Lines<'_> {
     }
 
     fn plain(&self, text: &str) -> Result<Request, EngineError> {
-        let Asked { arguments, prompter, settings, .. } = *self.asked;
+        let Asked { arguments, prompter, settings, tools, .. } = *self.asked;
         let parts = prompt::Parts { file: self.before.clone(), argument: Some(text.to_owned()), stdin: None };
-        let prompt =
-            prompter.text(arguments.system.as_deref(), &parts.join(!prompter.has_template()), settings.think)?;
+        let prompt = prompter.text(
+            arguments.system.as_deref(),
+            &parts.join(!prompter.has_template()),
+            (settings.think, tools),
+        )?;
         let mut request = prompter.request(prompt, settings, self.asked.logprobs());
         request.constraint = self.asked.constraints.chosen().cloned();
         Ok(request)
@@ -210,11 +222,16 @@ impl Lines<'_> {
                         "\"{key}\" needs a chat template, and none is used here"
                     )));
                 }
-                None => prompter.text(None, text, None)?,
+                None => prompter.text(None, text, (None, &ToolRequest::default()))?,
             },
             subject => {
                 let system = asked.system.as_deref().or(arguments.system.as_deref());
-                let extras = Extras { tools: asked.tools, system, think: settings.think, variables: asked.variables };
+                let tools = ToolRequest {
+                    tools: asked.tools.unwrap_or_else(|| self.asked.tools.tools.clone()),
+                    choice: asked.tool_choice.unwrap_or_else(|| self.asked.tools.choice.clone()),
+                    convention: self.asked.tools.convention,
+                };
+                let extras = Extras { tools, system, think: settings.think, variables: asked.variables };
                 let messages = match subject {
                     Subject::Prompt(text) => json!([{ "role": "user", "content": text }]),
                     Subject::Messages(messages) => messages,
@@ -222,6 +239,9 @@ impl Lines<'_> {
                 prompter.messages(messages, &extras)?
             }
         };
+        if constraint.is_some() && prompt.tools.is_some() {
+            return Err(EngineError::Refused("tools don't go with a form of the whole answer".into()));
+        }
         let mut request = prompter.request(prompt, &settings, self.asked.logprobs());
         request.constraint = constraint;
         Ok(request)

@@ -25,7 +25,7 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         },
     };
     let text = parts.join(!asked.prompter.has_template());
-    let prompt = asked.prompter.text(arguments.system.as_deref(), &text, asked.settings.think)?;
+    let prompt = asked.prompter.text(arguments.system.as_deref(), &text, (asked.settings.think, asked.tools))?;
     let reasoning = prompt.reasoning.clone();
     let mut request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
     request.constraint = asked.constraints.chosen().cloned();
@@ -63,6 +63,9 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
     }
     if arguments.json {
         emit_json(&answer)?;
+    }
+    if let Some(error) = answer.tool_call_error.as_ref().filter(|_| !arguments.json) {
+        note(error);
     }
     note_full_context(&answer, asked, loaded.context());
     unmet(&answer).iter().for_each(note);

@@ -1,5 +1,6 @@
 //! One line of `--jsonl`: what it asks for.
 
+use bantam_text::tool_calls::{ToolChoice, Tools};
 use serde_json::{Map, Value};
 
 use crate::constraints::{self, Form};
@@ -18,8 +19,10 @@ pub enum Subject {
 pub struct Request {
     /// What to answer.
     pub subject: Subject,
-    /// Descriptions of tools, for the template.
-    pub tools: Option<Value>,
+    /// What the model may call.
+    pub tools: Option<Tools>,
+    /// Whether it is to call.
+    pub tool_choice: Option<ToolChoice>,
     /// The system prompt, for messages that bring none.
     pub system: Option<String>,
     /// Whether the model is asked to think.
@@ -36,7 +39,7 @@ impl Request {
     /// What of it only a chat template could be told.
     pub fn needs_template(&self) -> Option<&'static str> {
         [
-            ("tools", self.tools.is_some()),
+            ("tools", self.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
             ("system", self.system.is_some()),
             ("chat_template_kwargs", !self.variables.is_empty()),
         ]
@@ -63,12 +66,11 @@ const SETTINGS: [&str; 12] = [
 
 /// Keys of the APIs in use that would change the answer and are not done here, each with the number, if any, that asks for
 /// nothing. Null, false and what is empty ask for nothing everywhere.
-const REFUSED: [(&str, Option<f64>); 53] = [
+const REFUSED: [(&str, Option<f64>); 52] = [
     // OpenAI's.
     ("n", Some(1.0)),
     ("best_of", Some(1.0)),
     ("logit_bias", None),
-    ("tool_choice", None),
     ("functions", None),
     ("function_call", None),
     ("logprobs", None),
@@ -154,9 +156,12 @@ pub fn parse(line: &str) -> Result<Request, String> {
         (None, None) => return Err("the line has neither \"prompt\" nor \"messages\"".into()),
     };
     let tools = match take(&mut object, "tools") {
-        Some(Value::Array(tools)) if tools.is_empty() => None,
-        Some(tools @ Value::Array(_)) => Some(tools),
+        Some(tools @ Value::Array(_)) => Some(Tools::from_json(tools).map_err(|error| error.to_string())?),
         Some(_) => return Err("\"tools\" is no array".into()),
+        None => None,
+    };
+    let tool_choice = match take(&mut object, "tool_choice") {
+        Some(choice) => Some(ToolChoice::from_json(&choice).map_err(|error| error.to_string())?),
         None => None,
     };
     let system = match take(&mut object, "system") {
@@ -188,7 +193,7 @@ pub fn parse(line: &str) -> Result<Request, String> {
         object.entry("max_tokens").or_insert(most);
     }
     let settings = SETTINGS.iter().filter_map(|name| Some((*name, take(&mut object, name)?))).collect();
-    Ok(Request { subject, tools, system, think, variables, form, settings })
+    Ok(Request { subject, tools, tool_choice, system, think, variables, form, settings })
 }
 
 /// Values with which those keys ask for nothing.
@@ -198,7 +203,7 @@ fn changes_nothing(key: &str, neutral: Option<f64>, value: &Value) -> bool {
         Value::Number(number) => neutral.is_some() && number.as_f64() == neutral,
         Value::Array(items) => items.is_empty(),
         Value::Object(items) => items.is_empty(),
-        Value::String(text) => text.is_empty() || (key == "tool_choice" && text == "auto"),
+        Value::String(text) => text.is_empty(),
         Value::Bool(true) => false,
     }
 }

@@ -1,0 +1,89 @@
+//! Tools on the command line: what is read, refused, and begun in the model's stead.
+
+use serde_json::Value;
+
+use crate::support::{Folder, bantam, check, fails, model, model_with_template};
+
+const TOOLS: &str =
+    r#"[{"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}, {"name": "add"}]"#;
+const HERMES: &str = "{{ tools }} <tool_call>{\"name\": …}</tool_call> {% for m in messages %}{{ m.role }}: {{ m.content }}{{ m.tool_calls }}\n{% endfor %}";
+
+#[test]
+fn tools_that_cannot_be_given_are_refused() {
+    let folder = Folder::new("tools-refused");
+    let tools = folder.file("tools.json", TOOLS);
+    check(&["run", &model(), "a", "--tools", &tools], "", &fails(1, &["--tools needs a chat template"]));
+    let plain = model_with_template(&folder, "{{ messages[0].content }}");
+    check(&["run", &plain, "a", "--tools", &tools], "", &fails(1, &["template does not use tools"]));
+    let unknown = model_with_template(&folder, "{{ tools }}{{ messages[0].content }}");
+    check(&["run", &unknown, "a", "--tools", &tools], "", &fails(1, &["--tool-format says it (", "hermes"]));
+    check(&["run", &unknown, "a", "--tools", &tools, "--tool-format", "x"], "", &fails(2, &["there is no format 'x'"]));
+    check(&["run", &unknown, "a", "--tools", &tools, "--tool-choice", "x"], "", &fails(1, &["no tool called \"x\""]));
+    check(&["run", &unknown, "a", "--tool-choice", "none"], "", &fails(2, &["--tool-choice needs --tools"]));
+    check(&["run", &unknown, "a", "--tools", "missing.json"], "", &fails(1, &["missing.json"]));
+    let cases = [
+        ("[", "is no JSON: EOF"),
+        ("[]", "describes no tool"),
+        (r#"{"tools": [{"name": 1}]}"#, "tools[0].name: expected a text, found a number"),
+        (r#"[{"type": "function"}]"#, "[0].name: expected a text, found nothing"),
+    ];
+    for (content, error) in cases {
+        let file = folder.file("wrong.json", content);
+        check(&["run", &unknown, "a", "--tools", &file], "", &fails(1, &["wrong.json", error]));
+    }
+}
+
+#[test]
+fn a_call_that_was_asked_for_is_begun() {
+    let folder = Folder::new("tools-begun");
+    let tools = folder.file("tools.json", TOOLS);
+    let model = model_with_template(&folder, HERMES);
+    let run = |more: &[&str], stdin: &str| -> Value {
+        let mut arguments = vec!["run", &model, "--max-tokens", "4", "--seed", "1", "--json"];
+        arguments.extend(more);
+        let output = bantam(&arguments, stdin.as_bytes());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one object")
+    };
+    let text = |value: &Value| value["text"].as_str().unwrap_or_default().to_owned();
+    // A model that tells stories writes no JSON: what was begun stays text, and is said to be no call.
+    let named = run(&["a", "--tools", &tools, "--tool-choice", "add"], "");
+    assert!(text(&named).starts_with("<tool_call>\n{\"name\": \"add\", \"arguments\":"), "{named}");
+    assert!(named["tool_call_error"].is_string() && named.get("tool_calls").is_none(), "{named}");
+    let required = run(&["a", "--tools", &tools, "--tool-choice", "required"], "");
+    assert!(text(&required).starts_with("<tool_call>\n{\"name\": \""), "{required}");
+    for choice in ["auto", "none"] {
+        let answer = run(&["a", "--tools", &tools, "--tool-choice", choice], "");
+        assert!(answer.get("tool_call_error").is_none(), "{answer}");
+    }
+    // In a line too, where it goes before the command line.
+    let line = format!(
+        "{{\"prompt\": \"a\", \"tools\": {TOOLS}, \"tool_choice\": {{\"type\": \"function\", \"function\": {{\"name\": \"now\"}}}}}}\n"
+    );
+    let answer = run(&["--jsonl"], &line);
+    assert!(text(&answer).starts_with("<tool_call>\n{\"name\": \"now\""), "{answer}");
+    let none = run(
+        &["--jsonl", "--tools", &tools, "--tool-choice", "required"],
+        "{\"prompt\": \"a\", \"tool_choice\": \"none\"}\n",
+    );
+    assert!(none.get("tool_call_error").is_none(), "{none}");
+}
+
+#[test]
+fn arguments_reach_the_template_as_it_takes_them() {
+    let folder = Folder::new("tools-arguments");
+    let line = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "2"}], "max_tokens": 1}"#;
+    let runs = |template: &str| {
+        let model = model_with_template(&folder, template);
+        let output = bantam(&["run", &model, "--jsonl"], line.as_bytes());
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let object =
+        "{% if messages[1].tool_calls[0].function.arguments.x != 1 %}{{ raise_exception('no object') }}{% endif %}a";
+    let text = "{{ 'a' + messages[1].tool_calls[0].function.arguments }}";
+    let neither = "{{ 1 + messages[1].tool_calls[0].function.arguments }}";
+    assert!(runs(object).0, "{}", runs(object).1);
+    assert!(runs(text).0, "{}", runs(text).1);
+    let (success, said) = runs(neither);
+    assert!(!success && said.contains("\"error\""), "{said}");
+}
