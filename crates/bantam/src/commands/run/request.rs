@@ -134,9 +134,8 @@ pub fn parse(line: &str) -> Result<Request, String> {
     let Value::Object(mut object) = value else {
         return Err("the line is no JSON object with \"prompt\" or \"messages\"".into());
     };
-    let asks = |(key, neutral): &&(&str, Option<f64>)| {
-        object.get(*key).is_some_and(|value| !changes_nothing(key, *neutral, value))
-    };
+    let asks =
+        |(key, neutral): &&(&str, Option<f64>)| object.get(*key).is_some_and(|value| !changes_nothing(*neutral, value));
     if let Some((key, _)) = REFUSED.iter().find(asks) {
         let instead = match *key {
             "repetition_penalty" => "\"repeat_penalty\" is",
@@ -197,7 +196,7 @@ pub fn parse(line: &str) -> Result<Request, String> {
 }
 
 /// Values with which those keys ask for nothing.
-fn changes_nothing(key: &str, neutral: Option<f64>, value: &Value) -> bool {
+fn changes_nothing(neutral: Option<f64>, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => neutral.is_some() && number.as_f64() == neutral,
