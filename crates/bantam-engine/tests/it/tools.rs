@@ -122,6 +122,7 @@ fn a_conversation_goes_on_with_results() {
                 tokenizer: &tokenizer,
                 render: &mut render,
                 defaults: &defaults,
+                stops: &[],
                 cancel: &cancel,
             },
         )
