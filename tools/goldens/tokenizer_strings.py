@@ -1,7 +1,8 @@
 """Random Unicode strings and the ids that PyPI `tokenizers` gives them.
 
     python tokenizer_strings.py strings TOKENIZER.json COUNT OUT.jsonl   # [text, ids as text, ids with special tokens parsed]
-    python tokenizer_strings.py variants OUT.json                        # small tokenizers of many kinds, with strings
+    python tokenizer_strings.py variants OUT.json                        # small BPE tokenizers of many kinds, with strings
+    python tokenizer_strings.py words OUT.json                           # the same of WordPiece, Unigram and their pipelines
 
 `cargo run --release -p bantam-text --example encode_lines TOKENIZER.json < OUT.jsonl` compares a whole file.
 """
@@ -138,21 +139,91 @@ def variants():
     yield "framed", framed
 
 
+def wordpiece(normalizer, pre, size=330, decoder=None, model=None, **options):
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", **(model or {})))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre
+    tokenizer.decoder = decoder or decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False, **options)
+    tokenizer.train_from_iterator(corpus() + ["日本語 été Ärger 12 3456 привет"] * 3, trainer)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def unigram(normalizer, pre, decoder, size=320, byte_fallback=False):
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre
+    tokenizer.decoder = decoder
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] + ([f"<0x{b:02X}>" for b in range(256)] if byte_fallback else [])
+    trainer = trainers.UnigramTrainer(vocab_size=size + len(special), special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(corpus(), trainer)
+    data = json.loads(tokenizer.to_str())
+    data["added_tokens"] = [t for t in data["added_tokens"] if not t["content"].startswith("<0x")]
+    data["model"]["byte_fallback"] = byte_fallback
+    tokenizer = Tokenizer.from_str(json.dumps(data))
+    ids = [(t, tokenizer.token_to_id(t)) for t in ["<s>", "</s>"]]
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> $B </s>", ids)
+    return tokenizer
+
+
+def charsmap():
+    """A small table of replacements, compiled by SentencePiece."""
+    import sentencepiece_models
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    model = sentencepiece_models.train(sentencepiece_models.corpus(), model_type="unigram", rules=True, character_coverage=0.999)
+    return pb.ModelProto.FromString(model).normalizer_spec.precompiled_charsmap
+
+
+def word_variants():
+    p, n, d = pre_tokenizers, normalizers, decoders
+    bert, metaspace = p.BertPreTokenizer, p.Metaspace("▁", "always")
+    yield "bert", wordpiece(n.BertNormalizer(), bert())
+    yield "bert, cased", wordpiece(n.BertNormalizer(lowercase=False), bert())
+    yield "bert, cased without accents", wordpiece(n.BertNormalizer(lowercase=False, strip_accents=True), bert())
+    yield "bert, accents kept", wordpiece(n.BertNormalizer(strip_accents=False), bert())
+    yield "bert, not cleaned", wordpiece(n.BertNormalizer(clean_text=False, handle_chinese_chars=False), bert())
+    yield "wordpiece of few characters", wordpiece(n.Sequence([n.NFD(), n.Lowercase(), n.StripAccents()]), p.WhitespaceSplit(), model={"max_input_chars_per_word": 5})
+    yield "wordpiece, white space", wordpiece(n.Sequence([n.NFKC(), n.Lowercase()]), p.Whitespace(), decoder=d.WordPiece(cleanup=False))
+    yield "wordpiece, digits", wordpiece(n.NFKD(), p.Sequence([p.WhitespaceSplit(), p.Punctuation("merged_with_previous"), p.Digits(True)]))
+    roberta = wordpiece(n.Nmt(), p.CharDelimiterSplit("e"))
+    roberta.post_processor = processors.RobertaProcessing(("[SEP]", 3), ("[CLS]", 2))
+    yield "wordpiece, delimiter", roberta
+    yield "unigram", unigram(None, metaspace, d.Metaspace("▁", "always"))
+    yield "unigram, first", unigram(n.Replace(Regex(" {2,}"), " "), p.Metaspace("▁", "first"), d.Metaspace("▁", "first"))
+    yield "unigram, words", unigram(n.Precompiled(charsmap()), p.Sequence([p.WhitespaceSplit(), metaspace]), d.Metaspace("▁", "always"))
+    yield "unigram, replaced", unigram(n.Sequence([n.Precompiled(charsmap()), n.Strip(False, True), n.Replace(Regex(" {2,}"), "▁")]), metaspace, d.Metaspace("▁", "always"))
+    yield "unigram, bytes", unigram(n.Sequence([n.Nmt(), n.NFKC(), n.Replace(Regex(" {2,}"), " ")]), p.Metaspace("▁", "always", False), d.Sequence([d.Replace("▁", " "), d.ByteFallback(), d.Fuse(), d.Strip(" ", 1, 0)]), byte_fallback=True)
+    yield "unigram, prepended", unigram(n.Sequence([n.Prepend("▁"), n.Replace(" ", "▁"), n.Lowercase()]), None, d.Sequence([d.Replace("▁", " "), d.Fuse()]))
+    mapped = byte_level(None)
+    mapped.normalizer = n.ByteLevel()
+    yield "bytes by the normalizer", mapped
+    suffixed = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    suffixed.normalizer, suffixed.pre_tokenizer, suffixed.decoder = n.BertNormalizer(), bert(), d.BPEDecoder("</w>")
+    suffixed.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=300, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False))
+    yield "suffixes", suffixed
+    plain = wordpiece(None, p.WhitespaceSplit())
+    data = json.loads(plain.to_str())
+    data["decoder"] = None
+    yield "no decoder", Tokenizer.from_str(json.dumps(data))
+
+
 def main():
     if sys.argv[1] == "strings":
         tokenizer = Tokenizer.from_file(sys.argv[2])
         with open(sys.argv[4], "w", encoding="utf-8") as out:
             for row in rows(tokenizer, int(sys.argv[3]), SEED):
                 out.write(json.dumps(row, ensure_ascii=True, separators=(",", ":")) + "\n")
-    elif sys.argv[1] == "variants":
+    elif sys.argv[1] in ("variants", "words"):
         with open(sys.argv[2], "w", encoding="utf-8") as out:
-            for number, (name, tokenizer) in enumerate(variants()):
+            for number, (name, tokenizer) in enumerate(variants() if sys.argv[1] == "variants" else word_variants()):
                 decoded = []
-                samples = list(rows(tokenizer, 14, SEED + number))
+                samples = list(rows(tokenizer, 14 if sys.argv[1] == "variants" else 40, SEED + number))
                 for row in samples:
                     decoded.append(tokenizer.decode(row[1], skip_special_tokens=False))
                 record = {"name": name, "tokenizer": json.loads(tokenizer.to_str()), "rows": samples, "decoded": decoded}
                 out.write(json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 //! Token ids to text, as they come.
 
+use crate::TokenKind;
 use crate::error::TextError;
 use crate::tokenizer::{FirstSpace, Joining, Tokenizer};
 
@@ -66,6 +67,13 @@ impl<'t> Detokenizer<'t> {
             Joining::Pieces(FirstSpace::Dropped) if self.at_start && !special => {
                 self.pending.extend_from_slice(bytes.strip_prefix(b" ").unwrap_or(bytes));
             }
+            Joining::Pieces(FirstSpace::AllDropped) if self.at_start && !special => {
+                let text = bytes.strip_prefix(b" ").unwrap_or(bytes);
+                self.pending.extend_from_slice(text);
+                if text.is_empty() {
+                    return Ok(&self.emitted);
+                }
+            }
             Joining::Pieces(FirstSpace::TokenWithout) if self.at_start && !special => {
                 self.pending.extend(bytes.iter().filter(|byte| **byte != b' '));
             }
@@ -73,7 +81,8 @@ impl<'t> Detokenizer<'t> {
                 self.pending.extend_from_slice(bytes);
             }
         }
-        self.at_start = self.at_start && special && joining != Joining::Words;
+        let unknown = self.tokenizer.token_kind(id) == Some(TokenKind::Unknown);
+        self.at_start = self.at_start && special && !unknown && joining != Joining::Words;
         self.drain(false);
         Ok(&self.emitted)
     }

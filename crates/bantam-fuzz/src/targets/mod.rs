@@ -40,6 +40,8 @@ pub const TARGETS: &[Target] = &[
     safetensors::TARGET,
     tokenizer::JSON,
     tokenizer::SENTENCEPIECE,
+    tokenizer::ADDED_TOKENS,
+    tokenizer::VOCAB_TXT,
     tokenizer::VOCABULARY,
     checkpoint::GGUF,
     checkpoint::CONFIG,

@@ -1,4 +1,4 @@
-//! Tokenizers: `tokenizer.json`, a SentencePiece model, and the vocabulary in GGUF metadata.
+//! Tokenizers: `tokenizer.json` and its older companions, a SentencePiece model, and the vocabulary in GGUF metadata.
 
 use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings};
 use bantam_testkit::mutate::Region;
@@ -17,7 +17,7 @@ pub(super) const JSON: Target = Target {
 pub(super) const SENTENCEPIECE: Target = Target {
     name: "sentencepiece",
     about: "tokenizer.model, and texts through what it makes",
-    seeds: || vec![sentencepiece_seed()],
+    seeds: sentencepiece_seeds,
     region: all,
     take: |bytes| Tokenizer::from_sentencepiece(bytes).is_ok_and(|tokenizer| use_all_of(&tokenizer)),
 };
@@ -32,6 +32,55 @@ pub(super) const VOCABULARY: Target = Target {
         Tokenizer::from_vocabulary(vocabulary_of(&gguf)).is_ok_and(|tokenizer| use_all_of(&tokenizer))
     },
 };
+
+pub(super) const ADDED_TOKENS: Target = Target {
+    name: "added-tokens",
+    about: "added_tokens.json beside a whole tokenizer.json and tokenizer.model",
+    seeds: || {
+        let tokens: [&[u8]; 2] =
+            [br#"{"<|end|>": 8, "<|more|>": 9, " x": 12}"#, br#"{"<pad>": 12, "[INST]": 10, "\u2581\u2581": 13}"#];
+        tokens.map(<[u8]>::to_vec).into()
+    },
+    region: all,
+    take: |bytes| {
+        let config = br#"{"additional_special_tokens": ["<|more|>"], "eos_token": "<|end|>"}"#;
+        let added_tokens = Some(bytes);
+        let files = HfFiles { tokenizer_config: Some(config), added_tokens, ..HfFiles::default() };
+        let json = json_seeds().into_iter().next().unwrap_or_default();
+        let by_json = Tokenizer::from_json(&json, files).is_ok_and(|tokenizer| use_all_of(&tokenizer));
+        let model = sentencepiece_seed();
+        let by_model =
+            Tokenizer::from_sentencepiece_directory(&model, files).is_ok_and(|tokenizer| use_all_of(&tokenizer));
+        by_json || by_model
+    },
+};
+
+pub(super) const VOCAB_TXT: Target = Target {
+    name: "vocab-txt",
+    about: "vocab.txt of a WordPiece directory",
+    seeds: || vec![b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##b\nend\n##it\n\xe6\xbc\xa2\n.\n1\n##2\n".to_vec()],
+    region: all,
+    take: |bytes| Tokenizer::from_vocab_txt(bytes, HfFiles::default()).is_ok_and(|tokenizer| use_all_of(&tokenizer)),
+};
+
+/// The small tokenizers of the text crate's own tests: WordPiece and Unigram with their pipelines.
+const WORDS: &str = include_str!("../../../bantam-text/tests/data/words.jsonl");
+/// SentencePiece models of both kinds, with replacements.
+const MODELS: &str = include_str!("../../../bantam-text/tests/data/sentencepiece_unigram.jsonl");
+
+fn field(line: &str, key: &str) -> Option<serde_json::Value> {
+    serde_json::from_str::<serde_json::Value>(line).ok()?.get_mut(key).map(serde_json::Value::take)
+}
+
+fn sentencepiece_seeds() -> Vec<Vec<u8>> {
+    let bytes = |line: &str| {
+        let model = field(line, "model")?;
+        let digits = model.as_str()?.as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>()
+    };
+    std::iter::once(sentencepiece_seed()).chain(MODELS.lines().filter_map(bytes)).collect()
+}
 
 const TEXTS: [&str; 7] = [
     "",
@@ -91,7 +140,8 @@ fn json_seeds() -> Vec<Vec<u8>> {
             {"type":"Strip","content":" ","start":1,"stop":0}]},
         "model":{"type":"BPE","unk_token":"<unk>","fuse_unk":true,"byte_fallback":true,
             "vocab":{"<unk>":0,"<s>":1,"</s>":2,"<0x0A>":3,"<0xC3>":4,"▁":5,"a":6,"b":7,"ab":8,"▁ab":9},"merges":["a b","▁ ab"]}}"#;
-    vec![byte_level.as_bytes().to_vec(), sentencepiece_like.as_bytes().to_vec()]
+    let others = WORDS.lines().filter_map(|line| field(line, "tokenizer")).map(|file| file.to_string().into_bytes());
+    [byte_level, sentencepiece_like].map(|file| file.as_bytes().to_vec()).into_iter().chain(others).collect()
 }
 
 /// The pieces of the small vocabularies: spelling, score and SentencePiece's number of its kind.
@@ -146,11 +196,25 @@ fn vocabulary_seeds() -> Vec<Vec<u8>> {
             .set("tokenizer.ggml.bos_token_id", 1u32)
             .set("tokenizer.ggml.eos_token_id", 2u32)
             .set("tokenizer.ggml.unknown_token_id", 0u32)
+            .set("tokenizer.ggml.seperator_token_id", 2u32)
+            .set("tokenizer.ggml.remove_extra_whitespaces", true)
             .set("tokenizer.ggml.add_bos_token", true)
             .set("tokenizer.ggml.add_space_prefix", true);
+        if model == "t5" {
+            // An array of one unit, and one replacement.
+            let charsmap = vec![4, 0, 0, 0, 0, 0, 0, 0, b'x', 0];
+            writer.set("tokenizer.ggml.precompiled_charsmap", Array::U8(charsmap));
+        }
         writer.to_bytes(|_, _| Ok(()))
     };
-    [seed("llama", "default", &[]), seed("gpt2", "gpt-2", &["a b"])].into_iter().flatten().collect()
+    let seeds = [
+        seed("llama", "default", &[]),
+        seed("gpt2", "gpt-2", &["a b"]),
+        seed("bert", "bert-bge", &[]),
+        seed("t5", "default", &[]),
+        seed("gemma4", "gemma4", &["a b", "▁ ab"]),
+    ];
+    seeds.into_iter().flatten().collect()
 }
 
 /// The vocabulary as it stands in the metadata; what is missing or of another type stays empty.
@@ -179,7 +243,11 @@ fn vocabulary_of(gguf: &Gguf) -> Vocabulary {
         eos: id("tokenizer.ggml.eos_token_id"),
         unknown: id("tokenizer.ggml.unknown_token_id"),
         add_bos: flag("tokenizer.ggml.add_bos_token"),
+        separator: id("tokenizer.ggml.seperator_token_id"),
+        class: id("tokenizer.ggml.cls_token_id"),
         add_space_prefix: flag("tokenizer.ggml.add_space_prefix"),
+        remove_extra_whitespaces: flag("tokenizer.ggml.remove_extra_whitespaces"),
+        precompiled_charsmap: numbers("tokenizer.ggml.precompiled_charsmap").iter().map(|&byte| byte as u8).collect(),
         ..Vocabulary::default()
     }
 }

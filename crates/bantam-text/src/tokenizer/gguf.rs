@@ -4,7 +4,7 @@ use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
 use super::bytes::{byte_token, unmap};
 use super::companions::{Added, check_largest};
-use super::gguf_words::{charsmap, unigram, wordpiece};
+use super::gguf_words::{character_bpe, charsmap, unigram, wordpiece};
 use super::normalizer::Normalizer;
 use super::pieces::PieceNormalizer;
 use super::sentencepiece::{SPACE, ScoreBpe};
@@ -25,6 +25,7 @@ impl Tokenizer {
         match vocabulary.model.as_str() {
             "llama" => score_bpe(vocabulary, Symbols::InText, Additions::default()),
             "gpt2" => byte_bpe(vocabulary),
+            "gemma4" => character_bpe(vocabulary),
             "bert" => wordpiece(vocabulary),
             "t5" => unigram(vocabulary, Symbols::InText, Additions::default()),
             other => Err(TextError::Unsupported { what: "tokenizer model", name: shorten(other, 60) }),
@@ -206,7 +207,11 @@ pub(super) fn score_bpe(
         normalizers,
         steps: Vec::new(),
         merger: Merger::Scores(merger),
-        joining: Joining::Pieces(if prefix { FirstSpace::Dropped } else { FirstSpace::Kept }),
+        joining: Joining::Pieces(match (removes && symbols == Symbols::InNormalized, prefix) {
+            (true, _) => FirstSpace::AllDropped,
+            (false, true) => FirstSpace::Dropped,
+            (false, false) => FirstSpace::Kept,
+        }),
         add_bos: true,
         notes: Vec::new(),
     };
@@ -240,6 +245,22 @@ pub(super) fn place_added(
         placed.push((token.content.clone(), AddedToken::from(token)));
     }
     Ok(placed)
+}
+
+/// Both sides of every merge, spelled by `spell`.
+pub(super) fn merges(
+    vocabulary: &Vocabulary,
+    spell: impl Fn(&[u8]) -> Vec<u8>,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TextError> {
+    let mut pairs = Vec::with_capacity(vocabulary.merges.len());
+    for (rank, merge) in vocabulary.merges.iter().enumerate() {
+        // The space that separates is never the first character: a token may be a space itself.
+        let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at).ok_or_else(|| {
+            TextError::Vocabulary(format!("merge {rank} is {:?}, expected two tokens and a space", shorten(merge, 60)))
+        })?;
+        pairs.push((spell(&merge.as_bytes()[..space]), spell(&merge.as_bytes()[space + 1..])));
+    }
+    Ok(pairs)
 }
 
 fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
@@ -284,14 +305,7 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         continuing_prefix: Vec::new(),
         word_suffix: Vec::new(),
     };
-    let mut pairs = Vec::with_capacity(vocabulary.merges.len());
-    for (rank, merge) in vocabulary.merges.iter().enumerate() {
-        // The space that separates is never the first character: a token may be a space itself.
-        let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at).ok_or_else(|| {
-            TextError::Vocabulary(format!("merge {rank} is {:?}, expected two tokens and a space", shorten(merge, 60)))
-        })?;
-        pairs.push((unmap(&merge.as_bytes()[..space]), unmap(&merge.as_bytes()[space + 1..])));
-    }
+    let pairs = merges(&vocabulary, unmap)?;
     merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), true)?;
     let parts = Parts {
         tokens,

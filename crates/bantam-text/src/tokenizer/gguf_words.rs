@@ -1,19 +1,21 @@
-//! WordPiece and Unigram vocabularies from GGUF metadata (`bert` and `t5`), and Unigram ones from `tokenizer.model`.
+//! WordPiece, Unigram and character-BPE vocabularies from GGUF metadata (`bert`, `t5`, `gemma4`), and Unigram ones from `tokenizer.model`.
 
 use super::added::AddedTokens;
+use super::bpe::{Alphabet, Bpe};
 use super::bytes::byte_token;
 use super::charsmap::Charsmap;
 use super::decoding::Decoding;
-use super::gguf::{Additions, Parts, Symbols, added_token, finish, kind_of, place_added};
+use super::gguf::{Additions, Parts, Symbols, added_token, finish, kind_of, merges, place_added};
 use super::json_model::check_lengths;
 use super::normalizer::Normalizer;
 use super::pieces::PieceNormalizer;
 use super::pipeline::bert_steps;
 use super::sentencepiece::SPACE;
+use super::split::Splitter;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
-use super::{FirstSpace, Joining, Merger, Token, Tokenizer};
+use super::{FirstSpace, Joining, Map, Merger, Token, Tokenizer};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::{TokenKind, Vocabulary};
 
@@ -96,6 +98,53 @@ pub(super) fn wordpiece(mut vocabulary: Vocabulary) -> Result<Tokenizer, TextErr
     Ok(finish(&vocabulary, parts))
 }
 
+/// Byte-pair merging over characters, spaces written as U+2581, what has no token spelled in bytes.
+pub(super) fn character_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
+    let len = vocabulary.tokens.len();
+    let mut bytes = Box::new([None; 256]);
+    let mut by_bytes: Map<Box<[u8]>, u32> = Map::with_capacity_and_hasher(len, Default::default());
+    let (mut tokens, mut raw) = (Vec::with_capacity(len), Vec::new());
+    for (spelling, id) in vocabulary.tokens.iter().zip(0u32..) {
+        let kind = kind_of(&vocabulary, id as usize);
+        let mut text = spelling.clone();
+        if !matches!(kind, TokenKind::Control | TokenKind::Unknown) {
+            by_bytes.entry(spelling.as_slice().into()).or_insert(id);
+            text = String::from_utf8_lossy(spelling).replace(SPACE, " ").into_bytes();
+        }
+        if let Some(byte) = byte_token(spelling).filter(|_| kind == TokenKind::Byte) {
+            bytes[usize::from(byte)].get_or_insert(id);
+            text = vec![byte];
+        }
+        raw.extend(added_token(&vocabulary, id as usize).map(|token| (token.content.clone(), token)));
+        let text = (text != *spelling).then(|| text.into_boxed_slice());
+        tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
+    }
+    let mut merger = Bpe {
+        by_bytes,
+        merges: Map::with_capacity_and_hasher(vocabulary.merges.len(), Default::default()),
+        alphabet: Alphabet::Characters(Some(bytes)),
+        unknown: vocabulary.unknown,
+        fuse_unknown: true,
+        ignore_merges: false,
+        continuing_prefix: Vec::new(),
+        word_suffix: Vec::new(),
+    };
+    let pairs = merges(&vocabulary, <[u8]>::to_vec)?;
+    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), true)?;
+    let parts = Parts {
+        tokens,
+        added: AddedTokens::new(raw)?,
+        normalized_added: AddedTokens::default(),
+        normalizers: vec![Normalizer::Replace { pattern: Splitter::literal(" "), with: SPACE.to_owned() }],
+        steps: Vec::new(),
+        merger: Merger::Ranks(merger),
+        joining: Joining::Pieces(FirstSpace::Kept),
+        add_bos: false,
+        notes: Vec::new(),
+    };
+    Ok(finish(&vocabulary, parts))
+}
+
 pub(super) fn unigram(
     mut vocabulary: Vocabulary,
     symbols: Symbols,
@@ -154,12 +203,13 @@ pub(super) fn unigram(
     let kept =
         user_defined.then(|| Trie::new(pieces().filter(|(_, id)| kinds[*id as usize] == TokenKind::UserDefined)));
     let add_space = vocabulary.add_space_prefix.unwrap_or(true);
+    let removes = vocabulary.remove_extra_whitespaces.unwrap_or(true);
     let normalizer = PieceNormalizer {
         charsmap: charsmap(&vocabulary)?,
         kept,
         add_space,
         at_start_only: additions.prefix_first,
-        remove_extra_spaces: vocabulary.remove_extra_whitespaces.unwrap_or(true),
+        remove_extra_spaces: removes,
     };
     let merger = Unigram {
         pieces: lattice,
@@ -179,7 +229,11 @@ pub(super) fn unigram(
         normalizers: vec![Normalizer::Pieces(Box::new(normalizer))],
         steps: Vec::new(),
         merger: Merger::Lattice(merger),
-        joining: Joining::Pieces(if add_space { FirstSpace::Dropped } else { FirstSpace::Kept }),
+        joining: Joining::Pieces(match (removes, add_space) {
+            (true, _) => FirstSpace::AllDropped,
+            (false, true) => FirstSpace::Dropped,
+            (false, false) => FirstSpace::Kept,
+        }),
         add_bos: false,
         notes: Vec::new(),
     };

@@ -29,8 +29,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use companions::HfFiles;
-pub use patterns::pre_tokenizer_names;
 pub(crate) use patterns::{conventions, recognise};
+pub use patterns::{pre_tokenize, pre_tokenizer_names};
 pub(crate) use protobuf::vocabulary as sentencepiece_vocabulary;
 pub(crate) use words::GPT2 as BYTE_LEVEL_PATTERN;
 
@@ -83,6 +83,8 @@ pub(crate) enum FirstSpace {
     Kept,
     /// One is dropped.
     Dropped,
+    /// Every one is dropped until there is text.
+    AllDropped,
     /// The first token is written without any.
     TokenWithout,
 }

@@ -5,7 +5,7 @@
 
 use super::normalizer::{Form, Normalizer};
 use super::split::{Behavior, Splitter};
-use super::words::{GPT2, Step};
+use super::words::{GPT2, Step, words};
 use crate::error::{TextError, shorten};
 
 /// Conventions that go with a pre-tokenizer's name.
@@ -19,10 +19,12 @@ pub(crate) struct PreTokenizer {
     pub(crate) add_bos: bool,
     /// The model's own tokenizer composes characters first.
     nfc: bool,
+    /// Split what the others left once more, after each byte has become one of GPT-2's characters.
+    mapped: &'static [&'static str],
 }
 
 const PLAIN: PreTokenizer =
-    PreTokenizer { names: &[], patterns: &[], ignore_merges: false, add_bos: false, nfc: false };
+    PreTokenizer { names: &[], patterns: &[], ignore_merges: false, add_bos: false, nfc: false, mapped: &[] };
 
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const CL100K_DIGIT: &str =
@@ -61,12 +63,13 @@ const TABLE: &[PreTokenizer] = &[
     },
     PreTokenizer {
         names: &["gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "exaone4", "trillion", "granite-docling", "jina-es",
-                 "jina-de", "jina-v2-es", "jina-v2-de", "mpt", "olmo", "jais"],
+                 "jina-de", "jina-v2-es", "jina-v2-de", "jais"],
         patterns: &[GPT2],
         ..PLAIN
     },
+    PreTokenizer { names: &["mpt", "olmo"], patterns: &[GPT2], nfc: true, ..PLAIN },
     PreTokenizer {
-        names: &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
+        names: &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],
         patterns: &[CL100K],
         ignore_merges: true,
         add_bos: true,
@@ -91,7 +94,26 @@ const TABLE: &[PreTokenizer] = &[
         patterns: &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"],
         ..PLAIN
     },
-    PreTokenizer { names: &["gpt-4o", "llama4", "kanana2", "minimax-m2"], patterns: &[O200K], ..PLAIN },
+    PreTokenizer { names: &["gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"], patterns: &[O200K], ..PLAIN },
+    PreTokenizer { names: &["granite-embed-multi-97m"], patterns: &[O200K], ignore_merges: true, ..PLAIN },
+    PreTokenizer { names: &["tiny_aya", "cohere2moe"], patterns: &[r"\d{1,3}(?=(?:\d{3})*\b)", O200K], ..PLAIN },
+    PreTokenizer {
+        names: &["minicpm5"],
+        patterns: &[r"\p{N}{1,3}", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+        ignore_merges: true,
+        ..PLAIN
+    },
+    PreTokenizer {
+        names: &["ufakzeka"],
+        patterns: &[r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+        ..PLAIN
+    },
+    PreTokenizer {
+        names: &["exaone-moe"],
+        patterns: &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"],
+        ..PLAIN
+    },
+    PreTokenizer { names: &["laguna"], patterns: &[r"[^\n]+|[\n]+", CL100K_DIGIT], ..PLAIN },
     PreTokenizer { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true, ..PLAIN },
     PreTokenizer {
         names: &["deepseek-v3", "hunyuan-dense", "joyai-llm"],
@@ -108,7 +130,13 @@ const TABLE: &[PreTokenizer] = &[
         patterns: &["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
         ..PLAIN
     },
-    PreTokenizer { names: &["falcon"], patterns: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], ..PLAIN },
+    PreTokenizer {
+        // Some bytes of other characters become numbers in GPT-2's alphabet, such as ².
+        names: &["falcon"],
+        patterns: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2],
+        mapped: &[r"\p{N}+", "[0-9][0-9][0-9]"],
+        ..PLAIN
+    },
     PreTokenizer { names: &["bloom", "poro-chat", "gpt3-finnish"], patterns: &[BLOOM], ..PLAIN },
     PreTokenizer { names: &["viking"], patterns: &[BLOOM, r"\p{N}"], ..PLAIN },
     PreTokenizer {
@@ -172,15 +200,39 @@ pub fn pre_tokenizer_names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|row| row.names).copied()
 }
 
+/// Cuts a text into words as the pre-tokenizer of this name does, each as its bytes: what merging never crosses.
+///
+/// # Errors
+/// [`TextError::Unsupported`] for a name that is not known, [`TextError::Pattern`] as
+/// [`Tokenizer::encode`](crate::Tokenizer::encode).
+pub fn pre_tokenize(name: &str, text: &str) -> Result<Vec<Vec<u8>>, TextError> {
+    let row = find(name)?;
+    let mut text = text.to_owned();
+    for normalizer in row.normalizers() {
+        text = normalizer.apply(text, true)?;
+    }
+    let mut found = Vec::new();
+    words(&text, true, &row.steps()?)?.each(|word| {
+        found.push(word.to_vec());
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 impl PreTokenizer {
     /// The steps that cut a text into words.
     pub(crate) fn steps(&self) -> Result<Vec<Step>, TextError> {
         let mut steps = Vec::with_capacity(self.patterns.len() + 1);
+        let split = |pattern: &&str| {
+            Ok(Step::Split { pattern: Splitter::regex(pattern)?, behavior: Behavior::Isolated, invert: false })
+        };
         for pattern in self.patterns {
-            let pattern = Splitter::regex(pattern)?;
-            steps.push(Step::Split { pattern, behavior: Behavior::Isolated, invert: false });
+            steps.push(split(pattern)?);
         }
         steps.push(Step::ByteLevel { prefix_space: false, pattern: None });
+        for pattern in self.mapped {
+            steps.push(split(pattern)?);
+        }
         Ok(steps)
     }
 

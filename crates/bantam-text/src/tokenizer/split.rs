@@ -14,6 +14,8 @@ use crate::error::{TextError, shorten};
 
 /// The longest pattern accepted, in bytes; real ones stay below 2 KiB.
 const LONGEST_PATTERN: usize = 64 * 1024;
+/// A replacement may make a text so many times as long; real ones stay below four.
+const MOST_GROWTH: usize = 64;
 const SPACE_TAIL: &str = r"|\s+(?!\S)|\s+";
 
 #[derive(Debug, Clone)]
@@ -46,7 +48,10 @@ impl Splitter {
                 reason: format!("{} bytes long, at most {LONGEST_PATTERN} are accepted", pattern.len()),
             });
         }
-        let engine = if let Some(head) = pattern.strip_suffix(SPACE_TAIL) {
+        let engine = if has_possessive(pattern) {
+            // To the linear engine `?+` is a repetition of `?`.
+            None
+        } else if let Some(head) = pattern.strip_suffix(SPACE_TAIL) {
             let linear = linear(&[head, r"\s+"]);
             linear.map(Engine::LinearWithSpaceTail)
         } else {
@@ -123,14 +128,45 @@ impl Splitter {
     pub(crate) fn replace(&self, text: &str, with: &str) -> Result<String, TextError> {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
+        let most = text.len().saturating_mul(MOST_GROWTH).saturating_add(LONGEST_PATTERN);
+        let mut too_long = false;
         self.matches(text, |range| {
-            out.push_str(&text[done..range.start]);
-            out.push_str(with);
-            done = range.end;
+            too_long |= out.len() + with.len() > most;
+            if !too_long {
+                out.push_str(&text[done..range.start]);
+                out.push_str(with);
+                done = range.end;
+            }
         })?;
+        if too_long {
+            let pattern = shorten(&self.source, 60);
+            return Err(TextError::Pattern {
+                pattern,
+                reason: format!("its replacements are longer than {most} bytes"),
+            });
+        }
         out.push_str(&text[done..]);
         Ok(out)
     }
+}
+
+/// Whether a pattern has a possessive quantifier (`?+`, `*+`, `++`), which gives nothing back once it has matched.
+fn has_possessive(pattern: &str) -> bool {
+    let mut classes = 0usize;
+    let mut quantified = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        let after = std::mem::take(&mut quantified);
+        match character {
+            '\\' => drop(characters.next()),
+            '[' => classes += 1,
+            ']' => classes = classes.saturating_sub(1),
+            '+' if classes == 0 && after => return true,
+            '?' | '*' | '+' => quantified = classes == 0,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Memory a compiled pattern may take, in bytes.

@@ -1,6 +1,7 @@
 //! Integration tests: vocabularies, streams and templates against what independent implementations gave.
 #![allow(missing_docs)]
 
+mod companions;
 mod gguf;
 mod guarded;
 mod hostile;

@@ -26,7 +26,7 @@ fn check(name: &str, tokenizer: &Tokenizer, (text, plain, parsed, framed): &Row)
 
 #[test]
 fn tokenizers_of_many_kinds_give_the_expected_ids() {
-    for line in include_str!("../data/tokenizers.jsonl").lines() {
+    for line in include_str!("../data/tokenizers.jsonl").lines().chain(include_str!("../data/words.jsonl").lines()) {
         let variant: Variant = serde_json::from_str(line).unwrap();
         let json = serde_json::to_vec(&variant.tokenizer).unwrap();
         let tokenizer = Tokenizer::from_json(&json, HfFiles::default()).unwrap();
@@ -162,7 +162,8 @@ fn long_words_are_not_quadratic() {
 /// `tokenizer.model` of three kinds against PyPI `sentencepiece` (`tools/goldens/sentencepiece_models.py`).
 #[test]
 fn sentencepiece_models_give_the_expected_ids() {
-    for line in include_str!("../data/sentencepiece.jsonl").lines() {
+    let bpe = include_str!("../data/sentencepiece.jsonl").lines();
+    for line in bpe.chain(include_str!("../data/sentencepiece_unigram.jsonl").lines()) {
         let record: Value = serde_json::from_str(line).unwrap();
         let (options, model) = (&record["options"], record["model"].as_str().unwrap());
         let model: Vec<u8> =
@@ -307,4 +308,23 @@ fn what_files_leave_open_is_noted() {
     let files = HfFiles { special_tokens_map: Some(map.as_bytes()), ..HfFiles::default() };
     let tokenizer = Tokenizer::from_sentencepiece_directory(&model(), files).unwrap();
     assert_eq!(tokenizer.notes(), ["the special token \"<a>\" and 1 more has no id and stays text"]);
+}
+
+/// Words by the names of pre-tokenizers against PyPI `tokenizers` (`tools/goldens/pre_tokenizers.py`).
+#[test]
+fn pre_tokenizers_cut_as_published() {
+    let printable = |byte: u8| (0x21..=0x7e).contains(&byte) || byte >= 0xa1 && byte != 0xad;
+    let others: Vec<u8> = (0..=255).filter(|byte| !printable(*byte)).collect();
+    let character = |byte: &u8| match others.binary_search(byte) {
+        Ok(at) => char::from_u32(0x100 + at as u32).unwrap(),
+        Err(_) => char::from(*byte),
+    };
+    for line in include_str!("../data/pre_tokenizers.jsonl").lines() {
+        let (name, text, expected): (String, String, Vec<String>) = serde_json::from_str(line).unwrap();
+        let words = bantam_text::pre_tokenize(&name, &text).unwrap();
+        let found: Vec<String> = words.iter().map(|word| word.iter().map(character).collect()).collect();
+        assert_eq!(found, expected, "{name}: {text:?}");
+    }
+    let error = bantam_text::pre_tokenize("none such", "a").unwrap_err();
+    assert_eq!(error.to_string(), "unsupported pre-tokenizer 'none such'");
 }
