@@ -73,7 +73,7 @@ def unigram(path):
     with open(path, "w", encoding="utf-8") as out:
         for seed, options in enumerate([
             dict(model_type="unigram", rules=True),
-            dict(model_type="unigram", normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True, user_defined_symbols=["<sep>", "ＡＢ", "\u2581\u2581"]),
+            dict(model_type="unigram", normalization_rule_name="identity", remove_extra_whitespaces=False, byte_fallback=True, user_defined_symbols=["<sep>", "ＡＢ"]),
             dict(model_type="unigram", rules=True, add_dummy_prefix=False, user_defined_symbols=["<sep>", "é", "of the"]),
             dict(model_type="unigram", rules=True, remove_extra_whitespaces=False, vocab_size=150),
             dict(model_type="bpe", vocab_size=250, rules=True, user_defined_symbols=["<sep>", "ß"]),
@@ -111,6 +111,8 @@ def large(text, count, out):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", "always")
     tokenizer.decoder = decoders.Metaspace("▁", "always")
     tokenizer.save(out + ".tokenizer.json")
+    # Read back: scores as that library reads them.
+    tokenizer = Tokenizer.from_file(out + ".tokenizer.json")
     rng = random.Random(tokenizer_strings.SEED)
     with open(out + ".jsonl", "w", encoding="utf-8") as plain, open(out + ".hf.jsonl", "w", encoding="utf-8") as hf:
         for _ in range(count):
@@ -140,4 +142,5 @@ def main():
             out.write(json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -164,13 +164,13 @@ pub(super) fn unigram(
     if vocabulary.unknown.is_none() {
         vocabulary.unknown = of_kind(TokenKind::Unknown).map(|(_, id)| id).next();
     }
-    let own_scores = || of_kind(TokenKind::Normal).map(|(_, id)| f64::from(vocabulary.scores[id as usize]));
-    let (lowest, highest) = (own_scores().fold(f64::MAX, f64::min), own_scores().fold(f64::MIN, f64::max));
-    // SentencePiece finds user-defined pieces among the others, and makes them win.
+    let normal = of_kind(TokenKind::Normal).map(|(_, id)| f64::from(vocabulary.scores[id as usize]));
+    let lowest = normal.fold(f64::MAX, f64::min);
+    // SentencePiece finds user-defined pieces among the others; their score of 0 makes them win.
     let in_lattice = |kind: TokenKind| {
         kind == TokenKind::Normal || (kind == TokenKind::UserDefined && symbols == Symbols::InNormalized)
     };
-    let mut scores: Vec<f64> = vocabulary.scores.iter().take(len).map(|score| f64::from(*score)).collect();
+    let scores: Vec<f64> = vocabulary.scores.iter().take(len).map(|score| f64::from(*score)).collect();
     let mut bytes = Box::new([None; 256]);
     let (mut tokens, mut raw) = (Vec::with_capacity(len), Vec::new());
     for (id, spelling) in vocabulary.tokens.iter().enumerate() {
@@ -185,9 +185,7 @@ pub(super) fn unigram(
                 bytes[usize::from(byte)].get_or_insert(number);
                 text = vec![byte];
             }
-            #[allow(clippy::cast_precision_loss)] // Pieces are short.
-            TokenKind::UserDefined => scores[id] = (spelling.len() as f64) * highest - 0.1,
-            TokenKind::Normal | TokenKind::Unused => {}
+            TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused => {}
             TokenKind::Control | TokenKind::Unknown => text = spelling.clone(),
         }
         let added = added_token(&vocabulary, id);

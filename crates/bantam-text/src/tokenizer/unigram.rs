@@ -48,9 +48,9 @@ impl Unigram {
             let before = best[start].score;
             let mut whole_character = false;
             let mut offer = |len: usize, score: f64, id: Option<u32>| {
-                let target = &mut best[start + len];
+                let (target, score) = (&mut best[start + len], self.rounded(score));
                 if target.from == usize::MAX || score > target.score {
-                    *target = Best { score: self.rounded(score), from: start, id };
+                    *target = Best { score, from: start, id };
                 }
             };
             self.pieces.prefixes(&bytes[start..], |len, id| {
@@ -61,7 +61,7 @@ impl Unigram {
                 }
             });
             if !whole_character {
-                offer(character.len_utf8(), self.rounded(unknown_score + before), None);
+                offer(character.len_utf8(), unknown_score + before, None);
             }
         }
         let mut spans = Vec::new();
