@@ -247,11 +247,11 @@ pub(super) fn place_added(
     Ok(placed)
 }
 
+/// The two sides of a merge.
+type Sides = (Vec<u8>, Vec<u8>);
+
 /// Both sides of every merge, spelled by `spell`.
-pub(super) fn merges(
-    vocabulary: &Vocabulary,
-    spell: impl Fn(&[u8]) -> Vec<u8>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TextError> {
+pub(super) fn merges(vocabulary: &Vocabulary, spell: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<Sides>, TextError> {
     let mut pairs = Vec::with_capacity(vocabulary.merges.len());
     for (rank, merge) in vocabulary.merges.iter().enumerate() {
         // The space that separates is never the first character: a token may be a space itself.

@@ -133,7 +133,8 @@ const TABLE: &[PreTokenizer] = &[
     PreTokenizer {
         // Some bytes of other characters become numbers in GPT-2's alphabet, such as ².
         names: &["falcon"],
-        patterns: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2],
+        // Punctuation is that of Unicode 8.
+        patterns: &[r"[[\p{P}\x{166D}\x{111C9}&&\p{Age=8.0}]\$\+<=>\^~\|`]+", GPT2],
         mapped: &[r"\p{N}+", "[0-9][0-9][0-9]"],
         ..PLAIN
     },

@@ -186,7 +186,8 @@ fn damaged_tokenizers_never_panic() {
         "\"byte_fallback\":true,",
         "\"ignore_merges\":true,",
     ];
-    let sources: Vec<&str> = include_str!("../data/tokenizers.jsonl").lines().collect();
+    let words = include_str!("../data/words.jsonl").lines();
+    let sources: Vec<&str> = include_str!("../data/tokenizers.jsonl").lines().chain(words).collect();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut loaded = 0;
     for _ in 0..count(1_000) {
@@ -216,7 +217,10 @@ fn damaged_vocabularies_never_panic() {
         let len = random.below(TOKENS.len() + 3);
         let number = |random: &mut Random| random.below(2).eq(&0).then(|| random.below(20) as u32);
         let vocabulary = Vocabulary {
-            model: ["llama", "gpt2", "bert", ""][random.below(4)].to_owned(),
+            model: ["llama", "gpt2", "bert", "t5", "gemma4", ""][random.below(6)].to_owned(),
+            precompiled_charsmap: (0..random.below(2) * 40).map(|_| [0, 0, 0, 4, 8, 97][random.below(6)]).collect(),
+            class: number(&mut random),
+            separator: number(&mut random),
             pre: PRE[random.below(PRE.len())].map(str::to_owned),
             tokens: (0..len)
                 .map(|_| TOKENS[random.below(TOKENS.len())].as_bytes().to_vec())
@@ -236,8 +240,54 @@ fn damaged_vocabularies_never_panic() {
         };
         let Ok(tokenizer) = Tokenizer::from_vocabulary(vocabulary) else { continue };
         for text in ["", "a b ab", " é\u{0}<s>", "ababababababababababababababababababababab"] {
-            let ids = tokenizer.encode_with_ends(text, Special::Parse).unwrap();
+            // What has no token, where there is none for that either, is an error.
+            let Ok(ids) = tokenizer.encode_with_ends(text, Special::Parse) else { continue };
             tokenizer.decode(&ids, true).unwrap();
         }
     }
+}
+
+#[test]
+fn damaged_sentencepiece_models_and_companions_never_panic() {
+    let models = include_str!("../data/sentencepiece_unigram.jsonl").lines();
+    let models: Vec<Vec<u8>> = models
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let digits = record["model"].as_str().unwrap().as_bytes();
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            digits.chunks(2).map(byte).collect()
+        })
+        .collect();
+    const TEXTS: &[&str] =
+        &["", " the\u{a0}of  e\u{301} ÄBC\u{2167}", "<sep>é🎉\u{200b}\u{0} x", "aaaaaaaaaaaaaaaaaaaaaaaa"];
+    const WORDS: &[&str] = &["\"", ",", ":", "{", "}", "0", "9", "4294967295", "-1", "the", "null", "[]", "\\u0000"];
+    let mut random = Random(0x0bad_cafe_1234_5678);
+    let mut loaded = 0;
+    for _ in 0..count(1_000) {
+        let mut model = models[random.below(models.len())].clone();
+        for _ in 0..random.below(4) {
+            let at = random.below(model.len());
+            match random.below(3) {
+                0 => model[at] = random.below(256) as u8,
+                1 => drop(model.drain(at..(at + random.below(9)).min(model.len()))),
+                _ => model.truncate(at.max(1)),
+            }
+        }
+        let added = damage(r#"{"the": 3, "<x>": 400, " y": 401, "of": 9}"#, WORDS, &mut random);
+        let files = HfFiles { added_tokens: Some(added.as_bytes()), ..HfFiles::default() };
+        let vocab = damage("[UNK]\n[CLS]\n[SEP]\nthe\n##e\nof\na\n##a\n", WORDS, &mut random);
+        let found = [
+            Tokenizer::from_sentencepiece(&model),
+            Tokenizer::from_sentencepiece_directory(&model, files),
+            Tokenizer::from_vocab_txt(vocab.as_bytes(), files),
+        ];
+        for tokenizer in found.into_iter().flatten() {
+            loaded += 1;
+            for text in TEXTS {
+                let Ok(ids) = tokenizer.encode_with_ends(text, Special::Parse) else { continue };
+                tokenizer.decode(&ids, false).unwrap();
+            }
+        }
+    }
+    println!("{loaded} of {} loaded", 3 * count(1_000));
 }
