@@ -164,14 +164,18 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
                     }
                 }
                 to = to.add(wide.header_bytes());
-                for step in 0..STEPS {
-                    let mut w = unsigned::<FORM>(panel.add(codes + 32 * half), step, table);
-                    if !form.table && wide.offset != form.offset {
-                        w = _mm256_add_epi8(w, more);
-                    }
-                    _mm256_storeu_si256(to.cast(), w);
-                    to = to.add(64);
+                let codes = panel.add(codes + 32 * half);
+                macro_rules! step {
+                    ($($step:literal)+) => {$(
+                        let mut w = unsigned::<FORM, $step>(codes, table);
+                        if !form.table && wide.offset != form.offset {
+                            w = _mm256_add_epi8(w, more);
+                        }
+                        _mm256_storeu_si256(to.add(64 * $step).cast(), w);
+                    )+};
                 }
+                step!(0 1 2 3 4 5 6 7);
+                to = to.add(64 * STEPS);
             }
         }
     }
@@ -232,7 +236,7 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
 ) -> usize {
     let form: Form = const { FORMS[FORM as usize] };
     let Job { kind, panel, blocks, records, halves, rows } = *job;
-    let parts = form.parts();
+    let (parts, signed) = (form.parts(), !BY_VNNI && form.greatest() > 128);
     let mut sub_scales = [0u8; 128];
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
@@ -251,61 +255,80 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
             let words = records.add(block * rows * RECORD).cast::<i32>();
             let by = words.add(2 * rows + first).cast::<f32>();
             let steps = words.add(3 * rows + first);
-            for part in 0..parts {
-                let part_sums = halves.add(block * rows * HALVES).cast::<i32>().add(part * rows + first);
-                let mut wholes = [_mm256_setzero_si256(); COUNT];
-                let signed = !BY_VNNI && form.greatest() > 128;
-                let together = const { together(&FORMS[FORM as usize]) };
-                for step in (part * STEPS / parts..(part + 1) * STEPS / parts).step_by(together) {
-                    let mut pairs = [_mm256_setzero_si256(); COUNT];
-                    for step in step..step + together {
-                        let w = unsigned::<FORM>(codes, step, table);
+            // Written out, so that everything but the rows' places is known when compiled.
+            macro_rules! step {
+                ($part:literal, $step:literal, $wholes:ident, $pairs:ident) => {
+                    if const { $step * FORMS[FORM as usize].parts() / STEPS == $part } {
+                        let w = unsigned::<FORM, $step>(codes, table);
                         let signs = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
                         let magnitude = _mm256_abs_epi8(signs);
                         for row in 0..COUNT {
-                            let a = _mm256_set1_epi32(steps.add(step * rows + row).read_unaligned());
+                            let a = _mm256_set1_epi32(steps.add($step * rows + row).read_unaligned());
                             if BY_VNNI {
-                                wholes[row] = _mm256_dpbusd_avx_epi32(wholes[row], w, a);
+                                $wholes[row] = _mm256_dpbusd_avx_epi32($wholes[row], w, a);
                             } else {
                                 let products = if signed {
                                     _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, signs))
                                 } else {
                                     _mm256_maddubs_epi16(w, a)
                                 };
-                                pairs[row] = _mm256_add_epi16(pairs[row], products);
+                                $pairs[row] = _mm256_add_epi16($pairs[row], products);
+                            }
+                        }
+                        if !BY_VNNI && const { ($step + 1) % together(&FORMS[FORM as usize]) == 0 } {
+                            for row in 0..COUNT {
+                                let fours = _mm256_madd_epi16($pairs[row], _mm256_set1_epi16(1));
+                                $wholes[row] = _mm256_add_epi32($wholes[row], fours);
+                                $pairs[row] = _mm256_setzero_si256();
                             }
                         }
                     }
-                    if !BY_VNNI {
+                };
+            }
+            macro_rules! part {
+                ($part:literal) => {
+                    if const { $part < FORMS[FORM as usize].parts() } {
+                        let part_sums = halves.add(block * rows * HALVES).cast::<i32>().add($part * rows + first);
+                        let mut wholes = [_mm256_setzero_si256(); COUNT];
+                        let mut pairs = [_mm256_setzero_si256(); COUNT];
+                        step!($part, 0, wholes, pairs);
+                        step!($part, 1, wholes, pairs);
+                        step!($part, 2, wholes, pairs);
+                        step!($part, 3, wholes, pairs);
+                        step!($part, 4, wholes, pairs);
+                        step!($part, 5, wholes, pairs);
+                        step!($part, 6, wholes, pairs);
+                        step!($part, 7, wholes, pairs);
+                        let (scale, minimum) =
+                            scale_and_minimum::<FORM>(&scales, &sub_scales, parts * index + $part, half);
                         for row in 0..COUNT {
-                            let fours = _mm256_madd_epi16(pairs[row], _mm256_set1_epi16(1));
-                            wholes[row] = _mm256_add_epi32(wholes[row], fours);
+                            let word = |at: *const i32| at.add(row).read_unaligned();
+                            let mut whole = wholes[row];
+                            if !matches!(form.correction(), Correction::None) && !signed {
+                                let correction = match form.correction() {
+                                    Correction::None => 0,
+                                    Correction::By128 => word(words.add(rows + first)),
+                                    Correction::By8(shift) => power(word(words.add(first)), shift),
+                                    Correction::Part(shift) => power(word(part_sums), shift),
+                                };
+                                whole = _mm256_add_epi32(whole, _mm256_set1_epi32(correction));
+                            }
+                            let whole = _mm256_cvtepi32_ps(whole);
+                            let a_scale = _mm256_set1_ps(by.add(row).read_unaligned());
+                            totals[row] = if form.has_minimum() {
+                                let sum = word(if parts == 1 { words.add(first) } else { part_sums });
+                                let product = _mm256_mul_ps(whole, scale);
+                                let product = _mm256_fmadd_ps(_mm256_set1_ps(sum as f32), minimum, product);
+                                _mm256_fmadd_ps(product, a_scale, totals[row])
+                            } else {
+                                _mm256_fmadd_ps(whole, _mm256_mul_ps(scale, a_scale), totals[row])
+                            };
                         }
                     }
-                }
-                let (scale, minimum) = scale_and_minimum::<FORM>(&scales, &sub_scales, parts * index + part, half);
-                for row in 0..COUNT {
-                    let word = |at: *const i32| at.add(row).read_unaligned();
-                    let correction = match form.correction() {
-                        Correction::None => 0,
-                        Correction::By128 => word(words.add(rows + first)),
-                        Correction::By8(shift) => power(word(words.add(first)), shift),
-                        Correction::Part(shift) => power(word(part_sums), shift),
-                    };
-                    let mut whole = wholes[row];
-                    if !matches!(form.correction(), Correction::None) && !signed {
-                        whole = _mm256_add_epi32(whole, _mm256_set1_epi32(correction));
-                    }
-                    let (whole, a_scale) = (_mm256_cvtepi32_ps(whole), _mm256_set1_ps(by.add(row).read_unaligned()));
-                    totals[row] = if form.has_minimum() {
-                        let sum = _mm256_set1_ps(word(if parts == 1 { words.add(first) } else { part_sums }) as f32);
-                        let product = _mm256_fmadd_ps(sum, minimum, _mm256_mul_ps(whole, scale));
-                        _mm256_fmadd_ps(product, a_scale, totals[row])
-                    } else {
-                        _mm256_fmadd_ps(whole, _mm256_mul_ps(scale, a_scale), totals[row])
-                    };
-                }
+                };
             }
+            part!(0);
+            part!(1);
         }
         for (row, total) in totals.into_iter().enumerate() {
             _mm256_storeu_ps(sums[first + row].as_mut_ptr().add(half * 8), total);
@@ -480,7 +503,8 @@ unsafe fn scale_and_minimum<const FORM: u8>(
 /// The block's codes are there.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unsigned<const FORM: u8>(codes: *const u8, step: usize, table: __m256i) -> __m256i {
+unsafe fn unsigned<const FORM: u8, const STEP: usize>(codes: *const u8, table: __m256i) -> __m256i {
+    let step = STEP;
     let form: Form = const { FORMS[FORM as usize] };
     // SAFETY: lines below the form's bits; instructions of AVX2, which whoever inlines this has.
     unsafe {

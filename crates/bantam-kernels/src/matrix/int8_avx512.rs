@@ -10,8 +10,14 @@ use std::ops::Range;
 /// Bytes ahead of the codes in use that are asked for: more than memory has on the way to one core at a time (its latency
 /// times its bandwidth, some 3.5 KB), and more yet for many rows, which go through codes more slowly. Measured with the bench
 /// example: 1024 left Q6_K 15% short of what 4096 gives for one row on Zen 5, while Zen 4 hardly cares.
-const fn ahead(rows: usize) -> usize {
-    if rows <= 2 { 4096 } else { 8192 }
+///
+/// Blocks taken apart beforehand come from the caches: two of them ahead.
+const fn ahead(form: &Form, rows: usize) -> usize {
+    match form.scales {
+        Scales::Wide(..) => 2 * form.unit_bytes(),
+        _ if rows <= 2 => 4096,
+        _ => 8192,
+    }
 }
 
 /// Rows up to which codes of every form are taken apart in registers, as they come from memory. For more rows only the
@@ -154,22 +160,29 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
             }
             to = to.add(wide.header_bytes());
             let codes = panel.add(codes);
-            for step in 0..STEPS {
-                prefetch::<TILE>(&form, codes, step);
-                let mut w = unsigned::<FORM>(codes, step, table);
-                if !form.table && wide.offset != form.offset {
-                    w = _mm512_add_epi8(w, more);
-                }
-                _mm512_storeu_si512(to.cast(), w);
-                to = to.add(64);
+            macro_rules! step {
+                ($($step:literal)+) => {$(
+                    prefetch::<TILE>(&form, codes, $step);
+                    let mut w = unsigned::<FORM, $step>(codes, table);
+                    if !form.table && wide.offset != form.offset {
+                        w = _mm512_add_epi8(w, more);
+                    }
+                    _mm512_storeu_si512(to.cast(), w);
+                    to = to.add(64);
+                )+};
             }
+            step!(0 1 2 3 4 5 6 7);
         }
     }
 }
 
+/// All rows of a tile times a panel, in registers.
+///
+/// Parts and steps of a block are written out by macros, because the compiler keeps sums in registers only where it has
+/// unrolled everything that walks over them, and does not do so by itself for loops this large.
+///
 /// # Safety
 /// As [`tile`].
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
     kind: &PanelKind,
@@ -195,10 +208,58 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
         let mut left = blocks;
         while left > 0 {
             let scales = prepare::<ROWS, FORM>(kind, header, &mut sub_scales);
-            let codes = header.add(form.header_bytes());
+            let mut codes = header.add(form.header_bytes());
             for index in 0..left.min(unit_blocks) {
-                let codes = codes.add(index * form.code_bytes());
-                block::<ROWS, FORM>(&scales, index, table, codes, record, halves, &mut totals);
+                let words = record.cast::<i32>();
+                macro_rules! step {
+                    ($part:literal, $step:literal, $wholes:ident) => {
+                        if const { $step * FORMS[FORM as usize].parts() / STEPS == $part } {
+                            prefetch::<ROWS>(&form, codes, $step);
+                            let w = unsigned::<FORM, $step>(codes, table);
+                            for row in 0..ROWS {
+                                let a = words.add((3 + $step) * ROWS + row).read_unaligned();
+                                $wholes[row] = _mm512_dpbusd_epi32($wholes[row], w, _mm512_set1_epi32(a));
+                            }
+                        }
+                    };
+                }
+                macro_rules! part {
+                    ($part:literal) => {
+                        if const { $part < FORMS[FORM as usize].parts() } {
+                            let part_sums =
+                                if form.parts() == 1 { words } else { halves.cast::<i32>().add($part * ROWS) };
+                            let mut wholes = [_mm512_setzero_si512(); ROWS];
+                            for row in 0..ROWS {
+                                wholes[row] = start::<FORM>(words.add(ROWS + row), part_sums.add(row));
+                            }
+                            step!($part, 0, wholes);
+                            step!($part, 1, wholes);
+                            step!($part, 2, wholes);
+                            step!($part, 3, wholes);
+                            step!($part, 4, wholes);
+                            step!($part, 5, wholes);
+                            step!($part, 6, wholes);
+                            step!($part, 7, wholes);
+                            let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + $part);
+                            for row in 0..ROWS {
+                                let a_scale = words.add(2 * ROWS + row).cast::<f32>().read_unaligned();
+                                let a_scale = _mm512_set1_ps(a_scale);
+                                let whole = _mm512_cvtepi32_ps(wholes[row]);
+                                totals[row] = if form.has_minimum() {
+                                    let sum = _mm512_set1_epi32(part_sums.add(row).read_unaligned());
+                                    let product = _mm512_mul_ps(whole, scale);
+                                    let product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), minimum, product);
+                                    _mm512_fmadd_ps(product, a_scale, totals[row])
+                                } else {
+                                    _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row])
+                                };
+                            }
+                        }
+                    };
+                }
+                part!(0);
+                part!(1);
+                codes = codes.add(form.code_bytes());
                 record = record.add(ROWS * RECORD);
                 halves = halves.add(ROWS * HALVES);
             }
@@ -208,6 +269,25 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
         for (sums, total) in sums.iter_mut().zip(totals) {
             _mm512_storeu_ps(sums.as_mut_ptr(), total);
         }
+    }
+}
+
+/// What a row's integer sum starts from: what takes out the offset.
+///
+/// # Safety
+/// A row's -128 Σa is there, and the sum of its part.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn start<const FORM: u8>(by_128: *const i32, part_sum: *const i32) -> __m512i {
+    // SAFETY: the caller's promise.
+    let all = |sum: *const i32| _mm512_set1_epi32(unsafe { sum.read_unaligned() });
+    match const { FORMS[FORM as usize].correction() } {
+        Correction::None => _mm512_setzero_si512(),
+        Correction::By128 => all(by_128),
+        Correction::By8(0) | Correction::Part(0) => all(part_sum),
+        Correction::By8(1) => _mm512_slli_epi32::<1>(all(part_sum)),
+        Correction::By8(_) => _mm512_srai_epi32::<3>(all(part_sum)),
+        Correction::Part(_) => _mm512_srai_epi32::<1>(all(part_sum)),
     }
 }
 
@@ -241,7 +321,7 @@ fn prefetch<const ROWS: usize>(form: &Form, codes: *const u8, step: usize) {
     if (step + 1) * form.bits / STEPS > step * form.bits / STEPS {
         let line = step * form.bits / STEPS;
         // SAFETY: prefetching reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + const { ahead(ROWS) }).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + ahead(form, ROWS)).cast()) };
     }
 }
 
@@ -262,7 +342,7 @@ unsafe fn prepare<const ROWS: usize, const FORM: u8>(
     // SAFETY: the header is there; prefetching reads nothing.
     unsafe {
         for line in 0..form.header_bytes() / 64 {
-            _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(64 * line + const { ahead(ROWS) }).cast());
+            _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(64 * line + ahead(&form, ROWS)).cast());
         }
         match form.scales {
             Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 | Scales::Wide(..) => {
@@ -394,7 +474,8 @@ fn shifted(x: __m512i, by: isize) -> __m512i {
 /// The block's codes are there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn unsigned<const FORM: u8>(codes: *const u8, step: usize, table: __m512i) -> __m512i {
+unsafe fn unsigned<const FORM: u8, const STEP: usize>(codes: *const u8, table: __m512i) -> __m512i {
+    let step = STEP;
     let form: Form = const { FORMS[FORM as usize] };
     let mask = |bits: i8| _mm512_set1_epi8(bits);
     // SAFETY: lines below the form's bits.
@@ -413,110 +494,6 @@ unsafe fn unsigned<const FORM: u8>(codes: *const u8, step: usize, table: __m512i
         _ => _mm512_and_si512(shifted(line(0), step as isize), mask(1)),
     };
     if form.table { _mm512_shuffle_epi8(table, code) } else { code }
-}
-
-/// One block of 32 inputs.
-///
-/// # Safety
-/// As [`tile`], for one block's unit, codes, record and sums of halves.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn block<const ROWS: usize, const FORM: u8>(
-    scales: &UnitScales,
-    index: usize,
-    table: __m512i,
-    codes: *const u8,
-    record: *const u8,
-    halves: *const u8,
-    totals: &mut [__m512; ROWS],
-) {
-    let form: Form = const { FORMS[FORM as usize] };
-    let parts = form.parts();
-    // SAFETY: the caller gives the codes and records of ROWS rows.
-    unsafe {
-        let words = record.cast::<i32>();
-        for part in 0..parts {
-            let part_sums = if parts == 1 { words } else { halves.cast::<i32>().add(part * ROWS) };
-            let start = |row: usize| {
-                let sum = |from: *const i32| _mm512_set1_epi32(from.add(row).read_unaligned());
-                match form.correction() {
-                    Correction::None => _mm512_setzero_si512(),
-                    Correction::By128 => sum(words.add(ROWS)),
-                    Correction::By8(0) | Correction::Part(0) => sum(part_sums),
-                    Correction::By8(1) => _mm512_slli_epi32::<1>(sum(words)),
-                    Correction::By8(_) => _mm512_srai_epi32::<3>(sum(words)),
-                    Correction::Part(_) => _mm512_srai_epi32::<1>(sum(part_sums)),
-                }
-            };
-            let step = |step: usize| {
-                prefetch::<ROWS>(&form, codes, step);
-                unsigned::<FORM>(codes, step, table)
-            };
-            let range = part * STEPS / parts..(part + 1) * STEPS / parts;
-            let wholes = dot_products::<ROWS>(record, range, start, step);
-            let by = scale_and_minimum::<FORM>(scales, parts * index + part);
-            if form.has_minimum() {
-                add::<ROWS, true>(record, part_sums, &wholes, by, totals);
-            } else {
-                add::<ROWS, false>(record, part_sums, &wholes, by, totals);
-            }
-        }
-    }
-}
-
-/// Integer sums of some steps of a block.
-///
-/// # Safety
-/// The record of ROWS rows is there.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn dot_products<const ROWS: usize>(
-    record: *const u8,
-    range: Range<usize>,
-    start: impl Fn(usize) -> __m512i,
-    unsigned: impl Fn(usize) -> __m512i,
-) -> [__m512i; ROWS] {
-    let mut wholes = [_mm512_setzero_si512(); ROWS];
-    for row in 0..ROWS {
-        wholes[row] = start(row);
-    }
-    for step in range {
-        let w = unsigned(step);
-        for row in 0..ROWS {
-            // SAFETY: codes follow the three words of each row.
-            let a = unsafe { record.cast::<i32>().add((3 + step) * ROWS + row).read_unaligned() };
-            wholes[row] = _mm512_dpbusd_epi32(wholes[row], w, _mm512_set1_epi32(a));
-        }
-    }
-    wholes
-}
-
-/// Adds a part's sums, times its scale (and less its minimum), to the totals.
-///
-/// # Safety
-/// The record of ROWS rows is there, and as many sums of the part.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn add<const ROWS: usize, const MINIMUM: bool>(
-    record: *const u8,
-    part_sums: *const i32,
-    wholes: &[__m512i; ROWS],
-    (scale, minimum): (__m512, __m512),
-    totals: &mut [__m512; ROWS],
-) {
-    for row in 0..ROWS {
-        // SAFETY: the scales are the third words of each row.
-        let (a_scale, sum) =
-            unsafe { (record.cast::<f32>().add(2 * ROWS + row).read_unaligned(), part_sums.add(row).read_unaligned()) };
-        let (a_scale, whole) = (_mm512_set1_ps(a_scale), _mm512_cvtepi32_ps(wholes[row]));
-        totals[row] = if MINIMUM {
-            let sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(sum));
-            let product = _mm512_fmadd_ps(sum, minimum, _mm512_mul_ps(whole, scale));
-            _mm512_fmadd_ps(product, a_scale, totals[row])
-        } else {
-            _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row])
-        };
-    }
 }
 
 // The shifts of corrections above are those that forms have.
