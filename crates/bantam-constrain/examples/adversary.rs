@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 #[path = "../tests/it/adversary.rs"]
+#[allow(dead_code, reason = "shared with the tests, which use the rest")]
 mod adversary;
 #[path = "../tests/it/vocabularies.rs"]
 mod vocabularies;

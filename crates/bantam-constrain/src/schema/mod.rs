@@ -145,6 +145,10 @@ impl<'s> Writer<'s> {
             self.keyword(&mut place, keyword, value)?;
         }
         objects::finish(&mut place)?;
+        if let Some(keyword) = ["minProperties", "maxProperties"].into_iter().find(|name| place.out.contains_key(*name))
+        {
+            self.part(&place, keyword, Value::Object(place.out.clone()));
+        }
         if !place.all_of.is_empty() {
             let all = place.out.entry("allOf").or_insert_with(|| json!([]));
             if let Value::Array(all) = all {

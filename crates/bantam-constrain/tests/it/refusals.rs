@@ -65,6 +65,10 @@ fn schemas_are_honoured_or_refused_by_keyword_and_place() {
         (json!({ "allOf": [{ "multipleOf": 0.001 }, { "multipleOf": 80 }] }), Some("\"multipleOf\" at /allOf/1")),
         (inside(json!({ "minLength": -1 })), Some("a whole number from 0 was expected, found -1")),
         (inside(json!({ "minProperties": 2 })), Some("\"minProperties\" at")),
+        (
+            inside(json!({ "properties": { "a": {} }, "maxProperties": 2 })),
+            Some("\"maxProperties\" at /properties/a~1b"),
+        ),
         (json!({ "prefixItems": [{}], "additionalItems": false }), Some("\"additionalItems\" at its top")),
         (json!({ "items": [{ "type": "string" }], "additionalItems": false }), None),
         (json!({ "$ref": "https://example.com/a" }), Some("nothing is fetched")),

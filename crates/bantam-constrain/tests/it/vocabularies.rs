@@ -83,3 +83,41 @@ pub fn compile(compiler: &Compiler, case: &Value) -> Result<Constraint, Constrai
         _ => panic!("{case} is no case"),
     }
 }
+
+/// A vocabulary of this many tokens: bytes, words of syllables with and without a space before them, numbers, punctuation
+/// and Chinese characters.
+#[allow(dead_code, reason = "only the measurement has a use for it")]
+pub fn synthetic(len: usize) -> Tokenizer {
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).into();
+    let mut types = vec![2, 3, 3];
+    for byte in 0..=255_u8 {
+        tokens.push(format!("<0x{byte:02X}>"));
+        types.push(6);
+    }
+    let mut seen: std::collections::HashSet<String> = tokens.iter().cloned().collect();
+    let mut dice = crate::adversary::Dice(1);
+    while tokens.len() < len {
+        let mut token = if dice.below(2) == 0 { "▁".to_owned() } else { String::new() };
+        match dice.below(20) {
+            0 => token.push_str(&dice.below(1000).to_string()),
+            1 => (0..=dice.below(5)).for_each(|_| token.push(b"\"{}[]:,.;()/\\-_=+<>!?'"[dice.below(22)].into())),
+            2 | 3 => (0..=dice.below(2)).for_each(|_| token.extend(char::from_u32(0x4e00 + dice.below(8000) as u32))),
+            _ => {
+                for _ in 0..=dice.below(4) {
+                    token.push(b"bcdfghklmnprstvwz"[dice.below(17)].into());
+                    token.push(b"aeiou"[dice.below(5)].into());
+                    (0..dice.below(2)).for_each(|_| token.push(b"nrstlm"[dice.below(6)].into()));
+                }
+            }
+        }
+        if seen.insert(token.clone()) {
+            tokens.push(token);
+            types.push(1);
+        }
+    }
+    let scores = (0..tokens.len()).map(|id| -(id as f32)).collect();
+    let tokens = tokens.into_iter().map(String::into_bytes).collect();
+    let named =
+        Vocabulary { model: "llama".into(), bos: Some(1), eos: Some(2), unknown: Some(0), ..Vocabulary::default() };
+    Tokenizer::from_vocabulary(Vocabulary { tokens, types, scores, ..named }).unwrap()
+}

@@ -1,0 +1,127 @@
+"""Judges answers held to a form: `adversary cases.json TOKENIZERS… | judge.py cases.json`.
+
+Needs PyPI jsonschema (with its formats rfc3339-validator, fqdn, rfc3987, isoduration where they are installed) and lark.
+An answer that was helped to its end is judged whole, so what it was before is a beginning of a valid one.
+"""
+
+import datetime
+import decimal
+import ipaddress
+import json
+import re
+import sys
+import uuid
+from collections import Counter
+
+import jsonschema
+
+
+def formats():
+    checker = jsonschema.FormatChecker()
+
+    def check(name):
+        return checker.checks(name, raises=(ValueError, AssertionError))
+
+    @check("date")
+    def _(value):
+        return not isinstance(value, str) or bool(datetime.date.fromisoformat(value))
+
+    @check("time")
+    def _(value):
+        return not isinstance(value, str) or moment("2000-01-01T" + value)
+
+    @check("date-time")
+    def _(value):
+        return not isinstance(value, str) or moment(value)
+
+    @check("uuid")
+    def _(value):
+        return not isinstance(value, str) or str(uuid.UUID(value)) == value.lower()
+
+    @check("ipv4")
+    def _(value):
+        return not isinstance(value, str) or bool(ipaddress.IPv4Address(value))
+
+    @check("ipv6")
+    def _(value):
+        return not isinstance(value, str) or bool(ipaddress.IPv6Address(value))
+
+    @check("hostname")
+    def _(value):
+        return not isinstance(value, str) or (
+            len(value) <= 253 and all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", part) for part in value.split("."))
+        )
+
+    @check("uri")
+    def _(value):
+        return not isinstance(value, str) or bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]*", value))
+
+    @check("duration")
+    def _(value):
+        return not isinstance(value, str) or bool(re.fullmatch(r"P(?=.)(\d+[YMWD])*(T(\d+[HMS])+)?", value))
+
+    @check("uint8")
+    def _(value):
+        return not isinstance(value, int) or 0 <= value < 256
+
+    return checker
+
+
+def moment(value):
+    # A fraction of any length and the letter Z are RFC 3339's, and not everywhere Python's.
+    value = re.sub(r"\.(\d{1,6})\d*", lambda found: "." + found[1].ljust(6, "0"), value)
+    return datetime.datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo is not None
+
+
+def multiple_of(validator, divisor, instance, schema):
+    if validator.is_type(instance, "number") and decimal.Decimal(str(instance)) % decimal.Decimal(str(divisor)):
+        yield jsonschema.ValidationError(f"{instance} is no multiple of {divisor}")
+
+
+def judge_of(case):
+    if "schema" in case:
+        draft = jsonschema.Draft202012Validator
+        schema = case["schema"]
+        if isinstance(schema, dict) and isinstance(schema.get("items"), list):
+            draft = jsonschema.Draft7Validator
+        strict = jsonschema.validators.extend(draft, {"multipleOf": multiple_of})
+        validator = strict(schema, format_checker=formats())
+        return lambda text: not list(validator.iter_errors(json.loads(text)))
+    if "regex" in case:
+        return lambda text: re.fullmatch(case["regex"], text) is not None
+    if "choices" in case:
+        return lambda text: text in case["choices"]
+    source = case.get("gbnf") or case["lark"]
+    if source.startswith('root ::= "The'):
+        return lambda text: re.fullmatch(r"The answer is (\d{1,3}|unknown)\.", text) is not None
+    if source.startswith("root ::= expr"):
+        return lambda text: isinstance(eval(re.sub(r"\b0+(?=\d)", "", text), {"__builtins__": {}}), int)
+    if source.startswith("root   ::= object"):
+        # Its numbers may begin with a zero, which JSON's may not.
+        return lambda text: isinstance(json.loads(re.sub(r"(?<![\w.\"\\+-])(-?)0+(?=\d)", r"\1", text)), dict)
+    if "WORD" in source:
+        return lambda text: re.fullmatch(r"[A-Z][a-z]{2,6}(, [A-Z][a-z]{2,6}){0,3}\.", text) is not None
+    return lambda text: re.fullmatch(r"(<*)\d{1,4}(>*)", text) is not None and text.count("<") == text.count(">")
+
+
+def main():
+    cases = json.load(open(sys.argv[1], encoding="utf-8"))
+    judges = [judge_of(case) for case in cases]
+    ends, invalid = Counter(), 0
+    for line in sys.stdin:
+        answer = json.loads(line)
+        ends[answer["end"]] += 1
+        if answer["end"] not in ("whole", "helped"):
+            continue
+        try:
+            valid = judges[answer["case"]](answer["text"])
+        except Exception as failure:  # a text that is no JSON, a date that is none
+            valid, answer["why"] = False, repr(failure)
+        if not valid:
+            invalid += 1
+            print(f"INVALID {json.dumps(cases[answer['case']])[:200]}\n  {json.dumps(answer)[:600]}")
+    print(f"{sum(ends.values())} answers: {dict(ends)}; {invalid} invalid")
+    sys.exit(invalid > 0 or ends["stuck"] > 0)
+
+
+main()
