@@ -138,6 +138,7 @@ const TOKENIZER_MODELS: &[(&str, &str)] = &[
     ("gpt2", "byte-level BPE"),
     ("bert", "WordPiece"),
     ("t5", "SentencePiece unigram"),
+    ("gemma4", "BPE over characters"),
     ("rwkv", "longest match"),
 ];
 

@@ -4,7 +4,7 @@ use serde_json::{Map as Object, Value, json};
 
 use super::check_same;
 use crate::error::TextError;
-use crate::tokenizer::{BYTE_LEVEL_PATTERN, Map, Tokenizer, conventions};
+use crate::tokenizer::{BYTE_LEVEL_PATTERN, Conventions, Map, Tokenizer, conventions};
 use crate::vocabulary::{TokenKind, Vocabulary};
 
 const SPACE: &str = "\u{2581}";
@@ -58,13 +58,15 @@ pub fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Value, TextError> {
 }
 
 fn byte_level(vocabulary: &Vocabulary, vocab: Object<String, Value>) -> Result<Value, TextError> {
-    let (patterns, whole, composes) = conventions(vocabulary.pre.as_deref().unwrap_or("default"))?;
+    let Conventions { patterns, mapped, whole, composes } =
+        conventions(vocabulary.pre.as_deref().unwrap_or("default"))?;
     let level = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex });
     let pre_tokenizer = match patterns {
-        [only] if *only == BYTE_LEVEL_PATTERN => level(true),
+        [only] if *only == BYTE_LEVEL_PATTERN && mapped.is_empty() => level(true),
         patterns => {
             let split = |pattern: &&str| json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
-            let steps: Vec<Value> = patterns.iter().map(split).chain([level(false)]).collect();
+            let steps: Vec<Value> =
+                patterns.iter().map(split).chain([level(false)]).chain(mapped.iter().map(split)).collect();
             json!({ "type": "Sequence", "pretokenizers": steps })
         }
     };

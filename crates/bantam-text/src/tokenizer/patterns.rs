@@ -162,16 +162,32 @@ pub(crate) fn recognise(patterns: &[String], whole: bool, composed: bool) -> Opt
     const USUAL: &[&str] = &["llama-bpe"];
     let spelled: Vec<String> = patterns.iter().map(|pattern| unescaped(pattern)).collect();
     let same = |row: &&PreTokenizer| {
-        row.ignore_merges == whole && row.patterns.iter().map(|pattern| unescaped(pattern)).eq(spelled.iter().cloned())
+        row.mapped.is_empty()
+            && row.ignore_merges == whole
+            && row.patterns.iter().map(|pattern| unescaped(pattern)).eq(spelled.iter().cloned())
     };
     let row = TABLE.iter().filter(same).find(|row| row.nfc == composed).or_else(|| TABLE.iter().find(same))?;
     let name = row.names.iter().find(|name| USUAL.contains(name)).or(row.names.first())?;
     Some((name, row.nfc == composed))
 }
 
-/// The patterns that go by a name, whether words that are tokens are taken whole, and whether characters are composed.
-pub(crate) fn conventions(name: &str) -> Result<(&'static [&'static str], bool, bool), TextError> {
-    find(name).map(|row| (row.patterns, row.ignore_merges, row.nfc))
+/// What goes by a name, for other kinds of files.
+pub(crate) struct Conventions {
+    /// Each splits what the one before it left.
+    pub(crate) patterns: &'static [&'static str],
+    /// The same, once bytes are GPT-2's characters.
+    pub(crate) mapped: &'static [&'static str],
+    /// Words that are tokens are taken whole.
+    pub(crate) whole: bool,
+    /// Characters are composed first.
+    pub(crate) composes: bool,
+}
+
+/// What goes by a name.
+pub(crate) fn conventions(name: &str) -> Result<Conventions, TextError> {
+    let row = find(name)?;
+    let (patterns, mapped) = (row.patterns, row.mapped);
+    Ok(Conventions { patterns, mapped, whole: row.ignore_merges, composes: row.nfc })
 }
 
 /// A pattern with the characters that it gives by number.
