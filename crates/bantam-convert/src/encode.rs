@@ -121,6 +121,8 @@ impl Work<'_> {
         let (rows, width) = matrix(&made.shape);
         let row_bytes = target.row_bytes(width).map_err(wrong)?;
         let source = Rows::of(made, width)?;
+        let shifts = matches!(made.change, Change::Shift(_));
+        let moves = !shifts && made.parts.iter().all(|part| part.tensor_type == Ok(target));
         let at_once = (PIECE / width.max(1)).clamp(1, rows.max(1));
         let each = at_once.div_ceil(self.pool.threads() * 4).max(1);
         let mut buffer = vec![0; at_once * row_bytes];
@@ -135,6 +137,11 @@ impl Work<'_> {
                 let mut values = vec![0.0; width];
                 for (row, made_row) in into.chunks_exact_mut(row_bytes).enumerate() {
                     let row = first + piece * each + row;
+                    // A row that only moves keeps its bytes: encoding it again could choose another scale.
+                    if moves && let Some(bytes) = source.bytes(made.change.source_row(row, rows)) {
+                        made_row.copy_from_slice(bytes);
+                        continue;
+                    }
                     let done = source.decode(made.change.source_row(row, rows), &mut values).and_then(|()| {
                         if let Change::Shift(by) = made.change {
                             values.iter_mut().for_each(|x| *x += by);
@@ -229,14 +236,22 @@ impl<'a> Rows<'a> {
         Ok(Self { parts })
     }
 
-    fn decode(&self, row: usize, values: &mut [f32]) -> Result<(), TensorError> {
+    /// A row's bytes with their format.
+    fn stored(&self, row: usize) -> Option<(&[u8], TensorType)> {
         let at = self.parts.partition_point(|(_, _, _, end)| *end <= row);
         let start = at.checked_sub(1).and_then(|before| self.parts.get(before)).map_or(0, |(_, _, _, end)| *end);
-        let Some((part, stored, row_bytes, _)) = self.parts.get(at) else {
-            return TensorType::F32.decode(&[], values);
-        };
+        let (part, stored, row_bytes, _) = self.parts.get(at)?;
         let from = (row - start) * row_bytes;
-        stored.decode(part.bytes.get(from..from + row_bytes).unwrap_or(&[]), values)
+        Some((part.bytes.get(from..from + row_bytes)?, *stored))
+    }
+
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        self.stored(row).map(|(bytes, _)| bytes)
+    }
+
+    fn decode(&self, row: usize, values: &mut [f32]) -> Result<(), TensorError> {
+        let (bytes, stored) = self.stored(row).unwrap_or((&[], TensorType::F32));
+        stored.decode(bytes, values)
     }
 }
 

@@ -75,3 +75,16 @@ fn every_tiny_model_survives() {
         }
     }
 }
+
+#[test]
+fn quantized_directories_keep_every_value() {
+    let folder = Folder::new("quantized");
+    for golden in Golden::quantized() {
+        let gguf = folder.path(&format!("{}.gguf", golden.name));
+        converted(&golden.directory, &gguf, Form::Gguf, |_| ())
+            .unwrap_or_else(|error| panic!("{}: {error}", golden.name));
+        let there =
+            load::gguf(std::fs::read(&gguf).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", golden.name));
+        check_logits(&golden, &there, "as GGUF");
+    }
+}

@@ -26,8 +26,9 @@ pub(super) const CONFIG: Target = Target {
 
 pub(super) const MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-a/model.gguf");
 pub(super) const SCALED_MODEL: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.gguf");
-const CONFIG_JSON: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/config.json");
-const CONFIG_WEIGHTS: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.safetensors");
+pub(super) const CONFIG_JSON: &[u8] = include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/config.json");
+pub(super) const CONFIG_WEIGHTS: &[u8] =
+    include_bytes!("../../../bantam-testkit/goldens/tiny-llama-c/model.safetensors");
 
 fn take_gguf(bytes: &[u8]) -> bool {
     let Ok(model) = Gguf::parse(bytes).and_then(|gguf| SplitGguf::new(vec![gguf])) else { return false };
@@ -36,8 +37,13 @@ fn take_gguf(bytes: &[u8]) -> bool {
 
 fn take_config(bytes: &[u8]) -> bool {
     let Ok(config) = serde_json::from_slice(bytes) else { return false };
+    Checkpoint::from_hugging_face(&config, config_tensors()).is_ok()
+}
+
+/// The whole weights beside a damaged configuration.
+pub(super) fn config_tensors() -> Vec<Tensor> {
     let weights = SharedBytes::from_vec(CONFIG_WEIGHTS.to_vec());
-    let Ok(file) = SafeTensors::parse(&weights) else { return false };
+    let Ok(file) = SafeTensors::parse(&weights) else { return Vec::new() };
     let tensors = file.tensors().iter().filter_map(|tensor| {
         Some(Tensor {
             file_name: tensor.name.clone(),
@@ -46,5 +52,5 @@ fn take_config(bytes: &[u8]) -> bool {
             bytes: weights.slice(tensor.range.clone())?,
         })
     });
-    Checkpoint::from_hugging_face(&config, tensors.collect()).is_ok()
+    tensors.collect()
 }

@@ -1,8 +1,10 @@
 //! What is fuzzed: one file per target, one row per target in [`TARGETS`].
 
 mod checkpoint;
+mod directory;
 mod gguf;
 mod model;
+mod quantized;
 mod safetensors;
 mod template;
 mod tokenizer;
@@ -48,6 +50,11 @@ pub const TARGETS: &[Target] = &[
     template::TARGET,
     tool_calls::TARGET,
     model::TARGET,
+    quantized::PARTS,
+    quantized::SETTINGS,
+    directory::INDEX,
+    directory::GENERATION,
+    directory::ROPE,
 ];
 
 impl Target {

@@ -9,7 +9,7 @@ pub(super) const TARGET: Target =
     Target { name: "safetensors", about: "length and JSON header of safetensors", seeds, region, take };
 
 /// The length and the header.
-fn region(bytes: &[u8]) -> Region {
+pub(super) fn region(bytes: &[u8]) -> Region {
     let length = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
     Region::half_in_first(usize::try_from(length.saturating_add(8)).unwrap_or(bytes.len()).min(bytes.len()))
 }

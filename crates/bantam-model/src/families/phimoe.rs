@@ -10,9 +10,11 @@ use crate::spec::RopeScaling;
 use crate::window::windowed;
 use crate::{ModelError, Spec};
 
-/// Factor on cosine and sine of the one model there is: its GGUF files carry another, made from its context's lengths.
+/// Factor on cosine and sine of the one model there is (`short_mscale` and `long_mscale` of its `config.json`,
+/// 1.243163121016122, which the tests of transformers and mlx-lm quote): its GGUF files carry another, made from its
+/// context's lengths.
 const MAGNITUDE: f32 = 1.243_163_1;
-/// The jitter of its router, which its GGUF files have no key for.
+/// The jitter of its router, which its GGUF files have no key for: `router_jitter_noise` of transformers' `PhimoeConfig`.
 const JITTER: f32 = 0.01;
 
 pub(super) const FAMILY: Family = Family {

@@ -137,4 +137,14 @@ fn a_directory_tells_the_authors_story() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(told.trim_start().starts_with(&text), "{told}");
+
+    // The makers' own stops hold beside the user's: the answer ends before whichever comes first.
+    folder.file("generation_config.json", r#"{"stop_strings": ["loved to play"], "eos_token_id": 2}"#);
+    let ends_before = |more: &[&str], stop: &str| {
+        let output = bantam(&[&["run", directory, "--raw", "--temperature", "0"], more, &[""]].concat(), b"");
+        let (short, _) = told.split_once(stop).expect("the story has those words");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), short.trim_end(), "{stop}");
+    };
+    ends_before(&[], "loved to play");
+    ends_before(&["--stop", "there was"], "there was");
 }
