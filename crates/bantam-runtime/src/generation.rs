@@ -61,7 +61,7 @@ fn short(text: &str) -> String {
 
 impl GenerationDefaults {
     /// From `generation_config.json`. Values out of range are taken as not said.
-    pub(crate) fn from_json(config: &Map<String, Value>) -> Self {
+    pub fn from_json(config: &Map<String, Value>) -> Self {
         let number = |key: &str| config.get(key).and_then(Value::as_f64).filter(|x| x.is_finite() && *x >= 0.0);
         let float = |key: &str| number(key).map(|x| x as f32);
         let share = |key: &str| float(key).filter(|p| *p <= 1.0);
