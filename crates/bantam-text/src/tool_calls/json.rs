@@ -188,6 +188,7 @@ impl Scanner<'_> {
     /// Reads a number; where the text ends with it, it may go on.
     fn number(&mut self) -> Result<(), Halt> {
         const DIGITS: Halt = Halt::Wrong("a digit was expected");
+        let start = self.at;
         if self.peek()? == b'-' {
             self.at += 1;
         }
@@ -213,7 +214,12 @@ impl Scanner<'_> {
             }
             self.digits()?;
         }
-        Ok(())
+        // Readers of JSON have doubles, and some of them refuse what is none.
+        let written = self.bytes.get(start..self.at).and_then(|digits| std::str::from_utf8(digits).ok());
+        match written.and_then(|digits| digits.parse::<f64>().ok()) {
+            Some(number) if number.is_finite() => Ok(()),
+            _ => Err(Halt::Wrong("a number is too large")),
+        }
     }
 
     fn digits(&mut self) -> Result<(), Halt> {
@@ -371,6 +377,7 @@ mod tests {
         check("[01]", Scan::Wrong(2, "a comma or a closing bracket was expected"));
         check(r#"["\x"]"#, Scan::Wrong(3, "there is no such escape"));
         check(r#"["\ud800 "]"#, Scan::Wrong(8, "half a surrogate pair"));
+        check("[1e999]", Scan::Wrong(6, "a number is too large"));
         check("é", Scan::Wrong(0, "no value begins so"));
         check(&"[".repeat(200), Scan::Wrong(121, "it is nested too deep"));
     }
