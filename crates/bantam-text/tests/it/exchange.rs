@@ -1,0 +1,126 @@
+//! Tokenizers from GGUF to `tokenizer.json` and back: real vocabularies give the expected ids in every form.
+
+use bantam_text::exchange::{tokenizer_config, tokenizer_json, vocabulary_of_json};
+use bantam_text::{HfFiles, Special, Tokenizer, Vocabulary};
+use serde_json::{Value, json};
+
+use crate::{gguf, shared};
+
+fn texts(name: &str) -> Option<Vec<(String, Vec<u32>)>> {
+    let path = shared(&format!("data/tokenizers/ggml-vocab-{name}.gguf.inp"))?;
+    let texts = std::fs::read_to_string(&path).unwrap();
+    let expected = std::fs::read_to_string(path.with_extension("out")).unwrap();
+    let texts = texts.strip_suffix("\n__ggml_vocab_test__\n").unwrap_or(&texts).split("\n__ggml_vocab_test__\n");
+    let ids = expected.lines().map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect());
+    Some(texts.map(str::to_owned).zip(ids).collect())
+}
+
+fn written(vocabulary: &Vocabulary) -> (Vec<u8>, Vec<u8>) {
+    let json = tokenizer_json(vocabulary).unwrap_or_else(|error| panic!("{error}"));
+    (json.to_string().into_bytes(), tokenizer_config(vocabulary).to_string().into_bytes())
+}
+
+/// GGUF, to `tokenizer.json`, to GGUF again: all with the ids that the vocabulary's makers expect.
+fn check(name: &str) {
+    let Some(texts) = texts(name) else { return };
+    let path = shared(&format!("data/tokenizers/ggml-vocab-{name}.gguf")).unwrap();
+    let vocabulary = gguf::vocabulary(&std::fs::read(path).unwrap());
+    let (json, config) = written(&vocabulary);
+    let files = HfFiles { tokenizer_config: Some(&config), ..HfFiles::default() };
+    let there = Tokenizer::from_json(&json, files).unwrap();
+    let back = vocabulary_of_json(&json, files, vocabulary.tokens.len() + 3).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(back.vocabulary.model, vocabulary.model, "{name}");
+    assert_eq!(back.vocabulary.tokens[..vocabulary.tokens.len()], vocabulary.tokens, "{name}");
+    assert_eq!(back.vocabulary.types.last(), Some(&5), "{name}: rows without a token are unused");
+    // WordPiece has no tokens that begin or end a text, only ones that frame it.
+    let named = |id: Option<u32>| id.filter(|_| back.vocabulary.class.is_none());
+    let ends = |of: &Tokenizer| (named(of.bos()), named(of.eos()), of.prefix_ids().to_vec(), of.suffix_ids().to_vec());
+    let original = Tokenizer::from_vocabulary(vocabulary).unwrap();
+    let made = Tokenizer::from_vocabulary(back.vocabulary.clone()).unwrap();
+    assert_eq!(ends(&original), ends(&there), "{name}");
+    assert_eq!(ends(&original), ends(&made), "{name}");
+    for (text, expected) in &texts {
+        assert_eq!(&there.encode(text, Special::AsText).unwrap(), expected, "{name} as tokenizer.json: {text:?}");
+        assert_eq!(&made.encode(text, Special::AsText).unwrap(), expected, "{name} back as GGUF: {text:?}");
+    }
+}
+
+#[test]
+fn byte_level_vocabularies_survive() {
+    ["gpt-2", "falcon", "deepseek-llm"].into_iter().for_each(check);
+}
+
+#[test]
+fn pieces_survive() {
+    ["llama-spm", "phi-3", "bert-bge"].into_iter().for_each(check);
+}
+
+#[test]
+fn a_directory_s_tokenizer_is_recognised() {
+    let Some(path) = shared("data/tokenizers/smollm2/tokenizer.json") else { return };
+    let json = std::fs::read(path).unwrap();
+    let meant = Tokenizer::from_json(&json, HfFiles::default()).unwrap();
+    let made = vocabulary_of_json(&json, HfFiles::default(), meant.vocabulary_len()).unwrap();
+    assert_eq!((made.vocabulary.model.as_str(), made.vocabulary.pre.as_deref()), ("gpt2", Some("smollm")));
+    let made = Tokenizer::from_vocabulary(made.vocabulary).unwrap();
+    for (text, _) in texts("starcoder").unwrap_or_default() {
+        let ids = |tokenizer: &Tokenizer| tokenizer.encode(&text, Special::AsText).unwrap();
+        assert_eq!(ids(&meant), ids(&made), "{text:?}");
+    }
+}
+
+/// A byte-level tokenizer of all bytes and nothing else, cut by these steps.
+fn byte_tokenizer(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let level = json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": true });
+    let mut vocab = serde_json::Map::new();
+    let printable = (0x21..=0x7e).chain(0xa1..=0xac).chain(0xae..=0xff).chain(0x100..=0x143);
+    for (id, code) in printable.enumerate() {
+        vocab.insert(char::from_u32(code).unwrap().to_string(), json!(id));
+    }
+    let mut file = json!({
+        "added_tokens": [], "normalizer": null, "pre_tokenizer": level, "post_processor": null, "decoder": level,
+        "model": { "type": "BPE", "ignore_merges": false, "vocab": vocab, "merges": [] },
+    });
+    change(&mut file);
+    file.to_string().into_bytes()
+}
+
+#[test]
+fn pre_tokenizers_are_recognised_or_refused() {
+    let split = |regex: &str| {
+        json!({ "type": "Sequence", "pretokenizers": [
+            { "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false },
+            { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
+        ] })
+    };
+    let check = |change: &dyn Fn(&mut Value), expected: Result<&str, &str>| {
+        let json = byte_tokenizer(change);
+        match (vocabulary_of_json(&json, HfFiles::default(), 300), expected) {
+            (Ok(made), Ok(pre)) => assert_eq!(made.vocabulary.pre.as_deref(), Some(pre)),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (made, expected) => panic!("{:?}, expected {expected:?}", made.map(|made| made.vocabulary.pre)),
+        }
+    };
+    const LLAMA: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    const QWEN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    check(&|_| (), Ok("gpt-2"));
+    check(
+        &|file| {
+            file["pre_tokenizer"] = split(LLAMA);
+            file["model"]["ignore_merges"] = json!(true);
+        },
+        Ok("llama-bpe"),
+    );
+    check(&|file| file["pre_tokenizer"] = split(LLAMA), Ok("dbrx"));
+    check(
+        &|file| {
+            file["pre_tokenizer"] = split(QWEN);
+            file["normalizer"] = json!({ "type": "NFC" });
+        },
+        Ok("qwen2"),
+    );
+    check(&|file| file["pre_tokenizer"] = split(QWEN), Ok("stablelm2"));
+    check(&|file| file["pre_tokenizer"] = split("[a-z]+"), Err("unsupported pre-tokenizer for GGUF '[a-z]+'"));
+    check(&|file| file["normalizer"] = json!({ "type": "Lowercase" }), Err("normalizer for GGUF 'Lowercase'"));
+    check(&|file| file["pre_tokenizer"]["add_prefix_space"] = json!(true), Err("add_prefix_space"));
+}
