@@ -39,6 +39,12 @@ import sys, runpy
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/gguf-py"]
 import conversion.base as base
 base.TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
+written = base.ModelBase.write
+def write(self):
+    # Whatever kind of tokenizer the family's own models have.
+    self.set_vocab = self._set_vocab_gpt2
+    written(self)
+base.ModelBase.write = write
 folder = sys.argv.pop(1)
 sys.argv[0] = folder + "/convert_hf_to_gguf.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -100,7 +106,8 @@ def imported(folder: pathlib.Path, source: pathlib.Path, golden: dict, options: 
     done = subprocess.run([sys.executable, "-c", OWN_CONVERSION, options.llama_cpp, str(source), "--outfile", str(target), "--outtype",
                            "f32"], capture_output=True, text=True)
     if done.returncode:
-        return f"its converter stops: {done.stderr.strip().splitlines()[-1][:120]}"
+        said = done.stderr.strip().splitlines()[-1].replace(str(folder), "")[:100]
+        return f"its converter stops: `{said}`"
     worst = 0.0
     for sequence in golden["sequences"]:
         out, tokens = folder / "own.npy", sequence["tokens"]

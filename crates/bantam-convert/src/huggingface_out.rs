@@ -58,12 +58,13 @@ pub(crate) fn write(
     let needed = placed.iter().map(bytes_of).fold(1 << 20, u64::saturating_add);
     place::check_space(target, needed)?;
     let folder = NewFolder::create(target)?;
-    weights(&placed, options.shard_bytes, folder.path(), work, &mut report)?;
     put_json(&folder.path().join("config.json"), &Json::Object(config))?;
+    // What is small comes first: a tokenizer that cannot be written is known before the weights are.
     match source {
         Source::Gguf(gguf) => vocabulary::to_directory(gguf, folder.path(), &mut report)?,
         Source::Directory(directory) => copy_rest(directory, folder.path())?,
     }
+    weights(&placed, options.shard_bytes, folder.path(), work, &mut report)?;
     list_files(folder.path(), target, Path::new(""), &mut report)?;
     folder.keep()?;
     Ok(report)

@@ -134,7 +134,8 @@ fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
         model.set(key("scores"), Array::F32(vocabulary.scores.clone()));
     }
     model.set(key("token_type"), Array::I32(vocabulary.types.clone()));
-    if !vocabulary.merges.is_empty() {
+    // llama.cpp wants the list of a byte-level model even where it is empty.
+    if !vocabulary.merges.is_empty() || vocabulary.pre.is_some() && vocabulary.scores.is_empty() {
         model.set(key("merges"), Array::Strings(vocabulary.merges.iter().collect::<Strings>()));
     }
     if !vocabulary.precompiled_charsmap.is_empty() {

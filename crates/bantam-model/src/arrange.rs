@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use bantam_tensor::SharedBytes;
+use bantam_tensor::{MakeBytes, SharedBytes};
 
 use crate::Tensor;
 use crate::spec::{FeedForward, Mixer, Spec};
@@ -12,7 +13,8 @@ use crate::spec::{FeedForward, Mixer, Spec};
 /// Tensors by GGUF name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
-/// The tensor stored the other way round, `[columns, rows]` to `[rows, columns]`; only for formats of single numbers.
+/// The tensor stored the other way round, `[columns, rows]` to `[rows, columns]`; only for formats of single numbers. Its
+/// bytes are put in that order when somebody looks at them.
 pub(crate) fn transposed(tensor: &Tensor) -> Option<Tensor> {
     let (rows, columns) = tensor.matrix()?;
     let tensor_type = *tensor.tensor_type.as_ref().ok()?;
@@ -20,13 +22,39 @@ pub(crate) fn transposed(tensor: &Tensor) -> Option<Tensor> {
     if tensor_type.block_len() != 1 || rows.checked_mul(columns)?.checked_mul(size)? != tensor.bytes.len() {
         return None;
     }
-    let mut bytes = Vec::with_capacity(tensor.bytes.len());
-    for column in 0..columns {
-        for row in 0..rows {
-            bytes.extend_from_slice(&tensor.bytes[(row * columns + column) * size..][..size]);
-        }
+    let turned = Turned { bytes: tensor.bytes.clone(), rows, columns, size };
+    let bytes = SharedBytes::from_maker(Arc::new(turned));
+    Some(Tensor { shape: vec![columns, rows], bytes, ..tensor.clone() })
+}
+
+/// A matrix `[rows, columns]` of numbers of `size` bytes, the other way round.
+struct Turned {
+    bytes: SharedBytes,
+    rows: usize,
+    columns: usize,
+    size: usize,
+}
+
+impl MakeBytes for Turned {
+    fn length(&self) -> usize {
+        self.bytes.len()
     }
-    Some(Tensor { shape: vec![columns, rows], bytes: SharedBytes::from_vec(bytes), ..tensor.clone() })
+
+    fn make(&self, range: Range<usize>) -> Vec<u8> {
+        let source: &[u8] = &self.bytes;
+        let (first, last) = (range.start / self.size, range.end.div_ceil(self.size));
+        let mut made = Vec::with_capacity((last - first) * self.size);
+        for number in first..last {
+            let (column, row) = (number / self.rows, number % self.rows);
+            let at = (row * self.columns + column) * self.size;
+            made.extend_from_slice(source.get(at..at + self.size).unwrap_or(&[]));
+        }
+        // A range that cuts a number asks for a part of the first and of the last.
+        let skipped = range.start - first * self.size;
+        made.drain(..skipped.min(made.len()));
+        made.resize(range.len(), 0);
+        made
+    }
 }
 
 /// Whole rows of a tensor; of a vector, numbers.

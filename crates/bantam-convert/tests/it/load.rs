@@ -24,7 +24,8 @@ pub fn parts(directory: &Path) -> (Value, Vec<Tensor>) {
         shape: tensor.shape.iter().map(|&n| n as usize).collect(),
         bytes: bytes[shard].slice(tensor.range.clone()).unwrap(),
     });
-    (Value::Object(directory.config().clone()), tensors.collect())
+    let config = directory.config_with_quantization(&assembled).unwrap();
+    (Value::Object(config), tensors.collect())
 }
 
 /// A checkpoint from a Hugging Face directory.

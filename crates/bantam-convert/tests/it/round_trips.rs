@@ -6,7 +6,7 @@ use std::path::Path;
 use bantam_convert::Form;
 use bantam_model::Checkpoint;
 use bantam_plan::Batch;
-use bantam_testkit::{Golden, assert_close};
+use bantam_testkit::{Golden, assert_close, evidence};
 
 use crate::load;
 use crate::support::{Folder, converted};
@@ -60,6 +60,7 @@ fn every_tiny_model_survives() {
         report.unwrap_or_else(|error| panic!("{name}: {error}"));
         let there = load::gguf(std::fs::read(&gguf).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
         check_logits(&golden, &there, "as GGUF");
+        evidence::shown("family", load::hugging_face(&golden.directory).family().name, "export to GGUF");
 
         converted(&gguf, &back, Form::HuggingFace, |_| ()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let meant = load::hugging_face(&golden.directory);
@@ -73,6 +74,7 @@ fn every_tiny_model_survives() {
         for (tensor, facts) in &meant_tensors {
             assert!(made_tensors[tensor] == *facts, "{name}: {tensor} is as it was");
         }
+        evidence::shown("family", made.family().name, "export to Hugging Face");
     }
 }
 
