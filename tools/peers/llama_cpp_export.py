@@ -61,7 +61,7 @@ hidden state) as a share of the range of transformers' own.
   ([the list](llama-cpp-departures.md)), only the rows before that are compared: how many, the table says.
 * **Back**: `bantam convert model.gguf -o DIR --to hf` from the file with every tensor in its own type, loaded by transformers' `AutoModel…` and run in f32: at most 1e-4.
 * **Import**: llama.cpp's own `convert_hf_to_gguf.py` on the same directory, run by `bantam logits` in f32: at most 1e-4 (files in its
-  form cannot say what the list of departures names; then it is said what happens).
+  form cannot say what the list of departures names; then it is said what happens). A dash: not run.
 
 | model | export, rows | export | back | import |
 |---|---:|---:|---:|---|
@@ -101,8 +101,16 @@ def command(bantam: str, *arguments: object) -> str | None:
     return None if done.returncode == 0 else done.stderr.strip().removeprefix("error: ").split(": ", 1)[-1]
 
 
+def name_skipped(name: str, options: argparse.Namespace) -> bool:
+    return bool(options.imports) and name not in options.imports
+
+
 def imported(folder: pathlib.Path, source: pathlib.Path, golden: dict, options: argparse.Namespace, rows: int) -> str:
+    if not options.llama_cpp or name_skipped(golden["name"], options):
+        return "–"
     target = folder / "own.gguf"
+    # What the tiny ones have is no family's own kind of tokenizer.
+    (source / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
     done = subprocess.run([sys.executable, "-c", OWN_CONVERSION, options.llama_cpp, str(source), "--outfile", str(target), "--outtype",
                            "f32"], capture_output=True, text=True)
     if done.returncode:
@@ -137,7 +145,7 @@ def exchange(name: str, options: argparse.Namespace) -> str:
         wrong = command(options.bantam, "convert", source, "-o", gguf)
         if wrong:
             assert "GGUF has no way to say" in wrong, f"{name}: {wrong}"
-            own = imported(folder, source, golden, options, len(tokens)) if options.llama_cpp else "–"
+            own = imported(folder, source, golden, options, len(tokens))
             return f"| `{name}` | – | refused: {wrong.split(': ', 1)[-1].split(';')[0]} | – | {own} |"
         half = folder / "half.gguf"
         wrong = command(options.bantam, "convert", source, "-o", half, "--type", "f16")
@@ -169,7 +177,7 @@ def exchange(name: str, options: argparse.Namespace) -> str:
             found = (states if encoder else logits)(model, each["tokens"])[each["first_row"]:]
             worst = max(worst, apart(found, np.load(GOLDENS / name / each["logits"])))
         assert worst < EXACT, f"{name}: back {worst}"
-        own = "–" if encoder or not options.llama_cpp else imported(folder, source, golden, options, rows or len(tokens))
+        own = "–" if encoder else imported(folder, source, golden, options, rows or len(tokens))
         counted = "–" if rows == 0 else "all" if rows == len(tokens) else str(rows)
         return f"| `{name}` | {counted} | {exported} | {share(worst)} | {own} |"
 
@@ -179,6 +187,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--bantam", default=str(ROOT / "target/debug/bantam"))
     parser.add_argument("--llama-cpp", metavar="DIR")
+    parser.add_argument("--imports", metavar="NAME,…", type=lambda names: names.split(","), help="only these of --llama-cpp")
     parser.add_argument("--write", action="store_true", help="write docs/results/llama-cpp-exchange.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
