@@ -61,7 +61,7 @@ hidden state) as a share of the range of transformers' own.
   ([the list](llama-cpp-departures.md)), only the rows before that are compared: how many, the table says.
 * **Back**: `bantam convert model.gguf -o DIR --to hf` from the file with every tensor in its own type, loaded by transformers' `AutoModel…` and run in f32: at most 1e-4.
 * **Import**: llama.cpp's own `convert_hf_to_gguf.py` on the same directory, run by `bantam logits` in f32: at most 1e-4 (files in its
-  form cannot say what the list of departures names; then it is said what happens). A dash: not run.
+  form cannot say all; where they differ, it is said). A dash: not run.
 
 | model | export, rows | export | back | import |
 |---|---:|---:|---:|---|
@@ -127,7 +127,7 @@ def imported(folder: pathlib.Path, source: pathlib.Path, golden: dict, options: 
         if len(found):
             worst = max(worst, apart(found, expected[:len(found)]))
         out.unlink()
-    return share(worst) if worst < EXACT else f"{share(worst)} (its form cannot say all, see the departures)"
+    return share(worst) if worst < EXACT else f"{share(worst)}, not explained yet"
 
 
 def exchange(name: str, options: argparse.Namespace) -> str:

@@ -184,6 +184,10 @@ pub(super) fn config(spec: &Spec, norm_key: NormKey, family: &Family) -> Map<Str
             map.insert((*own).to_owned(), value);
         }
     }
+    // It must be true or false where it is there, and is what biases on no projection mean where it is not.
+    if map.get("use_qkv_bias").is_some_and(Json::is_null) {
+        map.shift_remove("use_qkv_bias");
+    }
     // What is only there to contradict a family's own default.
     map.retain(|key, value| !value.is_null() || has_default(key));
     map
