@@ -56,20 +56,26 @@ const ROUNDS: usize = 1 << 20;
 /// Multiplications and additions of int8 a second that the pool's threads do in registers, all together: `vpdpbusd` where
 /// there is one (a multiplication and an addition for each of its 64 or 32 bytes). `None` where there is none.
 pub fn int8_peak(pool: &Pool, isa: Isa) -> Option<f64> {
-    #[cfg(target_arch = "x86_64")]
-    let (run, bytes): (fn(usize), usize) = match isa.usable() {
-        // SAFETY: `usable` found AVX-512 F and VNNI.
-        Isa::Avx512 => (|rounds| unsafe { vnni::rounds_512(rounds) }, 64),
-        // SAFETY: AVX-VNNI was found just now.
-        Isa::Avx2 if crate::isa::has_avx_vnni() => (|rounds| unsafe { vnni::rounds_256(rounds) }, 32),
-        Isa::Avx2 | Isa::Portable => return None,
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let (run, bytes): (fn(usize), usize) = match isa.usable() {
-        Isa::Avx512 | Isa::Avx2 | Isa::Portable => return None,
-    };
+    let (run, bytes) = dot_products(isa)?;
     let work = (2 * bytes * CHAINS * ROUNDS * pool.threads()) as f64;
     Some(best(work, || pool.run(|_| run(ROUNDS))))
+}
+
+/// What goes through so many rounds of dot products, and the bytes each of its instructions multiplies.
+#[cfg(target_arch = "x86_64")]
+fn dot_products(isa: Isa) -> Option<(fn(usize), usize)> {
+    match isa.usable() {
+        // SAFETY: `usable` found AVX-512 F and VNNI.
+        Isa::Avx512 => Some((|rounds| unsafe { vnni::rounds_512(rounds) }, 64)),
+        // SAFETY: AVX-VNNI was found just now.
+        Isa::Avx2 if crate::isa::has_avx_vnni() => Some((|rounds| unsafe { vnni::rounds_256(rounds) }, 32)),
+        Isa::Avx2 | Isa::Portable => None,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn dot_products(_: Isa) -> Option<(fn(usize), usize)> {
+    None
 }
 
 /// Sums that do not wait for each other: more than the instruction's latency times its throughput.
