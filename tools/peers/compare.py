@@ -1,122 +1,91 @@
 #!/usr/bin/env python3
-"""Measure bantam beside llama.cpp on the same GGUF file, interleaved, and print ratios.
+"""Measure bantam beside its peers on the same GGUF file, interleaved, and print ratios.
 
-    compare.py MODEL.gguf [-p 512] [-n 64] [-t 2] [-r 5] [--bantam target/release/bantam] [--json]
+    compare.py MODEL.gguf [-p 512] [-n 64] [-d 0,4096] [-b 1,8] [-t 2] [-r 5] [--bantam target/release/bantam]
+               [--openvino] [--json]
 
-Each round runs bantam once and llama.cpp once, so that whatever else the machine does hits both alike. The figure is
-the median over rounds; the ratio is the median of the rounds' ratios, with its least and greatest.
-
-Needs: llama-cpp-python (PyPI), built for this processor. Its threads are the same number as bantam's.
+Each round runs bantam once and every peer once, so that whatever else the machine does hits all alike. A figure is the
+median over rounds; a ratio is the median of the rounds' ratios, with its least and greatest. `peers.py` says which peers
+there are: llama-cpp-python where it is installed (build it for this processor), binaries with llama-bench's command line
+named by $BANTAM_LLAMA_BENCH, such as "ik=/path/llama-bench;ik repacked=/path/llama-bench -rtr 1", and OpenVINO GenAI.
 """
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
-import subprocess
-import sys
-import time
 
-import llama_cpp
+from peers import Bantam, Test, found
 
 
-class LlamaCpp:
-    """llama.cpp through its C interface: one model, a fresh context memory for each measurement."""
-
-    def __init__(self, path: str, threads: int, context: int):
-        quiet = llama_cpp.llama_log_callback(lambda *_: None)
-        self._quiet = quiet
-        llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-        parameters = llama_cpp.llama_model_default_params()
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), parameters)
-        if not self.model:
-            sys.exit(f"llama.cpp cannot load {path}")
-        options = llama_cpp.llama_context_default_params()
-        options.n_ctx = context
-        options.n_batch = 2048
-        options.n_ubatch = 512
-        options.n_threads = threads
-        options.n_threads_batch = threads
-        self.context = llama_cpp.llama_init_from_model(self.model, options)
-        vocabulary = llama_cpp.llama_model_get_vocab(self.model)
-        self.vocabulary = llama_cpp.llama_vocab_n_tokens(vocabulary)
-
-    def clear(self) -> None:
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
-
-    def decode(self, tokens: list[int]) -> None:
-        array = (llama_cpp.llama_token * len(tokens))(*tokens)
-        if llama_cpp.llama_decode(self.context, llama_cpp.llama_batch_get_one(array, len(tokens))) != 0:
-            sys.exit("llama.cpp cannot decode")
-        llama_cpp.llama_synchronize(self.context)
-
-    def prompt(self, count: int) -> float:
-        self.clear()
-        tokens = [(i * 7919 + 13) % self.vocabulary for i in range(count)]
-        start = time.perf_counter()
-        self.decode(tokens)
-        return count / (time.perf_counter() - start)
-
-    def generate(self, count: int) -> float:
-        self.clear()
-        self.decode([1])
-        start = time.perf_counter()
-        for i in range(count):
-            self.decode([(i * 7919 + 13) % self.vocabulary])
-        return count / (time.perf_counter() - start)
+def whole_numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
-def bantam(arguments: argparse.Namespace) -> dict[str, float]:
-    command = [arguments.bantam, "bench", arguments.model, "-p", str(arguments.prompt), "-n", str(arguments.generate),
-               "-t", str(arguments.threads), "-r", "1", "--json"]
-    tests = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    speeds = {}
-    for test in tests:
-        speeds["prompt" if test["n_prompt"] else "generate"] = test["avg_ts"]
-    return speeds
+def wanted(arguments: argparse.Namespace) -> list[Test]:
+    tests = []
+    for depth in arguments.depth:
+        tests += [Test(prompt, 0, depth, 1) for prompt in arguments.prompt if prompt]
+        tests += [Test(0, count, depth, many) for many in arguments.batch for count in arguments.generate if count]
+    return tests
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
-    parser.add_argument("-p", "--prompt", type=int, default=512)
-    parser.add_argument("-n", "--generate", type=int, default=64)
+    parser.add_argument("-p", "--prompt", type=whole_numbers, default=[512])
+    parser.add_argument("-n", "--generate", type=whole_numbers, default=[64])
+    parser.add_argument("-d", "--depth", type=whole_numbers, default=[0])
+    parser.add_argument("-b", "--batch", type=whole_numbers, default=[1])
     parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("-r", "--rounds", type=int, default=5)
     parser.add_argument("--bantam", default="target/release/bantam")
+    parser.add_argument("--openvino", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    peer = LlamaCpp(arguments.model, arguments.threads, max(arguments.prompt, arguments.generate + 1, 64))
-    peer.prompt(min(arguments.prompt, 64))
-    ours: dict[str, list[float]] = {"prompt": [], "generate": []}
-    theirs: dict[str, list[float]] = {"prompt": [], "generate": []}
-    for _ in range(arguments.rounds):
-        for name, speed in bantam(arguments).items():
-            ours[name].append(speed)
-        theirs["prompt"].append(peer.prompt(arguments.prompt))
-        theirs["generate"].append(peer.generate(arguments.generate))
-
-    report = {}
-    for name in ours:
-        ratios = [a / b for a, b in zip(ours[name], theirs[name])]
-        report[name] = {
-            "bantam": statistics.median(ours[name]),
-            "llama.cpp": statistics.median(theirs[name]),
-            "ratio": statistics.median(ratios),
-            "ratio_range": [min(ratios), max(ratios)],
-        }
+    tests = wanted(arguments)
+    ours = Bantam(arguments.bantam, arguments.model, arguments.threads)
+    peers = found(arguments.model, arguments.threads, tests, arguments.openvino)
+    for peer in peers:
+        peer.measure(Test(32, 0, 0, 1))
+    report = []
+    if not arguments.json:
+        print(f"{arguments.model}: {arguments.threads} threads, {arguments.rounds} rounds")
+    for test in tests:
+        rounds = []
+        for _ in range(arguments.rounds):
+            rounds.append((ours.result(test), {peer.name: peer.measure(test) for peer in peers}))
+        row = summary(test, rounds)
+        report.append(row)
+        if not arguments.json:
+            show(row)
     if arguments.json:
         print(json.dumps(report, indent=1))
-        return
-    print(f"{arguments.model}: {arguments.threads} threads, {arguments.rounds} rounds, "
-          f"llama-cpp-python {llama_cpp.__version__}")
-    for name, row in report.items():
-        low, high = row["ratio_range"]
-        print(f"{name:9s} bantam {row['bantam']:8.1f} t/s   llama.cpp {row['llama.cpp']:8.1f} t/s   "
-              f"ratio {row['ratio']:.2f} ({low:.2f}–{high:.2f})")
+
+
+def summary(test: Test, rounds: list[tuple[dict, dict]]) -> dict:
+    speeds = [result["avg_ts"] for result, _ in rounds]
+    share = "int8_share" if test.prompt else "bandwidth_share"
+    shares = [result[share] for result, _ in rounds if result[share] is not None]
+    row = {"test": test.name(), "bantam": statistics.median(speeds), "peers": {},
+           share: statistics.median(shares) if shares else None}
+    for name in rounds[0][1]:
+        pairs = [(result["avg_ts"], others[name]) for result, others in rounds if others[name]]
+        if pairs:
+            ratios = [ours / theirs for ours, theirs in pairs]
+            row["peers"][name] = {"speed": statistics.median(theirs for _, theirs in pairs),
+                                  "ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)]}
+    return row
+
+
+def show(row: dict) -> None:
+    share = next((f" ({100 * row[key]:.0f}% of the {what})" for key, what in
+                  [("int8_share", "int8 peak"), ("bandwidth_share", "bandwidth")] if row.get(key)), "")
+    print(f"{row['test']:14s} bantam {row['bantam']:8.1f} t/s{share}")
+    for name, peer in row["peers"].items():
+        low, high = peer["ratio_range"]
+        print(f"{'':14s} {name:32s} {peer['speed']:8.1f} t/s   ratio {peer['ratio']:.2f} ({low:.2f}–{high:.2f})")
 
 
 if __name__ == "__main__":
