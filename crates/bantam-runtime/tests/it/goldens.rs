@@ -79,7 +79,7 @@ fn logits_are_those_of_transformers_whatever_the_batch() {
 #[test]
 fn hidden_states_of_encoders_are_those_of_transformers() {
     for golden in Golden::encoders().iter().map(|name| Golden::load(name)) {
-        for model in models(&golden) {
+        for (model, source) in models(&golden).into_iter().zip(["run from Hugging Face", "run from GGUF"]) {
             let mut loaded = load(&model, |_| ());
             // A chunk smaller than a sequence is no reason to cut it.
             let mut other = load(&model, |options| (options.threads, options.chunk_rows) = (Some(2), 5));
@@ -102,7 +102,7 @@ fn hidden_states_of_encoders_are_those_of_transformers() {
                 .collect();
             let together = loaded.run(&feeds).unwrap();
             assert_bits_equal(together, &alone, &format!("{}: in one batch", golden.name));
-            evidence::shown("family", model.spec().family, "run from Hugging Face");
+            evidence::shown("family", model.spec().family, source);
         }
     }
 }
