@@ -1,8 +1,14 @@
 //! Panel × tile in plain Rust.
+//!
+//! Whole numbers are multiplied and added as f32: a block's sums stay below 2²⁴, so they are exact in any order, and
+//! compilers have vectors of f32 on every target, where products of bytes are rare.
 
 use super::forms::{Correction, PanelKind, minimum_factor};
 use super::int8_rows::{HALVES, RECORD};
 use super::panels::{COLUMNS, STEPS};
+
+/// Columns that are summed up at the same time.
+const GROUP: usize = 4;
 
 /// Adds the products of one panel with a tile of `sums.len()` rows to `sums[row][column]`.
 ///
@@ -45,12 +51,13 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
     for (block, (record, halves)) in records.enumerate() {
         let (header, codes, index) = form.places(block);
         let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
-        let mut unsigned = [[[0u8; 4]; COLUMNS]; STEPS];
+        let mut unsigned = [[0f32; 4 * COLUMNS]; STEPS];
         for (step, unsigned) in unsigned.iter_mut().enumerate() {
-            for (place, unsigned) in unsigned.as_flattened_mut().iter_mut().enumerate() {
-                let code = form.code(codes, step, place);
-                *unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
+            let mut line = form.step(codes, step);
+            if form.table {
+                line = line.map(|code| kind.table[usize::from(code & 15)]);
             }
+            unsigned.iter_mut().zip(line).for_each(|(unsigned, byte)| *unsigned = f32::from(byte));
         }
         for part in 0..parts {
             let (mut scale, mut minimum) = ([0f32; COLUMNS], [0f32; COLUMNS]);
@@ -68,18 +75,29 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
                     Correction::By8(shift) => shifted(eight, shift),
                     Correction::Part(shift) => shifted(half, shift),
                 };
-                let mut whole = [start; COLUMNS];
-                for step in part * STEPS / parts..(part + 1) * STEPS / parts {
-                    let a = word(3 * rows + step * rows + row).map(|code| i32::from(code as i8));
-                    for (whole, w) in whole.iter_mut().zip(&unsigned[step]) {
-                        *whole += (i32::from(w[0]) * a[0] + i32::from(w[1]) * a[1])
-                            + (i32::from(w[2]) * a[2] + i32::from(w[3]) * a[3]);
+                let steps = part * STEPS / parts..(part + 1) * STEPS / parts;
+                let mut codes = [[0f32; 4]; STEPS];
+                for step in steps.clone() {
+                    codes[step] = word(3 * rows + step * rows + row).map(|code| f32::from(code as i8));
+                }
+                let mut whole = [start as f32; COLUMNS];
+                // As many columns at once as most processors have registers for.
+                for (group, whole) in whole.chunks_exact_mut(GROUP).enumerate() {
+                    let mut fours = [[0f32; 4]; GROUP];
+                    for step in steps.clone() {
+                        let (w, _) = unsigned[step][4 * GROUP * group..][..4 * GROUP].as_chunks::<4>();
+                        for (fours, w) in fours.iter_mut().zip(w) {
+                            (0..4).for_each(|i| fours[i] += w[i] * codes[step][i]);
+                        }
+                    }
+                    for (whole, [a, b, c, d]) in whole.iter_mut().zip(fours) {
+                        *whole += (a + b) + (c + d);
                     }
                 }
                 let a_scale = f32::from_ne_bytes(word(2 * rows + row));
                 let sum = if parts == 1 { eight } else { half } as f32;
                 for column in 0..COLUMNS {
-                    let (x, y) = (whole[column] as f32, scale[column]);
+                    let (x, y) = (whole[column], scale[column]);
                     sums[column] = if form.has_minimum() {
                         mul_add(mul_add(sum, minimum[column], x * y), a_scale, sums[column])
                     } else {

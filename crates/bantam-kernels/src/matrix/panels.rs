@@ -64,6 +64,28 @@ impl Form {
         }
     }
 
+    /// The codes of a step, four of each column: [`Form::code`] of every place.
+    #[inline(always)]
+    pub(super) fn step(&self, codes: &[u8], step: usize) -> [u8; 64] {
+        let line = |line: usize| -> &[u8; 64] { codes[64 * line..].first_chunk().expect("a block has all its lines") };
+        let four = || line(step / 2).map(|byte| byte >> (4 * (step % 2)) & 15);
+        let two = |first: usize| line(first + step / 4).map(|byte| byte >> (2 * (step % 4)) & 3);
+        let one = |first: usize| line(first).map(|byte| byte >> step & 1);
+        let with = |mut low: [u8; 64], high: [u8; 64], shift: usize| {
+            low.iter_mut().zip(&high).for_each(|(low, high)| *low |= high << shift);
+            low
+        };
+        match self.bits {
+            8 => *line(step),
+            6 => with(four(), two(4), 4),
+            5 => with(four(), one(4), 4),
+            4 => four(),
+            3 => with(two(0), one(2), 2),
+            2 => two(0),
+            _ => one(0),
+        }
+    }
+
     /// The words of a block's lines for one column, the inverse of [`Form::code`].
     fn lines(&self, codes: &[u32; STEPS]) -> [u32; 8] {
         const ONES: u32 = 0x0101_0101;
