@@ -47,7 +47,10 @@ def pre_tokenizer(name):
     gpt2 = p.ByteLevel(add_prefix_space=False, use_regex=True)
     return {
         "gpt-2": gpt2,
+        "mpt": gpt2,
         "starcoder": p.Sequence([p.Digits(True), gpt2]),
+        "refact": p.Sequence([p.Digits(True), gpt2]),
+        "deepseek-coder": p.Sequence([*splits("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"), p.Digits(True), plain]),
         "falcon": p.Sequence([p.Punctuation("contiguous"), gpt2, p.Digits(False), *splits("[0-9][0-9][0-9]")]),
         "deepseek-llm": p.Sequence([*splits("[\r\n]", deepseek_letters(), "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", "[一-龥ࠀ-一가-퟿]+"), p.Digits(True), plain]),
     }[name]
@@ -74,6 +77,8 @@ def for_tokenizers(fields):
         merges = [pair for pair in merges if all(part in vocab for part in pair) and "".join(pair) in vocab]
         tokenizer = Tokenizer(models.BPE(vocab, merges))
         tokenizer.pre_tokenizer = pre_tokenizer(fields["pre"])
+        if fields["pre"] == "mpt":
+            tokenizer.normalizer = normalizers.NFC()
         tokenizer.decoder = decoders.ByteLevel()
     for token, kind in zip(tokens, types):
         if kind in (CONTROL, UNKNOWN):
@@ -88,7 +93,11 @@ def for_sentencepiece(fields):
     from sentencepiece import sentencepiece_model_pb2 as pb
 
     model = pb.ModelProto()
-    for token, score, kind in zip(fields["tokens"], fields["scores"], fields["token_type"]):
+    for id, (token, score, kind) in enumerate(zip(fields["tokens"], fields["scores"], fields["token_type"])):
+        if id == fields["unknown_token_id"]:
+            kind = UNKNOWN
+        elif kind == UNKNOWN:  # rows that fill a matrix up
+            kind = UNUSED
         model.pieces.add(piece=token, score=score, type=kind)
     model.trainer_spec.model_type = 2
     model.trainer_spec.byte_fallback = True

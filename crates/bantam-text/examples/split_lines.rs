@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
-use bantam_text::pre_tokenize;
+use bantam_text::PreTokenizer;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut counts: BTreeMap<String, (PreTokenizer, usize, usize)> = BTreeMap::new();
     for line in std::io::stdin().lock().lines() {
         let (name, text, expected): (String, String, Vec<String>) = serde_json::from_str(&line?)?;
-        let (lines, differ) = counts.entry(name.clone()).or_default();
+        if !counts.contains_key(&name) {
+            counts.insert(name.clone(), (PreTokenizer::named(&name)?, 0, 0));
+        }
+        let Some((pre_tokenizer, lines, differ)) = counts.get_mut(&name) else { continue };
         *lines += 1;
-        let found: Vec<String> = pre_tokenize(&name, &text)?.iter().map(|word| mapped(word)).collect();
+        let found: Vec<String> = pre_tokenizer.words(&text)?.iter().map(|word| mapped(word)).collect();
         if found != expected {
             *differ += 1;
             if *differ <= 3 {
@@ -20,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    for (name, (lines, differ)) in counts {
+    for (name, (_, lines, differ)) in counts {
         println!("{name}: {lines} texts, {differ} differ");
     }
     Ok(())

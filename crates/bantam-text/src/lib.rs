@@ -18,5 +18,5 @@ mod vocabulary;
 pub use detokenizer::Detokenizer;
 pub use error::TextError;
 pub use template::{ChatInput, ChatTemplate, Moment, Prompt};
-pub use tokenizer::{HfFiles, Piece, Special, Tokenizer, pre_tokenize, pre_tokenizer_names};
+pub use tokenizer::{HfFiles, Piece, PreTokenizer, Special, Tokenizer, pre_tokenizer_names};
 pub use vocabulary::{TokenKind, Vocabulary};

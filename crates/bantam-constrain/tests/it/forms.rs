@@ -1,6 +1,7 @@
 //! Which answers a constraint lets through: each character is a token of its own, so every answer can be spelled out.
 
 use bantam_constrain::{Compiler, Constraint};
+use bantam_testkit::evidence;
 use bantam_text::{Special, Tokenizer};
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ fn check(case: Value, whole: &[&str], begun: &[&str], wrong: &[&str]) {
     for answer in wrong {
         assert!(follow(&constraint, &tokenizer, answer).is_err(), "{case}: {answer}");
     }
+    evidence::shown("constraint", case.as_object().unwrap().keys().next().unwrap(), "masks");
 }
 
 #[test]

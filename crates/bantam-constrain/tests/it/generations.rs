@@ -1,6 +1,7 @@
 //! Answers from logits that want them to go wrong.
 
 use bantam_constrain::Compiler;
+use bantam_testkit::evidence;
 use bantam_text::Tokenizer;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ fn valid(case: &Value, text: &str) -> bool {
         && value.as_object().is_some_and(|object| object.len() == 2 + usize::from(kind.is_some()))
 }
 
-fn check(tokenizer: &Tokenizer, seeds: u64) {
+fn check(tokenizer: &Tokenizer, seeds: u64, shared: bool) {
     let compiler = Compiler::new(tokenizer).unwrap();
     let traits = Traits::new(tokenizer, tokenizer.vocabulary_len() + 7);
     let schema = json!({ "type": "object", "additionalProperties": false, "required": ["a", "list"], "properties": {
@@ -48,17 +49,24 @@ fn check(tokenizer: &Tokenizer, seeds: u64) {
         }
     }
     println!("{whole} valid answers");
+    for case in &cases {
+        let kind = case.as_object().unwrap().keys().next().unwrap();
+        match shared {
+            true => evidence::shown_with_shared("constraint", kind, "adversary"),
+            false => evidence::shown("constraint", kind, "adversary"),
+        }
+    }
 }
 
 #[test]
 fn small_vocabularies_give_valid_answers() {
-    check(&small(), 20);
+    check(&small(), 20, false);
 }
 
 #[test]
 fn real_vocabularies_give_valid_answers() {
     let Some(shared) = bantam_testkit::shared_dir() else { return };
     for name in ["smollm2/tokenizer.json", "ggml-vocab-llama-spm.gguf"] {
-        check(&open(&shared.join("data/tokenizers").join(name)), 2);
+        check(&open(&shared.join("data/tokenizers").join(name)), 2, true);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map as Object, Value, json};
 
 use super::check_same;
 use crate::error::TextError;
-use crate::tokenizer::{BYTE_LEVEL_PATTERN, Conventions, Map, Tokenizer, conventions};
+use crate::tokenizer::{BYTE_LEVEL_PATTERN, Conventions, Map, PUNCTUATION, Tokenizer, conventions};
 use crate::vocabulary::{TokenKind, Vocabulary};
 
 const SPACE: &str = "\u{2581}";
@@ -64,7 +64,12 @@ fn byte_level(vocabulary: &Vocabulary, vocab: Object<String, Value>) -> Result<V
     let pre_tokenizer = match patterns {
         [only] if *only == BYTE_LEVEL_PATTERN && mapped.is_empty() => level(true),
         patterns => {
-            let split = |pattern: &&str| json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
+            let split = |pattern: &&str| match *pattern {
+                PUNCTUATION => json!({ "type": "Punctuation", "behavior": "Contiguous" }),
+                pattern => {
+                    json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false })
+                }
+            };
             let steps: Vec<Value> =
                 patterns.iter().map(split).chain([level(false)]).chain(mapped.iter().map(split)).collect();
             json!({ "type": "Sequence", "pretokenizers": steps })

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::check_same;
 use crate::error::{TextError, shorten};
-use crate::tokenizer::{HfFiles, Map, Tokenizer, recognise, sentencepiece_vocabulary};
+use crate::tokenizer::{HfFiles, Map, PUNCTUATION, Tokenizer, recognise, sentencepiece_vocabulary};
 use crate::vocabulary::Vocabulary;
 
 const FILE: &str = "tokenizer.json";
@@ -201,7 +201,9 @@ fn merges(model: &Value) -> Result<Vec<String>, TextError> {
 
 /// The name GGUF has for the way a text is cut into words.
 fn pre_tokenizer(file: &Value, model: &Value, notes: &mut Vec<String>) -> Result<String, TextError> {
-    let mut patterns = Vec::new();
+    // Splits of the text, and of what bytes have become.
+    let mut patterns = [Vec::new(), Vec::new()];
+    let mut mapped = 0;
     for step in steps(file.get("pre_tokenizer"), "pretokenizers") {
         match kind(step) {
             "ByteLevel" => {
@@ -209,16 +211,21 @@ fn pre_tokenizer(file: &Value, model: &Value, notes: &mut Vec<String>) -> Result
                     return unsupported("pre-tokenizer setting for GGUF", "add_prefix_space");
                 }
                 if step.get("use_regex").and_then(Value::as_bool).unwrap_or(true) {
-                    patterns.push(crate::tokenizer::BYTE_LEVEL_PATTERN.to_owned());
+                    patterns[mapped].push(crate::tokenizer::BYTE_LEVEL_PATTERN.to_owned());
                 }
+                mapped = 1;
             }
             "Digits" if step.get("individual_digits").and_then(Value::as_bool) == Some(true) => {
-                patterns.push(r"\p{N}".to_owned());
+                patterns[mapped].push(r"\p{N}".to_owned());
+            }
+            "Digits" => patterns[mapped].push(r"\p{N}+".to_owned()),
+            "Punctuation" if step.get("behavior").and_then(Value::as_str) == Some("Contiguous") => {
+                patterns[mapped].push(PUNCTUATION.to_owned());
             }
             "Split" => {
                 let regex = step.get("pattern").and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str);
                 match regex {
-                    Some(regex) => patterns.push(regex.to_owned()),
+                    Some(regex) => patterns[mapped].push(regex.to_owned()),
                     None => return unsupported("pre-tokenizer for GGUF", &step.to_string()),
                 }
             }
@@ -233,7 +240,7 @@ fn pre_tokenizer(file: &Value, model: &Value, notes: &mut Vec<String>) -> Result
         [first, ..] => return unsupported("normalizer for GGUF", kind(first)),
     };
     let Some((name, same)) = recognise(&patterns, whole, composes) else {
-        return unsupported("pre-tokenizer for GGUF", &patterns.join(" "));
+        return unsupported("pre-tokenizer for GGUF", &patterns.concat().join(" "));
     };
     if !same {
         notes.push(format!("GGUF's pre-tokenizer {name} does not compose characters (NFC) first as this one does"));

@@ -29,8 +29,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use companions::HfFiles;
-pub(crate) use patterns::{Conventions, conventions, recognise};
-pub use patterns::{pre_tokenize, pre_tokenizer_names};
+pub(crate) use patterns::{Conventions, PUNCTUATION, conventions, recognise};
+pub use patterns::{PreTokenizer, pre_tokenizer_names};
 pub(crate) use protobuf::vocabulary as sentencepiece_vocabulary;
 pub(crate) use words::GPT2 as BYTE_LEVEL_PATTERN;
 

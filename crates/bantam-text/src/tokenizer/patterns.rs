@@ -9,7 +9,7 @@ use super::words::{GPT2, Step, words};
 use crate::error::{TextError, shorten};
 
 /// Conventions that go with a pre-tokenizer's name.
-pub(crate) struct PreTokenizer {
+pub(crate) struct Row {
     names: &'static [&'static str],
     /// Each splits the pieces of the one before it; gaps and matches are both words.
     patterns: &'static [&'static str],
@@ -23,8 +23,7 @@ pub(crate) struct PreTokenizer {
     mapped: &'static [&'static str],
 }
 
-const PLAIN: PreTokenizer =
-    PreTokenizer { names: &[], patterns: &[], ignore_merges: false, add_bos: false, nfc: false, mapped: &[] };
+const PLAIN: Row = Row { names: &[], patterns: &[], ignore_merges: false, add_bos: false, nfc: false, mapped: &[] };
 
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const CL100K_DIGIT: &str =
@@ -34,6 +33,8 @@ const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const PUNCTUATED: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
+/// What `tokenizers` takes for runs of punctuation: that of Unicode 8, and ASCII's.
+pub(crate) const PUNCTUATION: &str = r"[[\p{P}\x{166D}\x{111C9}&&\p{Age=8.0}]\$\+<=>\^~\|`]+";
 /// DeepSeek's letters: Latin, Greek, Cyrillic, Georgian, Armenian, Cherokee, … case-bearing scripts, range by range.
 const CASED: &str = concat!(
     r"\s?[",
@@ -55,92 +56,91 @@ const CASED: &str = concat!(
 );
 
 #[rustfmt::skip]
-const TABLE: &[PreTokenizer] = &[
-    PreTokenizer {
+const TABLE: &[Row] = &[
+    Row {
         names: &["default"],
         patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "exaone4", "trillion", "granite-docling", "jina-es",
                  "jina-de", "jina-v2-es", "jina-v2-de", "jais"],
         patterns: &[GPT2],
         ..PLAIN
     },
-    PreTokenizer { names: &["mpt", "olmo"], patterns: &[GPT2], nfc: true, ..PLAIN },
-    PreTokenizer {
+    Row { names: &["mpt", "olmo"], patterns: &[GPT2], nfc: true, ..PLAIN },
+    Row {
         names: &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],
         patterns: &[CL100K],
         ignore_merges: true,
         add_bos: true,
         ..PLAIN
     },
-    PreTokenizer { names: &["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], patterns: &[CL100K], ..PLAIN },
-    PreTokenizer {
+    Row { names: &["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], patterns: &[CL100K], ..PLAIN },
+    Row {
         names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
         patterns: &[r"\p{N}", GPT2],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2"],
         patterns: &[CL100K_DIGIT],
         nfc: true,
         ..PLAIN
     },
-    PreTokenizer { names: &["qwen35"], patterns: &[CL100K_MARKS], nfc: true, ..PLAIN },
-    PreTokenizer { names: &["stablelm2", "hunyuan", "solar-open", "grok-2"], patterns: &[CL100K_DIGIT], ..PLAIN },
-    PreTokenizer {
+    Row { names: &["qwen35"], patterns: &[CL100K_MARKS], nfc: true, ..PLAIN },
+    Row { names: &["stablelm2", "hunyuan", "solar-open", "grok-2"], patterns: &[CL100K_DIGIT], ..PLAIN },
+    Row {
         names: &["seed-coder"],
         patterns: &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"],
         ..PLAIN
     },
-    PreTokenizer { names: &["gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"], patterns: &[O200K], ..PLAIN },
-    PreTokenizer { names: &["granite-embed-multi-97m"], patterns: &[O200K], ignore_merges: true, ..PLAIN },
-    PreTokenizer { names: &["tiny_aya", "cohere2moe"], patterns: &[r"\d{1,3}(?=(?:\d{3})*\b)", O200K], ..PLAIN },
-    PreTokenizer {
+    Row { names: &["gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"], patterns: &[O200K], ..PLAIN },
+    Row { names: &["granite-embed-multi-97m"], patterns: &[O200K], ignore_merges: true, ..PLAIN },
+    Row { names: &["tiny_aya", "cohere2moe"], patterns: &[r"\d{1,3}(?=(?:\d{3})*\b)", O200K], ..PLAIN },
+    Row {
         names: &["minicpm5"],
         patterns: &[r"\p{N}{1,3}", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
         ignore_merges: true,
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["ufakzeka"],
         patterns: &[r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["exaone-moe"],
         patterns: &[r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"],
         ..PLAIN
     },
-    PreTokenizer { names: &["laguna"], patterns: &[r"[^\n]+|[\n]+", CL100K_DIGIT], ..PLAIN },
-    PreTokenizer { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true, ..PLAIN },
-    PreTokenizer {
+    Row { names: &["laguna"], patterns: &[r"[^\n]+|[\n]+", CL100K_DIGIT], ..PLAIN },
+    Row { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true, ..PLAIN },
+    Row {
         names: &["deepseek-v3", "hunyuan-dense", "joyai-llm"],
         patterns: &[r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", PUNCTUATED],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["deepseek-llm"],
         patterns: &["[\r\n]", CASED, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+", r"\p{N}+"],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         names: &["deepseek-coder"],
         patterns: &["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
         ..PLAIN
     },
-    PreTokenizer {
+    Row {
         // Some bytes of other characters become numbers in GPT-2's alphabet, such as ².
         names: &["falcon"],
-        // Punctuation is that of Unicode 8.
-        patterns: &[r"[[\p{P}\x{166D}\x{111C9}&&\p{Age=8.0}]\$\+<=>\^~\|`]+", GPT2],
+        patterns: &[PUNCTUATION, GPT2],
         mapped: &[r"\p{N}+", "[0-9][0-9][0-9]"],
         ..PLAIN
     },
-    PreTokenizer { names: &["bloom", "poro-chat", "gpt3-finnish"], patterns: &[BLOOM], ..PLAIN },
-    PreTokenizer { names: &["viking"], patterns: &[BLOOM, r"\p{N}"], ..PLAIN },
-    PreTokenizer {
+    Row { names: &["bloom", "poro-chat", "gpt3-finnish"], patterns: &[BLOOM], ..PLAIN },
+    Row { names: &["viking"], patterns: &[BLOOM, r"\p{N}"], ..PLAIN },
+    Row {
         names: &["bailingmoe", "bailingmoe2", "llada-moe"],
         patterns: &[r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
         ..PLAIN
@@ -148,21 +148,25 @@ const TABLE: &[PreTokenizer] = &[
 ];
 
 /// The row with this name.
-pub(crate) fn find(name: &str) -> Result<&'static PreTokenizer, TextError> {
+pub(crate) fn find(name: &str) -> Result<&'static Row, TextError> {
     TABLE
         .iter()
         .find(|row| row.names.contains(&name))
         .ok_or_else(|| TextError::Unsupported { what: "pre-tokenizer", name: shorten(name, 60) })
 }
 
-/// The name to write for patterns as a `tokenizer.json` has them, and whether it says all: `whole` words that are tokens,
+/// The name to write for patterns as a `tokenizer.json` has them, before bytes are characters and after, and whether it says all: `whole` words that are tokens,
 /// and whether characters are `composed` first (which a name may leave unsaid). `None` where no name means them.
-pub(crate) fn recognise(patterns: &[String], whole: bool, composed: bool) -> Option<(&'static str, bool)> {
+pub(crate) fn recognise(
+    [patterns, mapped]: &[Vec<String>; 2],
+    whole: bool,
+    composed: bool,
+) -> Option<(&'static str, bool)> {
     // Of names that mean the same, the one that converters write.
     const USUAL: &[&str] = &["llama-bpe"];
     let spelled: Vec<String> = patterns.iter().map(|pattern| unescaped(pattern)).collect();
-    let same = |row: &&PreTokenizer| {
-        row.mapped.is_empty()
+    let same = |row: &&Row| {
+        row.mapped.iter().eq(mapped)
             && row.ignore_merges == whole
             && row.patterns.iter().map(|pattern| unescaped(pattern)).eq(spelled.iter().cloned())
     };
@@ -212,31 +216,47 @@ fn unescaped(pattern: &str) -> String {
     out + rest
 }
 
-/// Every name that is understood, for a support table.
-pub fn pre_tokenizer_names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().flat_map(|row| row.names).copied()
+/// Every name that is understood, those that mean the same together, for a support table.
+pub fn pre_tokenizer_names() -> impl Iterator<Item = &'static [&'static str]> {
+    TABLE.iter().map(|row| row.names)
 }
 
-/// Cuts a text into words as the pre-tokenizer of this name does, each as its bytes: what merging never crosses.
-///
-/// # Errors
-/// [`TextError::Unsupported`] for a name that is not known, [`TextError::Pattern`] as
-/// [`Tokenizer::encode`](crate::Tokenizer::encode).
-pub fn pre_tokenize(name: &str, text: &str) -> Result<Vec<Vec<u8>>, TextError> {
-    let row = find(name)?;
-    let mut text = text.to_owned();
-    for normalizer in row.normalizers() {
-        text = normalizer.apply(text, true)?;
-    }
-    let mut found = Vec::new();
-    words(&text, true, &row.steps()?)?.each(|word| {
-        found.push(word.to_vec());
-        Ok(())
-    })?;
-    Ok(found)
+/// What goes before merging, by a name of [`pre_tokenizer_names`].
+#[derive(Debug)]
+pub struct PreTokenizer {
+    normalizers: Vec<Normalizer>,
+    steps: Vec<Step>,
 }
 
 impl PreTokenizer {
+    /// The one of this name, its patterns compiled.
+    ///
+    /// # Errors
+    /// [`TextError::Unsupported`] for a name that is not known.
+    pub fn named(name: &str) -> Result<Self, TextError> {
+        let row = find(name)?;
+        Ok(Self { normalizers: row.normalizers(), steps: row.steps()? })
+    }
+
+    /// Cuts a text into words, each as its bytes: what merging never crosses.
+    ///
+    /// # Errors
+    /// [`TextError::Pattern`] as [`Tokenizer::encode`](crate::Tokenizer::encode).
+    pub fn words(&self, text: &str) -> Result<Vec<Vec<u8>>, TextError> {
+        let mut text = text.to_owned();
+        for normalizer in &self.normalizers {
+            text = normalizer.apply(text, true)?;
+        }
+        let mut found = Vec::new();
+        words(&text, true, &self.steps)?.each(|word| {
+            found.push(word.to_vec());
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+impl Row {
     /// The steps that cut a text into words.
     pub(crate) fn steps(&self) -> Result<Vec<Step>, TextError> {
         let mut steps = Vec::with_capacity(self.patterns.len() + 1);

@@ -120,6 +120,14 @@ fn pre_tokenizers_are_recognised_or_refused() {
         Ok("qwen2"),
     );
     check(&|file| file["pre_tokenizer"] = split(QWEN), Ok("stablelm2"));
+    // Falcon's, as it is published.
+    let steps = json!([
+        { "type": "Punctuation", "behavior": "Contiguous" },
+        { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true },
+        { "type": "Digits", "individual_digits": false },
+        { "type": "Split", "pattern": { "Regex": "[0-9][0-9][0-9]" }, "behavior": "Isolated", "invert": false },
+    ]);
+    check(&|file| file["pre_tokenizer"] = json!({ "type": "Sequence", "pretokenizers": steps }), Ok("falcon"));
     check(&|file| file["pre_tokenizer"] = split("[a-z]+"), Err("unsupported pre-tokenizer for GGUF '[a-z]+'"));
     check(&|file| file["normalizer"] = json!({ "type": "Lowercase" }), Err("normalizer for GGUF 'Lowercase'"));
     check(&|file| file["pre_tokenizer"]["add_prefix_space"] = json!(true), Err("add_prefix_space"));

@@ -1,5 +1,6 @@
 //! Calls as real templates teach their models to write them, rendered by Python's Jinja2, are read back.
 
+use bantam_testkit::evidence;
 use bantam_text::tool_calls::{Piece, Signs, ToolCallParser, Tools, recognise};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +33,8 @@ fn what_templates_teach_is_read_back() {
             .collect();
         assert_eq!(Value::from(calls), golden["calls"], "{name}: {answer}");
         assert_eq!((text.trim(), outcome.error), (golden["text"].as_str().unwrap(), None), "{name}: {answer}");
+        evidence::shown_with_shared("tool calls", convention.name, "read back");
+        evidence::shown_with_shared("template", name, "calls read back");
     }
     println!("calls: {} answers of real templates are read back", goldens.len());
 }

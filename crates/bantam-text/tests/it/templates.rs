@@ -1,5 +1,6 @@
 //! Templates and expressions against Python's Jinja2, set up as transformers sets it up.
 
+use bantam_testkit::evidence;
 use bantam_text::{ChatInput, ChatTemplate, Moment, TextError};
 use serde_json::{Map, Value};
 
@@ -48,6 +49,9 @@ fn real_templates_render_as_in_python() {
         check(&format!("{name}, {chat}"), &found, &golden["text"], &mut differences);
     }
     report("renderings", goldens.len(), &differences);
+    for golden in goldens {
+        evidence::shown_with_shared("template", golden["template"].as_str().unwrap(), "rendering");
+    }
 }
 
 #[test]

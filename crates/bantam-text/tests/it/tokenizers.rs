@@ -1,6 +1,10 @@
 //! `tokenizer.json` of many kinds against PyPI `tokenizers` (`tools/goldens/tokenizer_strings.py`).
 
-use bantam_text::{HfFiles, Special, TextError, TokenKind, Tokenizer, Vocabulary};
+use std::collections::BTreeMap;
+
+use bantam_testkit::evidence;
+use bantam_text::exchange::vocabulary_of_sentencepiece;
+use bantam_text::{HfFiles, PreTokenizer, Special, TextError, TokenKind, Tokenizer, Vocabulary};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -34,6 +38,7 @@ fn tokenizers_of_many_kinds_give_the_expected_ids() {
             check(&variant.name, &tokenizer, row);
             assert_eq!(&tokenizer.decode(&row.1, false).unwrap(), decoded, "{}: {:?}", variant.name, row.1);
         }
+        evidence::shown("tokenizer.json", variant.tokenizer["model"]["type"].as_str().unwrap(), "ids");
     }
 }
 
@@ -182,6 +187,18 @@ fn sentencepiece_models_give_the_expected_ids() {
         for cut in 0..model.len().min(400) {
             let _ = Tokenizer::from_sentencepiece(&model[..cut]);
         }
+        let kind = if options.as_str().unwrap().contains("unigram") { "Unigram" } else { "BPE" };
+        evidence::shown("tokenizer.model", kind, "ids");
+        // The same as a vocabulary of GGUF, which folds white space for Unigram alone, and cuts user-defined tokens out
+        // before spaces are added.
+        let made = vocabulary_of_sentencepiece(&model, HfFiles::default(), tokenizer.vocabulary_len());
+        let Some(made) = made.ok().filter(|_| !options.as_str().unwrap().contains("user_defined")) else { continue };
+        let name = made.vocabulary.model.clone();
+        let made = Tokenizer::from_vocabulary(made.vocabulary).unwrap();
+        for (text, ids, _) in &rows {
+            assert_eq!(&made.encode(text, Special::AsText).unwrap(), ids, "{options}, GGUF: {text:?}");
+        }
+        evidence::shown("tokenizer model", &name, "ids");
     }
 }
 
@@ -319,12 +336,17 @@ fn pre_tokenizers_cut_as_published() {
         Ok(at) => char::from_u32(0x100 + at as u32).unwrap(),
         Err(_) => char::from(*byte),
     };
+    let mut known = BTreeMap::new();
     for line in include_str!("../data/pre_tokenizers.jsonl").lines() {
         let (name, text, expected): (String, String, Vec<String>) = serde_json::from_str(line).unwrap();
-        let words = bantam_text::pre_tokenize(&name, &text).unwrap();
+        let pre_tokenizer = known.entry(name.clone()).or_insert_with(|| PreTokenizer::named(&name).unwrap());
+        let words = pre_tokenizer.words(&text).unwrap();
         let found: Vec<String> = words.iter().map(|word| word.iter().map(character).collect()).collect();
         assert_eq!(found, expected, "{name}: {text:?}");
     }
-    let error = bantam_text::pre_tokenize("none such", "a").unwrap_err();
+    for name in known.keys() {
+        evidence::shown("pre-tokenizer", name, "splitting");
+    }
+    let error = PreTokenizer::named("none such").unwrap_err();
     assert_eq!(error.to_string(), "unsupported pre-tokenizer 'none such'");
 }

@@ -1,5 +1,6 @@
 //! Calls for tools, read from answers: conventions as they are published, and every way of cutting an answer.
 
+use bantam_testkit::evidence;
 use bantam_text::tool_calls::{CONVENTIONS, Outcome, Piece, Signs, ToolCall, ToolCallParser, Tools, named, recognise};
 use serde_json::{Map, Value, json};
 
@@ -53,6 +54,9 @@ fn check(convention: &str, answer: &str, text: &str, calls: &str, error: &str) {
     assert_eq!(read(convention, &characters), whole, "{convention}: {answer:?}, character by character");
     for (at, _) in answer.char_indices() {
         assert_eq!(read(convention, &[&answer[..at], &answer[at..]]), whole, "{convention}: {answer:?} cut at {at}");
+    }
+    if !whole.2.calls.is_empty() && error.is_empty() {
+        evidence::shown("tool calls", convention, "parsed");
     }
 }
 
@@ -382,6 +386,9 @@ fn harmony() {
         );
         let characters: Vec<_> = answer.char_indices().map(|(at, c)| &answer[at..at + c.len_utf8()]).collect();
         assert_eq!(read("harmony", &characters), found, "{answer:?}");
+        if !found.2.calls.is_empty() && found.2.error.is_none() {
+            evidence::shown("tool calls", "harmony", "parsed");
+        }
     };
     check("<|channel|>final<|message|>Hi <you>.<|return|>", "Hi <you>.", "", "");
     check(

@@ -1,5 +1,6 @@
 //! Real vocabularies against the ids that their makers' own tokenizers give.
 
+use bantam_testkit::evidence;
 use bantam_text::{Detokenizer, Special, Tokenizer};
 
 use crate::{gguf, shared};
@@ -7,7 +8,9 @@ use crate::{gguf, shared};
 /// Every text of `name`'s test file gives the expected ids, and the ids give the text back.
 fn check(name: &str, back: impl Fn(&str, &str) -> bool) {
     let Some(path) = shared(&format!("data/tokenizers/ggml-vocab-{name}.gguf")) else { return };
-    let tokenizer = Tokenizer::from_vocabulary(gguf::vocabulary(&std::fs::read(&path).unwrap())).unwrap();
+    let vocabulary = gguf::vocabulary(&std::fs::read(&path).unwrap());
+    let (model, pre) = (vocabulary.model.clone(), vocabulary.pre.clone());
+    let tokenizer = Tokenizer::from_vocabulary(vocabulary).unwrap();
     let texts = std::fs::read_to_string(path.with_extension("gguf.inp")).unwrap();
     let expected = std::fs::read_to_string(path.with_extension("gguf.out")).unwrap();
     let texts = texts.strip_suffix("\n__ggml_vocab_test__\n").unwrap_or(&texts);
@@ -27,6 +30,10 @@ fn check(name: &str, back: impl Fn(&str, &str) -> bool) {
         }
         streamed.push_str(stream.finish());
         assert_eq!(streamed, decoded);
+    }
+    evidence::shown_with_shared("tokenizer model", &model, "ids");
+    if let Some(pre) = pre.filter(|_| model == "gpt2") {
+        evidence::shown_with_shared("pre-tokenizer", &pre, "ids of a vocabulary");
     }
     println!("{name}: {} of {} texts", texts.len(), texts.len());
 }
