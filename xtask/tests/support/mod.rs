@@ -189,7 +189,7 @@ fn tokenizers(evidence: &Evidence) -> String {
     }
     text + "
 *same ids*: those that llama.cpp, PyPI's tokenizers or sentencepiece give. *splits as published*: random strings are cut as
-PyPI's tokenizers cuts them with the model's published pattern. Names in one row mean the same, and one of them was compared.
+PyPI's tokenizers cuts them with the model's published pattern. Names in one row mean the same: what is shown of one holds for all.
 *ids of a vocabulary*: texts through a real vocabulary.
 "
 }

@@ -1,5 +1,6 @@
 //! Older companions of tokenizers, and the same tokenizer from files of different kinds.
 
+use bantam_testkit::evidence;
 use bantam_text::{HfFiles, Special, Tokenizer, Vocabulary};
 use serde_json::{Value, json};
 
@@ -173,4 +174,5 @@ fn a_real_tokenizer_gives_the_same_ids_from_gguf() {
         assert_eq!(tokenizer.encode(&text, Special::AsText).unwrap(), plain, "{text:?}");
         assert_eq!(tokenizer.encode(&text, Special::Parse).unwrap(), parsed, "{text:?}");
     }
+    evidence::shown_with_shared("pre-tokenizer", "smollm", "ids of a vocabulary");
 }
