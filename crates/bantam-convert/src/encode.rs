@@ -63,12 +63,17 @@ pub(crate) fn stored(made: &Made) -> Result<TensorType, ConvertError> {
     Ok(found.unwrap_or(TensorType::F32))
 }
 
+/// How many numbers there are; one extent of none is enough for none, however large others are.
+pub(crate) fn numbers(shape: &[usize]) -> usize {
+    if shape.contains(&0) { 0 } else { shape.iter().fold(1, |count, extent| count.saturating_mul(*extent)) }
+}
+
 /// Rows and width: a vector's numbers are rows of one.
 pub(crate) fn matrix(shape: &[usize]) -> (usize, usize) {
     match shape {
         [] => (1, 1),
         [count] => (*count, 1),
-        [rows @ .., width] => (rows.iter().product(), *width),
+        [rows @ .., width] => (numbers(rows), *width),
     }
 }
 
@@ -88,6 +93,9 @@ impl Work<'_> {
     ) -> Result<Outcome, ConvertError> {
         // Bytes that are made when looked at live for this tensor alone.
         let made = &fresh(made);
+        if made.shape.contains(&0) {
+            return Ok(Outcome::default());
+        }
         if is_copy(made, target) {
             for part in &made.parts {
                 self.copy(&part.bytes, out)?;
@@ -257,6 +265,9 @@ impl<'a> Rows<'a> {
 
 /// All numbers of a small tensor after its change, and how many of them the change rounded.
 pub(crate) fn values(made: &Made) -> Result<(Vec<f32>, u64), ConvertError> {
+    if made.shape.contains(&0) {
+        return Ok((Vec::new(), 0));
+    }
     let (rows, width) = matrix(&made.shape);
     let source = Rows::of(made, width)?;
     let mut all = vec![0.0; rows * width];

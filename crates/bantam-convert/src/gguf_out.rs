@@ -10,7 +10,7 @@ use bantam_model::spec::FeedForward;
 use bantam_model::{Spec, TOKEN_EMBEDDING, Tensor};
 use bantam_tensor::TensorType;
 
-use crate::encode::{Outcome, Work, matrix, stored, through, unwrapped, values};
+use crate::encode::{Outcome, Work, matrix, numbers, stored, through, unwrapped, values};
 use crate::report::WrittenFile;
 use crate::source::{DirectorySource, GgufSource, Source};
 use crate::types::{Matrix, is_small};
@@ -53,7 +53,7 @@ pub(crate) fn write(
     };
     let mut needed = 0u64;
     for (path, writer) in &parts {
-        place::check(path, work.files.paths(), options.force)?;
+        place::check(path, source, work.files, options.form, options.force)?;
         let bytes = writer.file_length()?;
         needed = needed.saturating_add(bytes);
         report.files.push(WrittenFile { path: path.clone(), bytes });
@@ -85,10 +85,10 @@ fn main_type(placed: &[Placed]) -> Option<TensorType> {
     let mut totals: Vec<(TensorType, usize)> = Vec::new();
     for each in placed.iter().filter(|each| !each.made.small) {
         let Some(known) = each.target.known() else { continue };
-        let numbers = each.made.shape.iter().product::<usize>();
+        let count = numbers(&each.made.shape);
         match totals.iter_mut().find(|(other, _)| *other == known) {
-            Some((_, total)) => *total += numbers,
-            None => totals.push((known, numbers)),
+            Some((_, total)) => *total = total.saturating_add(count),
+            None => totals.push((known, count)),
         }
     }
     totals.into_iter().max_by_key(|(_, total)| *total).map(|(known, _)| known)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bantam_formats::FormatError;
 use bantam_formats::atomic::write_atomically;
@@ -12,11 +12,11 @@ use bantam_model::exchange::{self, Change, Made};
 use bantam_tensor::TensorType;
 use serde_json::{Map, Value as Json, json};
 
-use crate::encode::{Work, is_exact, stored, through, unwrapped, values};
+use crate::encode::{Work, is_exact, numbers, stored, through, unwrapped, values};
 use crate::place::{self, NewFolder};
 use crate::report::{WrittenFile, torch_name};
 use crate::source::{DirectorySource, GgufSource, Source};
-use crate::{ConvertError, Options, Report, Types, vocabulary};
+use crate::{ConvertError, Options, Report, Types, rest, vocabulary};
 
 /// A tensor with the format it gets; `Err` for one that is copied as it is.
 struct Placed {
@@ -45,24 +45,24 @@ pub(crate) fn write(
             return Err(ConvertError::Request(problem.to_owned()));
         }
     };
-    let own: Vec<PathBuf> = match source {
-        Source::Gguf(_) => Vec::new(),
-        Source::Directory(directory) => vec![directory.directory.path().to_owned()],
-    };
-    let sources = work.files.paths().chain(own.iter().map(PathBuf::as_path));
-    place::check(target, sources, options.force)?;
+    place::check(target, source, work.files, options.form, options.force)?;
     let (placed, config) = match source {
         Source::Gguf(gguf) => from_gguf(gguf, wanted, &mut report)?,
         Source::Directory(directory) => from_directory(directory, wanted)?,
     };
-    let needed = placed.iter().map(bytes_of).fold(1 << 20, u64::saturating_add);
+    let rest = match source {
+        Source::Gguf(_) => Vec::new(),
+        Source::Directory(directory) => rest::list(directory.directory.path(), work.files, &mut report)?,
+    };
+    let beside = rest.iter().map(|file| file.bytes);
+    let needed = placed.iter().map(bytes_of).chain(beside).fold(1 << 20, u64::saturating_add);
     place::check_space(target, needed)?;
     let folder = NewFolder::create(target)?;
     put_json(&folder.path().join("config.json"), &Json::Object(config))?;
     // What is small comes first: a tokenizer that cannot be written is known before the weights are.
     match source {
         Source::Gguf(gguf) => vocabulary::to_directory(gguf, folder.path(), &mut report)?,
-        Source::Directory(directory) => copy_rest(directory, folder.path())?,
+        Source::Directory(_) => rest::copy(&rest, folder.path())?,
     }
     weights(&placed, options.shard_bytes, folder.path(), work, &mut report)?;
     list_files(folder.path(), target, Path::new(""), &mut report)?;
@@ -71,7 +71,7 @@ pub(crate) fn write(
 }
 
 fn bytes_of(placed: &Placed) -> u64 {
-    (placed.made.shape.iter().product::<usize>() as u64).saturating_mul(placed.dtype.bits()) / 8
+    (numbers(&placed.made.shape) as u64).saturating_mul(placed.dtype.bits()) / 8
 }
 
 fn dtype(tensor_type: TensorType) -> Dtype {
@@ -90,10 +90,10 @@ fn from_gguf(
     // What the matrices have, where that is a format of single numbers; else the format that loses nothing of note.
     let mut totals: Vec<(TensorType, usize)> = Vec::new();
     for made in form.tensors.iter().filter(|made| !made.small) {
-        let (stored, numbers) = (stored(made)?, made.shape.iter().product::<usize>());
+        let (stored, count) = (stored(made)?, numbers(&made.shape));
         match totals.iter_mut().find(|(other, _)| *other == stored) {
-            Some((_, total)) => *total += numbers,
-            None => totals.push((stored, numbers)),
+            Some((_, total)) => *total = total.saturating_add(count),
+            None => totals.push((stored, count)),
         }
     }
     let main = totals.iter().max_by_key(|(_, total)| *total).map_or(TensorType::F32, |(main, _)| *main);
@@ -252,42 +252,6 @@ pub(crate) fn put_json(path: &Path, json: &Json) -> Result<(), ConvertError> {
 pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), ConvertError> {
     let failed = |source| FormatError::Io { action: "write", path: path.to_owned(), source };
     Ok(write_atomically(path, |file| file.write_all(bytes).map_err(failed))?)
-}
-
-/// Copies what is neither weights nor configuration: tokenizer, templates, licence.
-fn copy_rest(directory: &DirectorySource, into: &Path) -> Result<(), ConvertError> {
-    copy_folder(directory.directory.path(), into, 0)
-}
-
-/// Most bytes of a file beside the weights that is taken along.
-const MOST_BESIDE: u64 = 256 << 20;
-
-fn copy_folder(from: &Path, into: &Path, depth: usize) -> Result<(), ConvertError> {
-    let failed = |source| FormatError::Io { action: "read", path: from.to_owned(), source };
-    for entry in std::fs::read_dir(from).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let Some(name) = path.file_name() else { continue };
-        let text = name.to_string_lossy();
-        let weights =
-            [".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json", ".part"];
-        let skipped = text.starts_with('.')
-            || text == "config.json" && depth == 0
-            || weights.iter().any(|end| text.ends_with(end));
-        let found = std::fs::metadata(&path).map_err(failed)?;
-        if skipped || (found.is_file() && found.len() > MOST_BESIDE) {
-            continue;
-        }
-        if found.is_file() {
-            put(&into.join(name), &std::fs::read(&path).map_err(failed)?)?;
-        } else if found.is_dir() && depth < 1 {
-            let inner = into.join(name);
-            std::fs::create_dir(&inner).map_err(failed)?;
-            copy_folder(&path, &inner, depth + 1)?;
-            // Only empty ones can be removed: folders of weights in other forms leave nothing here.
-            let _ = std::fs::remove_dir(&inner);
-        }
-    }
-    Ok(())
 }
 
 /// Says which files there are now, by their final names.

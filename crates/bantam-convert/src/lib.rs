@@ -13,12 +13,14 @@
 #![forbid(unsafe_code)]
 
 mod convert;
+mod embedding;
 mod encode;
 mod error;
 mod gguf_out;
 mod huggingface_out;
 mod place;
 mod report;
+mod rest;
 mod source;
 mod types;
 mod vocabulary;

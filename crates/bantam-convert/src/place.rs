@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bantam_formats::FormatError;
 
-use crate::ConvertError;
+use crate::source::{Files, Source};
+use crate::{ConvertError, Form};
 
 /// The folder a path lies in.
 pub(crate) fn parent(path: &Path) -> PathBuf {
@@ -26,16 +27,29 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Refuses a target that the model is read from, and one that is there where it may not be replaced.
-pub(crate) fn check<'a>(
+/// Refuses a target that the model is read from or that is there in the directory it is read from, one that is there
+/// where it may not be replaced, and one that is there and is no model of its form.
+pub(crate) fn check(
     target: &Path,
-    source: impl Iterator<Item = &'a Path>,
+    source: &Source,
+    files: &Files,
+    form: Form,
     force: bool,
 ) -> Result<(), ConvertError> {
     let place = resolved(target);
-    for path in source {
-        if resolved(path).starts_with(&place) {
-            return Err(ConvertError::IsSource { path: target.to_owned() });
+    let is_source = || Err(ConvertError::IsSource { path: target.to_owned() });
+    if files.paths().any(|path| resolved(path).starts_with(&place)) {
+        return is_source();
+    }
+    if let Source::Directory(directory) = source {
+        let own = resolved(directory.directory.path());
+        let is_there = std::fs::symlink_metadata(target).is_ok();
+        // Also by way of a link, on either side.
+        let inside = place.starts_with(&own) || resolved(&parent(target)).starts_with(&own);
+        let linked =
+            || std::fs::read_dir(&own).into_iter().flatten().flatten().any(|each| resolved(&each.path()) == place);
+        if own.starts_with(&place) || is_there && (inside || linked()) {
+            return is_source();
         }
     }
     // A pipe or a device takes what it is given.
@@ -44,7 +58,21 @@ pub(crate) fn check<'a>(
     if replaces && !force {
         return Err(ConvertError::Exists { path: target.to_owned() });
     }
-    Ok(())
+    let is_folder = place.is_dir();
+    let refused = |problem: &str| Err(ConvertError::Request(format!("{}: {problem}", target.display())));
+    match form {
+        Form::Gguf if is_folder => refused("is a folder; a GGUF file does not take its place"),
+        Form::HuggingFace if replaces && !is_folder => refused("is a file; a folder does not take its place"),
+        Form::HuggingFace if is_folder && !is_model(&place) => {
+            refused("has files, but no config.json: --force replaces models and empty folders only")
+        }
+        Form::Gguf | Form::HuggingFace => Ok(()),
+    }
+}
+
+/// Whether a folder is a model's, or empty.
+fn is_model(folder: &Path) -> bool {
+    folder.join("config.json").is_file() || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Refuses what the file system has no room for, where it says how much it has.
@@ -96,7 +124,14 @@ impl NewFolder {
     pub(crate) fn keep(mut self) -> Result<(), ConvertError> {
         let failed = |source| FormatError::Io { action: "write", path: self.target.clone(), source };
         let mut old = None;
-        if self.target.exists() {
+        let is_there = std::fs::symlink_metadata(&self.target).is_ok();
+        if is_there && exchanged(&self.temporary, &self.target) {
+            // One step: at no time is there no model by that name.
+            self.kept = true;
+            sync(&parent(&self.target));
+            return removed(&self.temporary).map_err(|error| failed(error).into());
+        }
+        if is_there {
             let aside = self.temporary.with_extension("old");
             std::fs::rename(&self.target, &aside).map_err(failed)?;
             old = Some(aside);
@@ -108,15 +143,32 @@ impl NewFolder {
             return Err(failed(error).into());
         }
         self.kept = true;
-        if let Ok(folder) = std::fs::File::open(parent(&self.target)) {
-            let _ = folder.sync_all();
-        }
-        if let Some(old) = old {
-            let removed = if old.is_dir() { std::fs::remove_dir_all(&old) } else { std::fs::remove_file(&old) };
-            removed.map_err(failed)?;
-        }
-        Ok(())
+        sync(&parent(&self.target));
+        Ok(old.map_or(Ok(()), |old| removed(&old)).map_err(failed)?)
     }
+}
+
+/// Gives two paths each other's names at once, where the system can.
+#[cfg(target_os = "linux")]
+fn exchanged(one: &Path, other: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchanged(_: &Path, _: &Path) -> bool {
+    false
+}
+
+fn sync(folder: &Path) {
+    if let Ok(folder) = std::fs::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// Removes what was replaced: of a link only the link.
+fn removed(old: &Path) -> std::io::Result<()> {
+    if std::fs::symlink_metadata(old)?.is_dir() { std::fs::remove_dir_all(old) } else { std::fs::remove_file(old) }
 }
 
 impl Drop for NewFolder {

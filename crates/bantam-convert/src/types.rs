@@ -147,7 +147,7 @@ impl Types {
         if matrix.experts == 8 && is_key_or_value(matrix.name) {
             return TensorType::Q8_0;
         }
-        if matrix.experts == 8 && role == Role::Output && mix.usual == TensorType::Q4_K {
+        if matrix.experts == 8 && role == Role::Output && mix.usual != TensorType::Q5_K {
             return TensorType::Q5_K;
         }
         (mix.more)(Place { role, layer, layers: matrix.layers }).unwrap_or(usual)
@@ -202,11 +202,39 @@ fn role(name: &str) -> Role {
         .map_or(Role::Other, |(_, role)| role)
 }
 
+/// What llama.cpp's `tensor_allows_quantization` leaves as it is, beside norms: state spaces, convolutions, biases by
+/// distance, what mixes with the last token, and the small matrices of layers that have embeddings of their own.
+const KEPT: &[&str] = &[
+    "norm",
+    "ffn_gate_inp",
+    "position_embd",
+    "token_types",
+    "ssm_conv1d",
+    "shortconv.conv",
+    "attn_rel_b",
+    "time_mix_first",
+    "time_mix_w0",
+    "time_mix_w1",
+    "time_mix_w2",
+    "time_mix_v0",
+    "time_mix_v1",
+    "time_mix_v2",
+    "time_mix_a0",
+    "time_mix_a1",
+    "time_mix_a2",
+    "time_mix_g1",
+    "time_mix_g2",
+    "time_mix_decay_w1",
+    "time_mix_decay_w2",
+    "time_mix_lerp_fused",
+    "altup",
+    "laurel",
+    "per_layer_model_proj",
+];
+
 /// Whether a tensor of GGUF keeps its 32 bits whatever is asked for: vectors, norms, routers, tables of few rows.
 pub(crate) fn is_small(name: &str, dimensions: usize) -> bool {
-    dimensions < 2
-        || !name.ends_with("weight")
-        || ["norm", "ffn_gate_inp", "position_embd", "token_types"].iter().any(|part| name.contains(part))
+    dimensions < 2 || !name.ends_with("weight") || KEPT.iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]

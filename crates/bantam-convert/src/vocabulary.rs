@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings, Value};
-use bantam_formats::huggingface::{HfDirectory, HfFile};
+use bantam_formats::huggingface::HfFile;
 use bantam_model::Spec;
-use bantam_text::exchange::{tokenizer_config, tokenizer_json, vocabulary_of_json, vocabulary_of_sentencepiece};
+use bantam_text::exchange::{
+    check_tokenizer_json, tokenizer_config, tokenizer_json, vocabulary_of_json, vocabulary_of_sentencepiece,
+};
 use bantam_text::{HfFiles, TextError, Vocabulary};
 use serde_json::{Map, Value as Json, json};
 
 use crate::huggingface_out::{put, put_json};
 use crate::source::{DirectorySource, GgufSource};
-use crate::{ConvertError, Report};
+use crate::{ConvertError, Report, embedding};
 
 const OWN_JSON: &str = "tokenizer.huggingface.json";
 const TEMPLATE: &str = "tokenizer.chat_template";
@@ -100,27 +102,9 @@ pub(crate) fn to_gguf(
         model.set(key, template.source);
     }
     if let Some(config) = directory.json(HfFile::GenerationConfig)? {
-        sampling_to_gguf(&config, model);
+        sampling_to_gguf(&config, model, report);
     }
-    if spec.head.is_none()
-        && let Some(pooling) = pooling(directory)
-    {
-        model.set(format!("{architecture}.pooling_type"), pooling);
-    }
-    Ok(())
-}
-
-/// GGUF's number of the way an encoder's states become one: `enum llama_pooling_type` of llama.cpp.
-fn pooling(directory: &HfDirectory) -> Option<u32> {
-    let text = std::fs::read_to_string(directory.path().join("1_Pooling/config.json")).ok()?;
-    let config: Json = serde_json::from_str(&text).ok()?;
-    let says = |key: &str| config.get(key).and_then(Json::as_bool) == Some(true);
-    match () {
-        () if says("pooling_mode_mean_tokens") => Some(1),
-        () if says("pooling_mode_cls_token") => Some(2),
-        () if says("pooling_mode_lasttoken") => Some(3),
-        () => None,
-    }
+    embedding::to_gguf(directory, architecture, spec, model, report)
 }
 
 fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
@@ -169,7 +153,20 @@ fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
     }
 }
 
-fn sampling_to_gguf(config: &Map<String, Json>, model: &mut GgufWriter) {
+/// Settings of `generation_config.json` that GGUF says otherwise, or that are no recommendation.
+const SAID: &[&str] =
+    &["bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "transformers_version", "cache_implementation"];
+
+fn sampling_to_gguf(config: &Map<String, Json>, model: &mut GgufWriter, report: &mut Report) {
+    let lost: Vec<&str> = config
+        .iter()
+        .filter(|(key, value)| !value.is_null() && !key.starts_with('_') && !SAID.contains(&key.as_str()))
+        .map(|(key, _)| key.as_str())
+        .filter(|key| !SAMPLING.iter().any(|(name, ..)| name == key))
+        .collect();
+    if !lost.is_empty() {
+        report.note(format!("generation_config.json: GGUF has no key for {}", lost.join(", ")));
+    }
     let sampled = config.get("do_sample").and_then(Json::as_bool);
     for (name, short, whole) in SAMPLING {
         let Some(number) = config.get(*name).and_then(Json::as_f64).filter(|x| x.is_finite() && *x >= 0.0) else {
@@ -212,11 +209,27 @@ pub(crate) fn to_directory(gguf: &GgufSource, folder: &Path, report: &mut Report
     let metadata = gguf.model.first();
     let wrong = |error: TextError| ConvertError::Text { path: gguf.path.clone(), error };
     let vocabulary = vocabulary_of(metadata)?;
-    match (metadata.str(OWN_JSON)?, &vocabulary) {
+    let own = match (metadata.str(OWN_JSON)?, &vocabulary) {
+        (Some(own), Some(vocabulary)) => match check_tokenizer_json(own.as_bytes(), vocabulary) {
+            Ok(()) => Some(own),
+            Err(error) => {
+                report.note(format!(
+                    "{OWN_JSON} is not the tokenizer that the file's vocabulary is, and is left out: {error}"
+                ));
+                None
+            }
+        },
+        (Some(_), None) => {
+            report.note(format!("{OWN_JSON} is left out: there is no vocabulary that it could be compared with"));
+            None
+        }
+        (None, _) => None,
+    };
+    match (own, &vocabulary) {
         (Some(own), _) => put(&folder.join("tokenizer.json"), own.as_bytes())?,
         (None, Some(vocabulary)) => {
             put_json(&folder.join("tokenizer.json"), &tokenizer_json(vocabulary).map_err(wrong)?)?;
-            report.note("tokenizer.json was made from the vocabulary: the file holds none of its own".to_owned());
+            report.note("tokenizer.json was made from the vocabulary: the file holds none that is its own".to_owned());
         }
         (None, None) => report.note("there is no tokenizer to take along".to_owned()),
     }
@@ -240,7 +253,19 @@ pub(crate) fn to_directory(gguf: &GgufSource, folder: &Path, report: &mut Report
         std::fs::create_dir_all(&inner).map_err(failed)?;
         put(&inner.join(format!("{name}.jinja")), template.as_bytes())?;
     }
+    embedding::to_directory(metadata, folder, report)?;
+    let about: Vec<&str> = metadata.metadata().map(|(key, _)| key).filter(|key| is_about(key)).collect();
+    if !about.is_empty() {
+        report.note(format!("a directory has no file for {}", about.join(", ")));
+    }
     put_json(&folder.join("generation_config.json"), &Json::Object(generation_config(metadata, vocabulary.as_ref())))
+}
+
+/// Whether a key says who made a model and on what terms.
+fn is_about(key: &str) -> bool {
+    let parts =
+        ["author", "organization", "license", "url", "repo_url", "doi", "uuid", "description", "tags", "languages"];
+    key.strip_prefix("general.").is_some_and(|rest| parts.iter().any(|part| rest.split('.').next() == Some(*part)))
 }
 
 fn generation_config(metadata: &Gguf, vocabulary: Option<&Vocabulary>) -> Map<String, Json> {

@@ -68,12 +68,24 @@ impl AtomicFile {
         self.finish().map_err(|error| FormatError::io("write", &self.target, error))
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// Puts everything on the disk and closes the file, which has its name only after [`commit`](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// Where the disk is full.
+    pub fn seal(&mut self) -> Result<(), FormatError> {
+        self.close().map_err(|error| FormatError::io("write", &self.target, error))
+    }
+
+    fn close(&mut self) -> io::Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if self.temporary.is_some() { file.sync_all() } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.close()?;
         let Some(temporary) = &self.temporary else { return Ok(()) };
-        file.sync_all()?;
-        drop(file);
         std::fs::rename(temporary, &self.target)?;
         self.temporary = None;
         // The new name is itself data of the directory. Not every system lets a directory be synced; the file is whole anyway.

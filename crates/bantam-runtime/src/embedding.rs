@@ -92,7 +92,11 @@ impl EmbeddingDefaults {
         Ok(Self { pooling, ..Self::default() })
     }
 
-    pub(crate) fn from_directory(directory: &HfDirectory) -> Result<Self, RuntimeError> {
+    /// What a directory's files say.
+    ///
+    /// # Errors
+    /// Where they cannot be read, or ask for what is not supported, by name.
+    pub fn from_directory(directory: &HfDirectory) -> Result<Self, RuntimeError> {
         let mut defaults = Self::default();
         let config = directory.json(HfFile::SentenceConfig)?.unwrap_or_default();
         defaults.max_tokens = count(&config, "max_seq_length");

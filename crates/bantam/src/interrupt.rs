@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, process, thread};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 use crate::failure::{INTERRUPTED, interrupted};
 use crate::output::Style;
 use crate::terminal;
@@ -20,8 +22,17 @@ pub struct Interrupt {
 impl Interrupt {
     /// Takes over SIGINT. Call once.
     pub fn install() -> anyhow::Result<Self> {
+        Self::hearing(&[SIGINT])
+    }
+
+    /// The same for work that must leave nothing half made: what asks the whole program to end stops it too. Call once.
+    pub fn install_for_files() -> anyhow::Result<Self> {
+        Self::hearing(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    fn hearing(signals: &[i32]) -> anyhow::Result<Self> {
         let interrupt = Self { flag: Arc::default(), model: Arc::default() };
-        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT])?;
+        let mut signals = signal_hook::iterator::Signals::new(signals)?;
         let heard = interrupt.clone();
         // A thread, and no handler: it may put the terminal right before the program ends.
         thread::Builder::new().name("signals".into()).spawn(move || {

@@ -3,4 +3,5 @@
 mod formats;
 mod load;
 mod round_trips;
+mod safety;
 mod support;

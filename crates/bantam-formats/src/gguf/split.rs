@@ -225,6 +225,9 @@ pub fn write_parts(
     parts: &[(PathBuf, GgufWriter)],
     mut data: impl FnMut(&TensorHeader, &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FormatError> {
+    if let Some((path, _)) = parts.iter().find(|(path, _)| path.is_dir()) {
+        return Err(FormatError::io("write", path, io::ErrorKind::IsADirectory.into()));
+    }
     let mut whole = Vec::with_capacity(parts.len());
     for (path, writer) in parts {
         let mut file = AtomicFile::create(path)?;
@@ -232,10 +235,22 @@ pub fn write_parts(
             FormatError::Io { source, .. } => FormatError::io("write", path, source),
             other => other.in_file(path),
         })?;
+        // Open files are few, parts may be many.
+        file.seal()?;
         whole.push(file);
     }
+    let mut new = Vec::new();
     while let Some(file) = whole.pop() {
-        file.commit()?;
+        let path = file.path().to_owned();
+        let was_there = path.exists();
+        if let Err(error) = file.commit() {
+            // Half a model is none.
+            new.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            return Err(error);
+        }
+        if !was_there {
+            new.push(path);
+        }
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ pub fn vocabulary_of_json(json: &[u8], files: HfFiles<'_>, rows: usize) -> Resul
         }
         other => return unsupported("tokenizer for GGUF", other),
     }
-    ends(&meant, &mut vocabulary, &mut notes);
+    ends(&meant, &mut vocabulary, &mut notes)?;
     check_same(&meant, &Tokenizer::from_vocabulary(vocabulary.clone())?, "tokenizer for GGUF")?;
     Ok(Exchanged { vocabulary, notes })
 }
@@ -96,7 +96,7 @@ pub fn vocabulary_of_sentencepiece(model: &[u8], files: HfFiles<'_>, rows: usize
             vocabulary.types[id] = kind.number();
         }
     }
-    ends(&meant, &mut vocabulary, &mut notes);
+    ends(&meant, &mut vocabulary, &mut notes)?;
     check_same(&meant, &Tokenizer::from_vocabulary(vocabulary.clone())?, "tokenizer for GGUF")?;
     Ok(Exchanged { vocabulary, notes })
 }
@@ -272,7 +272,22 @@ fn scores(model: &Value, vocabulary: &Vocabulary) -> Result<Vec<f32>, TextError>
 /// Pieces that begin a word get a mark, those that go on lose theirs.
 fn word_pieces(file: &Value, vocabulary: &mut Vocabulary) -> Result<(), TextError> {
     vocabulary.model = "bert".to_owned();
-    let continues = file.get("model").and_then(|model| model.get("continuing_subword_prefix")).and_then(Value::as_str);
+    let model = file.get("model");
+    let setting = |of: Option<&Value>, key: &str| of.and_then(|of| of.get(key)).cloned().unwrap_or(Value::Null);
+    let longest = setting(model, "max_input_chars_per_word");
+    if longest.as_u64().is_some_and(|count| count != 100) {
+        return unsupported("WordPiece setting for GGUF", &format!("max_input_chars_per_word = {longest}"));
+    }
+    for step in steps(file.get("normalizer"), "normalizers").into_iter().filter(|step| kind(step) == "BertNormalizer") {
+        let on = |key: &str| setting(Some(step), key).as_bool();
+        let lowers = on("lowercase").unwrap_or(true);
+        for (key, expected) in [("clean_text", true), ("handle_chinese_chars", true), ("strip_accents", lowers)] {
+            if on(key).is_some_and(|found| found != expected) {
+                return unsupported("normalizer setting for GGUF", &format!("{key} = {}", !expected));
+            }
+        }
+    }
+    let continues = model.and_then(|model| model.get("continuing_subword_prefix")).and_then(Value::as_str);
     let continues = continues.unwrap_or("##").as_bytes();
     for (token, kind) in vocabulary.tokens.iter_mut().zip(&vocabulary.types) {
         // Tokens in brackets stand as they are.
@@ -288,23 +303,34 @@ fn word_pieces(file: &Value, vocabulary: &mut Vocabulary) -> Result<(), TextErro
 }
 
 /// Which tokens frame and end a text.
-fn ends(meant: &Tokenizer, vocabulary: &mut Vocabulary, notes: &mut Vec<String>) {
-    vocabulary.bos = meant.bos().or(meant.prefix_ids().first().copied());
-    vocabulary.eos = meant.eos();
+fn ends(meant: &Tokenizer, vocabulary: &mut Vocabulary, notes: &mut Vec<String>) -> Result<(), TextError> {
+    let (prefix, suffix) = (meant.prefix_ids(), meant.suffix_ids());
+    for (side, ids) in [("before", prefix), ("behind", suffix)] {
+        if ids.len() > 1 {
+            return unsupported("frame for GGUF, which has one token on each side,", &format!("{ids:?} {side} a text"));
+        }
+    }
+    // The frame decides: companions need not name what a template puts there.
+    vocabulary.bos = prefix.first().copied().or(meant.bos());
+    vocabulary.eos = suffix.first().copied().or(meant.eos());
     vocabulary.unknown = meant.unknown();
     vocabulary.padding = meant.padding();
     if vocabulary.model == "bert" {
-        vocabulary.class = meant.prefix_ids().first().copied();
+        vocabulary.class = prefix.first().copied();
         vocabulary.bos = vocabulary.class;
         vocabulary.eos = None;
-        vocabulary.separator = meant.suffix_ids().last().copied();
+        vocabulary.separator = suffix.last().copied();
         vocabulary.mask = meant.token_id("[MASK]");
         vocabulary.unknown = vocabulary.unknown.or(meant.token_id("[UNK]"));
         vocabulary.padding = vocabulary.padding.or(meant.token_id("[PAD]"));
-        return;
+        return Ok(());
     }
-    vocabulary.add_bos = Some(meant.add_bos());
-    vocabulary.add_eos = Some(meant.add_eos());
+    vocabulary.add_bos = Some(!prefix.is_empty());
+    vocabulary.add_eos = Some(!suffix.is_empty());
+    if let Some(end) = suffix.first().filter(|id| !meant.end_of_generation().contains(id)) {
+        let text = meant.token_text(*end).unwrap_or_default();
+        notes.push(format!("{text:?}, which is put behind every text, ends an answer too in GGUF"));
+    }
     let known = |vocabulary: &Vocabulary, id: u32| [vocabulary.eos, vocabulary.eot, vocabulary.eom].contains(&Some(id));
     // What GGUF's readers find by its spelling needs no key; the rest takes those there are.
     let found = Tokenizer::from_vocabulary(vocabulary.clone()).map(|made| made.end_of_generation().to_vec());
@@ -323,4 +349,5 @@ fn ends(meant: &Tokenizer, vocabulary: &mut Vocabulary, notes: &mut Vec<String>)
             notes.push(format!("GGUF has no key for one more token that ends an answer, {id}"));
         }
     }
+    Ok(())
 }

@@ -132,3 +132,51 @@ fn pre_tokenizers_are_recognised_or_refused() {
     check(&|file| file["normalizer"] = json!({ "type": "Lowercase" }), Err("normalizer for GGUF 'Lowercase'"));
     check(&|file| file["pre_tokenizer"]["add_prefix_space"] = json!(true), Err("add_prefix_space"));
 }
+
+/// What frames a text goes along, is said by the two keys that GGUF has, or is refused.
+#[test]
+fn frames_are_kept_or_refused() {
+    type Frame = (Vec<u32>, Vec<u32>);
+    let check = |before: &[&str], behind: &[&str], config: Value, expected: Result<Frame, &str>| {
+        let special = |text: &str| json!({ "SpecialToken": { "id": text, "type_id": 0 } });
+        let names = ["<s>", "</s>", "<end>"];
+        let json = byte_tokenizer(|file| {
+            let id = |at: usize| 256 + at;
+            let added = names.iter().enumerate().map(|(at, text)| {
+                json!({ "id": id(at), "content": text, "special": true, "normalized": false, "lstrip": false,
+                        "rstrip": false, "single_word": false })
+            });
+            file["added_tokens"] = added.collect();
+            let mut single: Vec<Value> = before.iter().map(|text| special(text)).collect();
+            single.push(json!({ "Sequence": { "id": "A", "type_id": 0 } }));
+            single.extend(behind.iter().map(|text| special(text)));
+            let tokens: serde_json::Map<String, Value> = names
+                .iter()
+                .enumerate()
+                .map(|(at, text)| ((*text).to_owned(), json!({ "id": text, "ids": [id(at)], "tokens": [text] })))
+                .collect();
+            file["post_processor"] =
+                json!({ "type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": tokens });
+        });
+        let config = config.to_string().into_bytes();
+        let files = HfFiles { tokenizer_config: Some(&config), ..HfFiles::default() };
+        match (vocabulary_of_json(&json, files, 300), expected) {
+            (Ok(made), Ok((prefix, suffix))) => {
+                let there = Tokenizer::from_vocabulary(made.vocabulary.clone()).unwrap();
+                assert_eq!((there.prefix_ids(), there.suffix_ids()), (&prefix[..], &suffix[..]), "{before:?}");
+                let (json, config) = written(&made.vocabulary);
+                let files = HfFiles { tokenizer_config: Some(&config), ..HfFiles::default() };
+                let back = Tokenizer::from_json(&json, files).unwrap();
+                assert_eq!((back.prefix_ids(), back.suffix_ids()), (&prefix[..], &suffix[..]), "{before:?} back");
+            }
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (made, expected) => panic!("{before:?}: {:?}, expected {expected:?}", made.map(|made| made.vocabulary.bos)),
+        }
+    };
+    check(&["<s>"], &[], json!({}), Ok((vec![256], vec![])));
+    check(&["<s>"], &[], json!({ "bos_token": "<s>" }), Ok((vec![256], vec![])));
+    check(&[], &["<end>"], json!({ "eos_token": "</s>" }), Ok((vec![], vec![258])));
+    check(&["<s>"], &["</s>"], json!({ "bos_token": "<end>", "eos_token": "</s>" }), Ok((vec![256], vec![257])));
+    check(&["<s>", "<end>"], &[], json!({}), Err("[256, 258] before a text"));
+    check(&[], &["<end>", "</s>"], json!({}), Err("[258, 257] behind a text"));
+}

@@ -33,9 +33,9 @@ pub struct ConvertArguments {
     /// Split into files of at most so many tensors each
     #[arg(long, value_name = "N", value_parser = positive())]
     split_max_tensors: Option<usize>,
-    /// Largest file of weights in a directory
-    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size::parse)]
-    shard_size: u64,
+    /// Largest file of weights in a directory [default: 5GB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    shard_size: Option<u64>,
     /// Replace what is there already
     #[arg(long)]
     force: bool,
@@ -65,7 +65,17 @@ fn types(name: &str) -> Result<Types, String> {
 
 /// Converts a model and says what became of it.
 pub fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install_for_files()?;
+    anyhow::ensure!(
+        arguments.target.as_os_str() != "-",
+        "-o - is no target: a model's header is written when its tensors are known; name a file, or a device such as /dev/stdout"
+    );
+    anyhow::ensure!(arguments.split_max_size != Some(0), "--split-max-size 0 leaves no room for a tensor");
+    anyhow::ensure!(arguments.shard_size != Some(0), "--shard-size 0 leaves no room for a tensor");
+    anyhow::ensure!(
+        arguments.shard_size.is_none() || arguments.to == FormChoice::Hf,
+        "--shard-size is for --to hf; --split-max-size says how large the files of a GGUF model may be"
+    );
     let split = (arguments.split_max_size.is_some() || arguments.split_max_tensors.is_some()).then(|| SplitLimits {
         bytes: arguments.split_max_size.unwrap_or(u64::MAX),
         tensors: arguments.split_max_tensors.unwrap_or(usize::MAX),
@@ -77,11 +87,12 @@ pub fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     let options = Options {
         types: arguments.types,
         split,
-        shard_bytes: arguments.shard_size,
         force: arguments.force,
         threads: arguments.threads,
         ..Options::new(form)
     };
+    let shard_bytes = arguments.shard_size.unwrap_or(options.shard_bytes);
+    let options = Options { shard_bytes, ..options };
     let mut bar = Progress::start();
     let result = convert(&arguments.source, &arguments.target, &options, &mut |done, total| {
         bar.update("converting", done, total);
