@@ -9,9 +9,10 @@ use llguidance::toktrie::{InferenceCapabilities, TokEnv};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 
+use crate::brackets::{self, Kind};
 use crate::error::ConstraintError;
 use crate::session::{Leading, Session};
-use crate::text::sentence;
+use crate::text::{sentence, without_place};
 use crate::vocabulary::Vocabulary;
 use crate::{gbnf, schema, watch};
 
@@ -69,7 +70,7 @@ impl Constraint {
 /// What bounds the work: for one token, half a second at the very worst; some 100 MB of automaton.
 fn limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 2_000,
+        max_items_in_row: 20_000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
@@ -110,7 +111,7 @@ impl Compiler {
                 constraint.notes = rewritten.notes.into();
                 Ok(constraint)
             }
-            Err(reason) => Err(self.blame(&rewritten, reason)),
+            Err(reason) => Err(self.blame(&rewritten).unwrap_or(ConstraintError::BadSchema(reason))),
         }
     }
 
@@ -128,12 +129,14 @@ impl Compiler {
     /// # Errors
     /// [`ConstraintError::Regex`] for one that is invalid, too large, or matches nothing.
     pub fn regex(&self, pattern: &str) -> Result<Constraint, ConstraintError> {
-        check_size(pattern).map_err(ConstraintError::Regex)?;
+        check_length(pattern).map_err(ConstraintError::Regex)?;
         if pattern.is_empty() {
             return Err(ConstraintError::Regex("it is empty, and only the empty answer matches it".into()));
         }
         schema::check_groups(pattern).map_err(ConstraintError::Regex)?;
-        self.compile(TopLevelGrammar::from_regex(pattern)).map_err(ConstraintError::Regex)
+        schema::parse_expression(pattern).map_err(ConstraintError::Regex)?;
+        let compiled = self.compile(TopLevelGrammar::from_regex(pattern));
+        compiled.map_err(|reason| ConstraintError::Regex(without_place(&reason)))
     }
 
     /// One of these texts, exactly.
@@ -153,16 +156,35 @@ impl Compiler {
         }
         let pattern: Vec<String> = choices.iter().map(|choice| schema::escape(choice.as_ref())).collect();
         let pattern = format!("(?:{})", pattern.join("|"));
-        self.compile(TopLevelGrammar::from_regex(&pattern)).map_err(ConstraintError::Choices)
+        let compiled = self.compile(TopLevelGrammar::from_regex(&pattern));
+        compiled.map_err(|reason| ConstraintError::Choices(without_place(&reason)))
     }
 
-    /// What a Lark grammar derives from its rule `start`, in llguidance's variant of Lark.
+    /// What a Lark grammar derives from its rule `start`, in llguidance's variant of Lark. Schemas behind `%json` are read as
+    /// [`json_schema`](Self::json_schema) reads them.
     ///
     /// # Errors
-    /// [`ConstraintError::Grammar`] for one that cannot be read, or is too large.
+    /// [`ConstraintError::Grammar`] for one that cannot be read, or is too large; [`ConstraintError::Schema`] for a schema in
+    /// it that cannot be honoured.
     pub fn lark(&self, grammar: &str) -> Result<Constraint, ConstraintError> {
-        check_grammar(grammar).map_err(ConstraintError::Grammar)?;
-        self.compile(TopLevelGrammar::from_lark(grammar.to_owned())).map_err(ConstraintError::Grammar)
+        check_grammar(grammar, Kind::Lark).map_err(ConstraintError::Grammar)?;
+        let mut schemas = Vec::new();
+        let grammar = brackets::with_schemas(grammar, |schema| {
+            let rewritten = schema::rewrite(schema)?;
+            let written = rewritten.schema.clone();
+            schemas.push(rewritten);
+            Ok::<_, ConstraintError>(written)
+        })?;
+        match self.compile(TopLevelGrammar::from_lark(grammar)) {
+            Ok(mut constraint) => {
+                constraint.notes = schemas.into_iter().flat_map(|schema| schema.notes).collect();
+                Ok(constraint)
+            }
+            Err(reason) => {
+                let blamed = schemas.iter().find_map(|schema| self.blame(schema));
+                Err(blamed.unwrap_or(ConstraintError::Grammar(reason)))
+            }
+        }
     }
 
     /// What a GBNF grammar (llama.cpp's format) derives from its rule `root`.
@@ -170,9 +192,10 @@ impl Compiler {
     /// # Errors
     /// [`ConstraintError::Gbnf`] says in which line it cannot be read.
     pub fn gbnf(&self, grammar: &str) -> Result<Constraint, ConstraintError> {
-        check_grammar(grammar).map_err(ConstraintError::Grammar)?;
+        check_grammar(grammar, Kind::Gbnf).map_err(ConstraintError::Grammar)?;
         let lark = gbnf::to_lark(grammar, &self.tokenizer)?;
-        self.compile(TopLevelGrammar::from_lark(lark)).map_err(ConstraintError::Grammar)
+        let compiled = self.compile(TopLevelGrammar::from_lark(lark));
+        compiled.map_err(|reason| ConstraintError::Grammar(without_place(&reason)))
     }
 
     /// Compiles on a thread with a large stack; panics inside become sentences, as llguidance catches them.
@@ -180,10 +203,18 @@ impl Compiler {
         let factory = self.factory.clone();
         let work = move || {
             let mut matcher = Matcher::new(factory.create_parser(grammar)).into_cancellable();
-            // The first mask shows what compiling leaves to it: a start that allows nothing, an automaton too large.
+            // The first masks show what compiling leaves to them: a start that allows nothing, an automaton too large, too
+            // many ways to go on.
             let mut trial = matcher.deep_clone();
             let _watched = trial.cancellation_handle().as_ref().map(watch::begin);
-            let first = trial.compute_mask_or_eos().map(|_| ()).map_err(|error| error.to_string());
+            let first = trial.compute_mask_or_eos().and_then(|mask| match mask.first_bit_set() {
+                Some(token) if !trial.is_accepting()? => {
+                    trial.consume_token(token as u32)?;
+                    trial.compute_mask_or_eos().map(|_| ())
+                }
+                _ => Ok(()),
+            });
+            let first = first.map_err(|error| error.to_string());
             match matcher.get_error() {
                 Some(error) => Err(error),
                 None => first.and_then(|()| {
@@ -203,54 +234,66 @@ impl Compiler {
     }
 
     /// Finds the keyword that a compiler's refusal is about: the first part that is refused for itself.
-    fn blame(&self, rewritten: &schema::Rewritten, reason: String) -> ConstraintError {
-        for part in &rewritten.parts {
-            if let Err(reason) = self.compile(TopLevelGrammar::from_json_schema(schema::alone(&part.schema))) {
-                let (keyword, pointer) = (part.keyword.clone(), part.pointer.clone());
-                return ConstraintError::Schema { keyword, pointer, reason };
-            }
-        }
-        ConstraintError::BadSchema(reason)
+    fn blame(&self, rewritten: &schema::Rewritten) -> Option<ConstraintError> {
+        rewritten.parts.iter().find_map(|part| {
+            let reason = self.compile(TopLevelGrammar::from_json_schema(schema::alone(&part.schema))).err()?;
+            let (keyword, pointer) = (part.keyword.clone(), part.pointer.clone());
+            Some(ConstraintError::Schema { keyword, pointer, reason })
+        })
     }
 }
 
-fn check_grammar(source: &str) -> Result<(), String> {
+fn check_grammar(source: &str, kind: Kind) -> Result<(), String> {
     // Both kinds of grammar write a colon in every rule.
     if source.lines().filter(|line| line.contains(':')).count() > MOST_RULES {
         return Err(format!("it has more than {MOST_RULES} rules"));
     }
-    check_size(source)
-}
-
-fn check_size(source: &str) -> Result<(), String> {
-    if source.len() > LONGEST_SOURCE {
-        return Err("it is longer than 1 MiB".to_owned());
-    }
-    let mut depth = 0_usize;
-    for byte in source.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return Err(format!("its brackets nest deeper than {DEEPEST}"));
-        }
+    check_length(source)?;
+    if brackets::deepest(source, kind) > DEEPEST {
+        return Err(format!("its brackets nest deeper than {DEEPEST}"));
     }
     Ok(())
 }
 
+fn check_length(source: &str) -> Result<(), String> {
+    if source.len() > LONGEST_SOURCE {
+        return Err("it is longer than 1 MiB".to_owned());
+    }
+    Ok(())
+}
+
+/// What a refusal of llguidance's contains, and what is said in its place.
+const WORDS: &[(&str, &str)] = &[
+    ("panic: ", "it makes the library that compiles it fail"),
+    ("NoExtensionBias", "no token of the vocabulary can begin an answer"),
+    ("Regex is empty", "nothing fulfils all that it asks for"),
+    ("lookarounds not supported", "^, $ and word boundaries are only supported at the two ends of an expression"),
+    (
+        "oneOf constraints are not supported",
+        "an answer might fit two branches: they must differ in their types, in the values they list, or in the \"const\" of a \
+         property that each requires",
+    ),
+    (
+        "min/maxProperties only supported",
+        "the number of properties is only counted where all of \"properties\" are \"required\"",
+    ),
+    (
+        "Current row has",
+        "there are too many ways to go on at one place, as from one of very many optional properties to another",
+    ),
+];
+
 /// llguidance's words for a refusal, as a sentence that needs no knowledge of llguidance.
 fn explain(error: &str) -> String {
     let line = sentence(error);
-    if line.starts_with("panic: ") {
-        return format!("it makes the library that compiles it fail ({line})");
-    }
     if line.to_lowercase().contains("cancel") {
         return "what an answer must begin with takes more than two seconds to find".to_owned();
     }
-    if line.contains("NoExtensionBias") {
-        return "no token of the vocabulary can begin an answer".to_owned();
+    if let Some((_, words)) = WORDS.iter().find(|(found, _)| error.contains(found)) {
+        return (*words).to_owned();
+    }
+    if let Some(reason) = line.strip_prefix("Unsatisfiable schema: ") {
+        return format!("nothing fulfils it: {reason}");
     }
     line
 }

@@ -14,6 +14,7 @@
 //! (the command).
 #![forbid(unsafe_code)]
 
+mod brackets;
 mod compiler;
 mod error;
 mod gbnf;

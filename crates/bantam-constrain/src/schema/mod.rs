@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ConstraintError;
 use keywords::Meaning;
-pub(crate) use pattern::{check_groups, escape};
+pub(crate) use pattern::{check_groups, escape, parse as parse_expression};
 use references::References;
 
 /// Most subschemas that are read, a referred one counted once.

@@ -9,6 +9,8 @@ use crate::ConstraintError;
 const WHOLE: f64 = 9_007_199_254_740_991.0;
 /// Largest divisor that is counted modulo of, in units of its last decimal: an automaton has as many states.
 const MOST_REMAINDERS: u64 = 65_535;
+/// Most decimals of a divisor: derivre multiplies a digit, up to 9, with ten to their power, in 32 bits.
+const MOST_DECIMALS: u32 = 8;
 
 /// A number that is the same as a double and as its shortest decimal, of moderate size.
 pub(super) fn exact(number: &Number) -> Option<f64> {
@@ -34,8 +36,8 @@ pub(super) fn bound(
     let bound = drawn_in(place, keyword, number)?;
     // Draft 4 has a flag beside the bound.
     match place.source.get(other) {
-        Some(Value::Bool(true)) => place.put(other, bound),
-        _ => place.put(keyword, bound),
+        Some(Value::Bool(true)) => put_exclusive(place, other, bound),
+        _ => put(place, keyword, bound),
     }
     Ok(())
 }
@@ -50,11 +52,42 @@ pub(super) fn exclusive(
         Value::Bool(_) => Ok(()),
         Value::Number(number) => {
             let bound = drawn_in(place, keyword, number)?;
-            place.put(keyword, bound);
+            put_exclusive(place, keyword, bound);
             Ok(())
         }
         other => Err(place.expected(keyword, "a number", other)),
     }
+}
+
+/// Puts a bound that may itself be met, unless a narrower one stands there.
+fn put(place: &mut Place<'_>, keyword: &str, bound: Value) {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let narrower = |there: &Value| {
+        if keyword == "minimum" { number(there) >= number(&bound) } else { number(there) <= number(&bound) }
+    };
+    if !place.out.get(keyword).is_some_and(narrower) {
+        place.put(keyword, bound);
+    }
+}
+
+/// Puts a bound that may not itself be met. llguidance lets a whole one through where the other bound, perhaps one of another
+/// subschema, has the same whole part: 0 above 0 and up to 0.5. So such a bound becomes the nearest number, in 16 digits, that
+/// may be met.
+fn put_exclusive(place: &mut Place<'_>, keyword: &str, bound: Value) {
+    let value = bound.as_f64().unwrap_or_default();
+    let (inclusive, sign) = if keyword == "exclusiveMinimum" { ("minimum", 1.0) } else { ("maximum", -1.0) };
+    // On the other side of 0 it is the far end of the magnitudes, which is held to.
+    let near = value.fract() == 0.0 && value * sign >= 0.0;
+    let digits = format!("{}", value.abs()).len();
+    if !near || digits > 15 {
+        return place.put(keyword, bound);
+    }
+    let next = (1..=16 - digits)
+        .rev()
+        .map(|decimals| format!("{}.{:0>decimals$}", value.abs(), 1).parse::<f64>().unwrap_or_default() * sign)
+        .find(|next| *next != value)
+        .unwrap_or(value + sign);
+    put(place, inclusive, json!(next));
 }
 
 fn drawn_in(place: &Place<'_>, keyword: &str, number: &Number) -> Result<Value, ConstraintError> {
@@ -114,9 +147,9 @@ pub(super) fn multiple_of(
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let digits = format!("{whole}{fraction}").parse::<u64>().ok();
     let Some((digits, decimals)) =
-        digits.zip(u32::try_from(fraction.len()).ok()).filter(|(_, decimals)| *decimals <= 9)
+        digits.zip(u32::try_from(fraction.len()).ok()).filter(|(_, decimals)| *decimals <= MOST_DECIMALS)
     else {
-        return refuse("it has more digits than are told apart");
+        return refuse("it has more than 8 decimals");
     };
     // llguidance takes the digits by multiplying with ten, in doubles.
     let (mut taken, mut steps) = (double, 0);

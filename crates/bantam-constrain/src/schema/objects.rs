@@ -1,9 +1,14 @@
 //! Keywords of objects.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{Place, Writer, literals, pattern};
 use crate::ConstraintError;
+
+/// Most properties of an object that may be left out: each is a way to go on from every other.
+const MOST_OPTIONAL: usize = 2_000;
 
 pub(super) fn properties(
     writer: &mut Writer<'_>,
@@ -12,6 +17,13 @@ pub(super) fn properties(
     value: &Value,
 ) -> Result<(), ConstraintError> {
     let schemas = value.as_object().ok_or_else(|| place.expected(keyword, "an object of schemas", value))?;
+    let required: HashSet<&str> = match place.source.get("required").and_then(Value::as_array) {
+        Some(names) => names.iter().filter_map(Value::as_str).collect(),
+        None => HashSet::new(),
+    };
+    if schemas.keys().filter(|name| !required.contains(name.as_str())).count() > MOST_OPTIONAL {
+        return Err(place.refuse(keyword, format!("it has more than {MOST_OPTIONAL} that may be left out")));
+    }
     let mut written = Map::new();
     for (name, schema) in schemas {
         if let Some(reason) = literals::unwritable(name) {
@@ -32,8 +44,8 @@ pub(super) fn pattern_properties(
     let schemas = value.as_object().ok_or_else(|| place.expected(keyword, "an object of schemas", value))?;
     let mut written = Map::new();
     for (name, schema) in schemas {
-        let translated =
-            pattern::translate(name).map_err(|reason| place.refuse(keyword, format!("{name:?}: {reason}")))?;
+        let translated = pattern::translate(name).and_then(|pattern| pattern::parse(&pattern).map(|()| pattern));
+        let translated = translated.map_err(|reason| place.refuse(keyword, format!("{name:?}: {reason}")))?;
         writer.part(place, keyword, json!({ "type": "string", "pattern": translated }));
         let schema = writer.sub(place, &[keyword, name], schema)?;
         if written.insert(translated, schema).is_some() {

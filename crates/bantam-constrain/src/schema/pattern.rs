@@ -2,11 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Place, Writer};
+use super::{Place, Writer, literals};
 use crate::ConstraintError;
 
-/// ECMA's line terminators, which `.` does not match.
-const ANY: &str = r"[^\n\r\u{2028}\u{2029}]";
+/// The characters that strings are written with ([`literals::unwritable`]). Every class is met with it: derivre takes one
+/// that has all 32 control characters, or all but the newline, for one that has `"` and `\` too.
+const WRITABLE: &str = r"[^\x00-\x07\x0b\x0e-\x1f\x7f]";
+/// ECMA's `.`: all but its line terminators.
+const ANY: &str = r"[^\x00-\x07\n\x0b\r\x0e-\x1f\x7f\u{2028}\u{2029}]";
+/// Deepest nesting of what an expression is read into: a group is two.
+const DEEPEST: u32 = 240;
+/// Longest expression whose classes are looked up to be checked, in bytes: one takes kilobytes.
+const MOST_TRANSLATED: usize = 1 << 16;
 /// ECMA's white space, without brackets.
 const SPACE: &str = r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 
@@ -17,7 +24,8 @@ pub(super) fn keyword(
     value: &Value,
 ) -> Result<(), ConstraintError> {
     let text = value.as_str().ok_or_else(|| place.expected(keyword, "a string", value))?;
-    let translated = translate(text).map_err(|reason| place.refuse(keyword, reason))?;
+    let translated = translate(text).and_then(|pattern| parse(&pattern).map(|()| pattern));
+    let translated = translated.map_err(|reason| place.refuse(keyword, reason))?;
     writer.part(place, keyword, json!({ "type": "string", keyword: translated }));
     place.put(keyword, Value::String(translated));
     Ok(())
@@ -38,7 +46,7 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
         match (c, class.is_some()) {
             ('\\', inside) => escape_sequence(&mut rest, inside, &mut out)?,
             ('[', false) => {
-                out.push('[');
+                out.push_str("[[");
                 if rest.next_if_eq(&'^').is_some() {
                     out.push('^');
                 }
@@ -48,6 +56,8 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
                 class = Some(0);
             }
             (']', true) => {
+                out.push_str("]&&");
+                out.push_str(WRITABLE);
                 out.push(']');
                 class = None;
             }
@@ -64,14 +74,19 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
                     return Err("its groups nest deeper than 100".to_owned());
                 }
                 out.push('(');
-                group(&rest.clone().take(8).collect::<String>())?;
+                let head = rest.clone().take(8).collect::<String>();
+                group(&head)?;
+                flags(&head)?;
             }
             (')', false) => {
                 depth = depth.saturating_sub(1);
                 out.push(')');
             }
             ('{', false) if !is_repetition(&rest.clone().take(24).collect::<String>()) => out.push_str("\\{"),
-            (c, _) => out.push(c),
+            (c, inside) => {
+                writable(c, inside)?;
+                out.push(c);
+            }
         }
     }
     if class.is_some() {
@@ -93,6 +108,25 @@ fn group(head: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses flags that ECMA does not have.
+fn flags(head: &str) -> Result<(), String> {
+    let Some(set) = head.strip_prefix('?') else { return Ok(()) };
+    let set: String = set.chars().take_while(|c| c.is_ascii_alphabetic() || *c == '-').collect();
+    match set.chars().find(|c| !"ims-".contains(*c)) {
+        // `(?P<name>…)` is another spelling of `(?<name>…)`.
+        Some('P') | None => Ok(()),
+        Some(flag) => Err(format!("the flag {flag} in (?{set}…) is not supported")),
+    }
+}
+
+/// Refuses a character that no string is written with, where just that is asked for. Classes go without it.
+fn writable(c: char, inside: bool) -> Result<(), String> {
+    match literals::unwritable(c.encode_utf8(&mut [0; 4])) {
+        Some(reason) if !inside => Err(reason),
+        _ => Ok(()),
+    }
+}
+
 /// Whether what follows a brace is `n}`, `n,}` or `n,m}`.
 fn is_repetition(rest: &str) -> bool {
     let Some((inside, _)) = rest.split_once('}') else { return false };
@@ -108,9 +142,15 @@ fn escape_sequence(
 ) -> Result<(), String> {
     let Some(c) = rest.next() else { return Err("it ends in a backslash".to_owned()) };
     let class = |out: &mut String, negated: bool, set: &str| {
-        out.push_str(if negated { "[^" } else { "[" });
-        out.push_str(set);
-        out.push(']');
+        let set = format!("[{}{set}]", if negated { "^" } else { "" });
+        out.push_str(&if inside { set } else { format!("[{set}&&{WRITABLE}]") });
+    };
+    let character = |out: &mut String, code: u32| {
+        if let Some(c) = char::from_u32(code) {
+            writable(c, inside)?;
+        }
+        out.push_str(&format!("\\u{{{code:x}}}"));
+        Ok::<(), String>(())
     };
     match c {
         'd' | 'D' => class(out, c == 'D', "0-9"),
@@ -118,18 +158,17 @@ fn escape_sequence(
         's' | 'S' => class(out, c == 'S', SPACE),
         'b' if inside => out.push_str("\\x08"),
         'b' | 'B' => return Err(format!("\\{c}, a word boundary, is not supported")),
-        '0' if !rest.peek().is_some_and(char::is_ascii_digit) => out.push_str("\\x00"),
+        '0' if !rest.peek().is_some_and(char::is_ascii_digit) => character(out, 0)?,
         '0'..='9' | 'k' => return Err(format!("\\{c}, a back-reference, is not supported")),
-        't' | 'n' | 'r' | 'v' | 'f' => out.extend(['\\', c]),
+        't' | 'n' | 'r' | 'f' => out.extend(['\\', c]),
+        'v' => character(out, 0x0b)?,
         'c' => match rest.next() {
-            Some(letter) if letter.is_ascii_alphabetic() => {
-                out.push_str(&format!("\\x{:02x}", u32::from(letter) % 32));
-            }
+            Some(letter) if letter.is_ascii_alphabetic() => character(out, u32::from(letter) % 32)?,
             _ => return Err("\\c stands before no letter".to_owned()),
         },
         'x' => {
             let code = hexadecimal(rest, 2)?;
-            out.push_str(&format!("\\u{{{code:x}}}"));
+            character(out, code)?;
         }
         'u' if rest.next_if_eq(&'{').is_some() => {
             let mut code = 0_u32;
@@ -142,7 +181,7 @@ fn escape_sequence(
                     _ => return Err("\\u{…} is not closed".to_owned()),
                 }
             }
-            out.push_str(&format!("\\u{{{code:x}}}"));
+            character(out, code)?;
         }
         'u' => {
             let mut code = hexadecimal(rest, 4)?;
@@ -153,9 +192,22 @@ fn escape_sequence(
                     _ => return Err("half a surrogate pair is no character".to_owned()),
                 };
             }
-            out.push_str(&format!("\\u{{{code:x}}}"));
+            character(out, code)?;
         }
-        'p' | 'P' => out.extend(['\\', c]),
+        'p' | 'P' => {
+            let name = if rest.next_if_eq(&'{').is_some() {
+                let name: String = std::iter::from_fn(|| rest.next_if(|c| *c != '}')).take(100).collect();
+                rest.next_if_eq(&'}').ok_or_else(|| format!("\\{c}{{…}} is not closed"))?;
+                name
+            } else {
+                rest.next().map(String::from).ok_or_else(|| format!("\\{c} stands before no name"))?
+            };
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '=') {
+                return Err(format!("\\{c}{{{name}}} names no property of characters"));
+            }
+            class(out, false, &format!("\\{c}{{{name}}}"));
+        }
+        c if c.is_ascii_control() => character(out, u32::from(c))?,
         c if c.is_ascii_alphabetic() => return Err(format!("\\{c} is not supported")),
         c if c.is_ascii() => {
             if !matches!(c, '/' | ' ' | '"' | '\'' | ',' | ':' | ';' | '<' | '>' | '=' | '@' | '`' | '_' | '!' | '%') {
@@ -175,6 +227,21 @@ fn hexadecimal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, count: usize
         code = code * 16 + digit.ok_or_else(|| format!("an escape has fewer than {count} hexadecimal digits"))?;
     }
     Ok(code)
+}
+
+/// Refuses what is no expression in the syntax of Rust's `regex`, with the reason alone: llguidance gives a drawing.
+pub(crate) fn parse(pattern: &str) -> Result<(), String> {
+    use regex_syntax::ast::{ErrorKind, parse::ParserBuilder};
+    let tree = ParserBuilder::new().nest_limit(DEEPEST).build().parse(pattern);
+    let tree = tree.map_err(|error| match error.kind() {
+        ErrorKind::NestLimitExceeded(_) => format!("its groups and classes nest deeper than {DEEPEST}"),
+        kind => kind.to_string(),
+    })?;
+    if pattern.len() > MOST_TRANSLATED {
+        return Ok(());
+    }
+    let translated = regex_syntax::hir::translate::Translator::new().translate(pattern, &tree);
+    translated.map(|_| ()).map_err(|error| error.kind().to_string())
 }
 
 /// Refuses groups in the command's own expressions that llguidance does not read as Rust's `regex` does. Anchors at the two

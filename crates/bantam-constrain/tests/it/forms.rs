@@ -78,6 +78,75 @@ fn schemas() {
 }
 
 #[test]
+fn classes_in_patterns() {
+    let pattern = |text: &str| json!({ "schema": { "type": "string", "pattern": text } });
+    // Strings have one spelling: a character that needs an escape has its short one, and the others are not written.
+    check(pattern("^[^\"]{2}$"), &["\"ab\"", "\"\\\\a\"", "\"\\na\""], &["\"a"], &["\"\\\"", "\"\\u00", "\"\u{7f}"]);
+    check(pattern("^[^\\\\]{2}$"), &["\"ab\"", "\"\\\"a\"", "\"\\ta\""], &["\"a"], &["\"\\\\"]);
+    check(pattern("^[^\"\\\\\\n]{9}$"), &["\"abcdefghi\""], &["\"a"], &["\"\\\\", "\"\\\"", "\"\\n"]);
+    check(pattern("^[^\\\"\\\\]*$"), &["\"\"", "\"\\b\\f\""], &["\"a"], &["\"\\\\", "\"\\\""]);
+    check(pattern("^[\\u0000-\\u001f]$"), &["\"\\n\"", "\"\\f\""], &["\"\\"], &["\"\\\\", "\"\\\"", "\" ", "\"\u{1}"]);
+    check(pattern("^[\\x00-\\x20]{2}$"), &["\"\\t \""], &["\" "], &["\"\\\\", "\"\\\"", "\"a"]);
+    check(pattern("^[\\x0b\\x0c]$"), &["\"\\f\""], &[], &["\"\\n", "\"\\\"", "\"\u{b}"]);
+    check(pattern("^\\W\\P{L}.$"), &["\"+1\\t\""], &["\"\\"], &["\"a", "\"+a", "\"+1\\n"]);
+    check(pattern("^\\p{Lu}\\p{Ll}*[\\p{L}\\d]$"), &["\"Éa1\"", "\"Aß\""], &["\"A"], &["\"a", "\"1"]);
+    check(pattern("^\\p{Script=Greek}\\pN$"), &["\"λ1\""], &["\"λ"], &["\"a", "\"λλ"]);
+    let names = json!({ "type": "object", "patternProperties": { "^[^\"]{2}$": { "type": "null" } },
+        "additionalProperties": false });
+    check(json!({ "schema": names }), &["{\"ab\":null}", "{}"], &["{\"a"], &["{\"\\\"", "{\"abc"]);
+}
+
+#[test]
+fn exclusive_bounds() {
+    let number = |bounds: Value| {
+        let mut schema = bounds;
+        schema["type"] = "number".into();
+        json!({ "schema": schema })
+    };
+    let up_to = |above: f64, most: f64| number(json!({ "exclusiveMinimum": above, "maximum": most }));
+    check(up_to(0.0, 0.5), &["0.5", "0.1", "0.000001"], &["0.", "0.0"], &["-", "0.6"]);
+    for (case, equal) in [
+        (up_to(0.0, 0.5), "0"),
+        (up_to(0.0, 0.5), "0.0"),
+        (up_to(1.0, 1.5), "1"),
+        (number(json!({ "exclusiveMinimum": 10, "exclusiveMaximum": 10.01 })), "10"),
+        (number(json!({ "exclusiveMinimum": 10, "exclusiveMaximum": 10.01 })), "10.00"),
+        (number(json!({ "minimum": -5.5, "exclusiveMaximum": -5 })), "-5"),
+        (number(json!({ "minimum": -0.5, "exclusiveMaximum": 0 })), "-0"),
+        (number(json!({ "minimum": 0, "exclusiveMinimum": true, "maximum": 0.5 })), "0"),
+        (number(json!({ "allOf": [{ "exclusiveMinimum": 0 }], "maximum": 0.5 })), "0"),
+        (number(json!({ "exclusiveMinimum": 0, "maximum": 0.5, "multipleOf": 0.5 })), "0"),
+    ] {
+        // A beginning at most: more digits may follow.
+        check(case, &[], &[], &[&format!("{equal} ")]);
+    }
+    check(
+        number(json!({ "exclusiveMinimum": 1, "maximum": 1.5, "multipleOf": 0.5 })),
+        &["1.5"],
+        &["1"],
+        &["1.0 ", "2"],
+    );
+    check(
+        number(json!({ "exclusiveMinimum": -1, "exclusiveMaximum": 1, "minimum": -3 })),
+        &["0", "-0.5"],
+        &[],
+        &["-1", "1"],
+    );
+    check(number(json!({ "exclusiveMinimum": 0, "minimum": 3 })), &["3", "4.5"], &[], &["2 ", "0"]);
+    check(number(json!({ "exclusiveMinimum": 3, "minimum": 0 })), &["3.1", "4"], &[], &["3 ", "2 "]);
+    let whole = json!({ "schema": { "type": "integer", "exclusiveMinimum": 5, "exclusiveMaximum": 8 } });
+    check(whole, &["6", "7"], &[], &["5", "8"]);
+    let large = json!({ "schema": { "type": "integer", "exclusiveMinimum": 9007199254740988_i64, "maximum": 9007199254740990_i64 } });
+    check(large, &["9007199254740989"], &[], &["9007199254740988"]);
+    check(
+        number(json!({ "multipleOf": 0.00000006, "minimum": 0, "maximum": 1 })),
+        &["0.00000012"],
+        &["0.0000001"],
+        &["0.00000015"],
+    );
+}
+
+#[test]
 fn expressions_and_choices() {
     check(json!({ "regex": "^(ab|cd)+$" }), &["ab", "abcd"], &["a", "abc"], &["x", "abx"]);
     check(json!({ "regex": "a.c" }), &["abc", "aéc"], &["a", "ab"], &["a\nc"]);
@@ -114,6 +183,10 @@ fn gbnf() {
 fn lark() {
     let grammar = "start: \"<\" NAME \">\" body \"</\" NAME \">\"\nNAME: /[a-z]{1,3}/\nbody: /[^<]*/ | start";
     check(json!({ "lark": grammar }), &["<a>b</a>", "<a><b></b></a>"], &["<a>"], &["<1>", "a"]);
+    // A schema inside is held to as one alone is.
+    let grammar =
+        "start: \"%json\" inner // %json {\ninner: %json {\"format\": \"date\", \"type\": \"string\"} \"!\"\n";
+    check(json!({ "lark": grammar }), &["%json\"2024-02-29\"!"], &["%json\"2024"], &["%json\"2023-02-29"]);
 }
 
 #[test]

@@ -53,7 +53,23 @@ fn schemas_are_honoured_or_refused_by_keyword_and_place() {
         (inside(json!({ "pattern": "(?=a)" })), Some("\"pattern\" at /properties/a~1b can't be honoured: look-around")),
         (inside(json!({ "pattern": "\\bword" })), Some("word boundary")),
         (inside(json!({ "pattern": "(a)\\1" })), Some("back-reference")),
-        (inside(json!({ "pattern": "(a" })), Some("\"pattern\" at /properties/a~1b")),
+        (inside(json!({ "pattern": "(a" })), Some("\"pattern\" at /properties/a~1b can't be honoured: unclosed group")),
+        (inside(json!({ "pattern": "a\\" })), Some("ends in a backslash")),
+        (inside(json!({ "pattern": "\\x1b\\[0m" })), Some("control characters like U+001B are not written")),
+        (inside(json!({ "pattern": "\\v" })), Some("U+000B")),
+        (inside(json!({ "pattern": "\\cA|\\0" })), Some("U+0001")),
+        (inside(json!({ "pattern": "a\u{7f}" })), Some("U+007F")),
+        (inside(json!({ "pattern": "[\\v\\f]" })), None),
+        (
+            json!({ "type": "string", "pattern": "^[\\x01-\\x07]$" }),
+            Some("\"pattern\" at its top can't be honoured: n"),
+        ),
+        (inside(json!({ "pattern": "(?x)a b" })), Some("the flag x in (?x…) is not supported")),
+        (inside(json!({ "pattern": "(?i:a)(?<b>c)(?P<d>e)" })), None),
+        (inside(json!({ "pattern": "\\p{Nope}" })), Some("Unicode property not found")),
+        (inside(json!({ "pattern": "a$b" })), Some("only supported at the two ends")),
+        (inside(json!({ "pattern": format!("^{}$", "\\(".repeat(300)) })), None),
+        (inside(json!({ "patternProperties": { "\\x1b": {} } })), Some("\"patternProperties\" at /properties/a~1b")),
         (inside(json!({ "type": "text" })), Some("there is no type \"text\"")),
         (inside(json!({ "enum": [] })), Some("\"enum\" at")),
         (inside(json!({ "const": 9007199254740993_i64 })), Some("more digits than are told apart")),
@@ -62,6 +78,11 @@ fn schemas_are_honoured_or_refused_by_keyword_and_place() {
         (inside(json!({ "type": "integer", "minimum": 5, "exclusiveMinimum": true })), None),
         (inside(json!({ "multipleOf": 0 })), Some("not above 0")),
         (inside(json!({ "multipleOf": 100000 })), Some("65,535")),
+        (
+            inside(json!({ "multipleOf": 7e-9 })),
+            Some("\"multipleOf\" at /properties/a~1b can't be honoured: it has more than 8"),
+        ),
+        (json!({ "allOf": [{ "multipleOf": 1e-8 }, { "multipleOf": 3 }] }), Some("\"multipleOf\" at /allOf/1")),
         (json!({ "allOf": [{ "multipleOf": 0.001 }, { "multipleOf": 80 }] }), Some("\"multipleOf\" at /allOf/1")),
         (inside(json!({ "minLength": -1 })), Some("a whole number from 0 was expected, found -1")),
         (inside(json!({ "minProperties": 2 })), Some("\"minProperties\" at")),
@@ -75,13 +96,29 @@ fn schemas_are_honoured_or_refused_by_keyword_and_place() {
         (json!({ "$ref": "#/a" }), Some("there is nothing at \"#/a\"")),
         (json!({ "$schema": "http://example.com/" }), Some("\"$schema\" at its top")),
         (json!({ "$defs": { "a": { "$anchor": "b", "type": "null" } }, "$ref": "#b" }), None),
-        (json!({ "oneOf": [{ "type": "string" }, { "minLength": 2 }] }), Some("\"oneOf\" at its top")),
+        (
+            json!({ "oneOf": [{ "type": "string" }, { "minLength": 2 }] }),
+            Some("\"oneOf\" at its top can't be honoured: an answer might fit two branches"),
+        ),
         (json!({ "oneOf": [{ "const": 1 }, { "const": 2 }] }), None),
         (json!({ "oneOf": [{ "type": "string" }, { "type": "null" }] }), None),
         (json!({ "patternProperties": { "a": {}, "b": {} } }), Some("\"patternProperties\" at its top")),
         (json!({ "type": "object", "required": ["a"], "additionalProperties": false }), Some("'a' is unsatisfiable")),
         (json!({ "$defs": { "unused": { "not": {} } }, "type": "null" }), None),
         (json!({ "x-guidance": { "lenient": true }, "type": "null", "x-y": 1, "deprecated": true }), None),
+    ]);
+}
+
+#[test]
+fn many_properties_are_honoured_or_refused() {
+    let many = |count: usize| {
+        let properties: serde_json::Map<String, Value> =
+            (0..count).map(|number| (format!("p{number}"), json!({ "type": "null" }))).collect();
+        json!({ "type": "object", "properties": properties, "additionalProperties": false })
+    };
+    schemas(&[
+        (many(700), None),
+        (json!({ "items": many(2001) }), Some("\"properties\" at /items can't be honoured: it has more than 2000")),
     ]);
 }
 
@@ -101,11 +138,18 @@ fn grammars_and_expressions_are_read_or_refused() {
     let lark = |grammar: &str| json!({ "lark": grammar });
     check(&[
         (regex("^a|b$"), None),
-        (regex("(a"), Some("the regular expression can't be used")),
+        (regex("(a"), Some("the regular expression can't be used: unclosed group")),
+        (regex("[a"), Some("the regular expression can't be used: unclosed character class")),
+        (regex("a\\"), Some("incomplete escape sequence")),
+        (regex("(a|b)\\"), Some("incomplete escape sequence")),
+        (regex("a\\\\"), None),
+        (regex("*a"), Some("repetition operator missing expression")),
+        (regex("a$b"), Some("only supported at the two ends")),
+        (regex(&"\\(".repeat(300)), None),
         (regex(""), Some("it is empty")),
         (regex("a(?!b)"), Some("look-around")),
         (regex("(?P<stop>a)"), Some("\"stop\"")),
-        (regex(&"(".repeat(5000)), Some("nest deeper than 200")),
+        (regex(&format!("{}a{}", "(".repeat(5000), ")".repeat(5000))), Some("nest deeper than 240")),
         (regex("[a&&b]"), Some("no token")),
         (json!({ "choices": [] }), Some("there are none")),
         (json!({ "choices": ["a", ""] }), Some("one of them is empty")),
@@ -126,6 +170,12 @@ fn grammars_and_expressions_are_read_or_refused() {
         (gbnf("root ::= root"), Some("no token")),
         (lark("start: A \"b\"\nA: /a+/"), None),
         (lark("begin: \"a\""), Some("start")),
+        (lark("start: /(a/"), Some("line 1, column 8: a regular expression can't be read: unclosed group")),
+        (lark(&format!("start: {}\"b\" // ((", "\"((\" /[(](a)/ ".repeat(300))), None),
+        (lark("start: %json {\"not\": {}}"), Some("the schema's \"not\" at its top can't be honoured")),
+        (lark("start: %json {\"multipleOf\": 7e-9}"), Some("the schema's \"multipleOf\" at its top can't be honoured")),
+        (lark("start: %json {"), Some("the grammar can't be used")),
+        (gbnf(&format!("root ::= {}\"c\"", "\"((\" [(] ".repeat(300))), None),
         (lark("start: b"), Some("the grammar can't be used")),
         (lark("start: <|end|>"), Some("unknown special token")),
     ]);
