@@ -175,7 +175,8 @@ impl<'t> Generation<'t> {
         if let Some(mut splitter) = self.splitter.take() {
             splitter.finish(&mut |part, text| self.parts.put(part, text, emit));
         }
-        let Outcome { calls, error } = self.parts.finish(emit);
+        let ended = finish_reason == FinishReason::Stop && !self.stopped;
+        let Outcome { calls, error } = self.parts.finish(ended, emit);
         let finish_reason = match finish_reason {
             FinishReason::Stop if !calls.is_empty() => FinishReason::ToolCalls,
             other => other,
@@ -276,11 +277,11 @@ impl Parts {
         }
     }
 
-    /// Ends the answer.
-    fn finish(&mut self, emit: &mut dyn FnMut(Event<'_>)) -> Outcome {
+    /// Ends the answer, or says that the model has not.
+    fn finish(&mut self, ended: bool, emit: &mut dyn FnMut(Event<'_>)) -> Outcome {
         let Self { text, thoughts, calls } = self;
         let parser = calls.take();
-        parser.map(|parser| parser.finish(&mut |piece| keep(text, thoughts, piece, emit))).unwrap_or_default()
+        parser.map(|parser| parser.finish(ended, &mut |piece| keep(text, thoughts, piece, emit))).unwrap_or_default()
     }
 }
 

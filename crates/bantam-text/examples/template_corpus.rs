@@ -77,7 +77,7 @@ fn main() {
             }
         };
         parser.push(answer, &mut emit);
-        let outcome = parser.finish(&mut emit);
+        let outcome = parser.finish(true, &mut emit);
         let found: Vec<Value> = outcome
             .calls
             .iter()

@@ -6,11 +6,11 @@ use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Reque
 use bantam_runtime::Model;
 use bantam_text::template::Thinking;
 use bantam_text::tool_calls::{Convention, Signs, ToolChoice, recognise};
-use bantam_text::{ChatInput, ChatTemplate, Moment, Special, TextError, Tokenizer};
+use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::models;
-use crate::tools::{ToolRequest, convention_names, count_calls, with_arguments};
+use crate::tools::{ToolRequest, convention_names, count_calls, with_fitting_arguments};
 
 /// Variables of a template that the chat itself sets.
 const OWN_VARIABLES: [&str; 6] = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"];
@@ -133,13 +133,14 @@ impl<'m> Prompter<'m> {
         let messages = with_system(messages, extras.system);
         let tools = (!offered.is_empty()).then(|| offered.to_json());
         let mut input = ChatInput { messages, tools, variables, now: now(), ..ChatInput::default() };
-        let mut prompt = self.render(template, &mut input)?;
+        let mut prompt = self.render(template, &mut input, "")?;
         let mut tools = None;
         // A template that says nothing of the tools leaves a model that answers as if there were none.
-        if input.tools.take().is_some() {
+        if let Some(given) = input.tools.take() {
             if template.render(&input).is_ok_and(|without| without == prompt.text) {
                 return Err(refuse("the model's template does not use tools".into()));
             }
+            input.tools = Some(given);
             let convention = self.convention(template, &input.variables, &extras.tools).map_err(refuse)?;
             tools = Some(ToolReading {
                 convention,
@@ -165,27 +166,27 @@ impl<'m> Prompter<'m> {
                 let before = thoughts.map(|reasoning| format!("{}\n\n", reasoning.end)).unwrap_or_default();
                 // A space at the end would be cut off from the word it belongs to.
                 opening.trim_end().clone_into(&mut tools.opened);
-                prompt.ids.extend(self.tokenizer.encode(&format!("{before}{}", tools.opened), Special::Parse)?);
+                if tools.opened.is_empty() {
+                    return Err(refuse(format!(
+                        "a call can't be required here: nothing but a tool's name begins one in `{}`; name the tool",
+                        tools.convention.name
+                    )));
+                }
+                prompt = self.render(template, &mut input, &format!("{before}{}", tools.opened))?;
             }
         }
         Ok(Prompt { tokens: prompt.ids, reasoning, tools })
     }
 
-    /// Renders a chat. The arguments of calls in its messages are objects, or texts for a template that takes no objects.
-    fn render(&self, template: &ChatTemplate, input: &mut ChatInput) -> Result<bantam_text::Prompt, EngineError> {
-        let (objects, _) = with_arguments(&input.messages, true);
-        let given = std::mem::replace(&mut input.messages, objects);
-        let failure = match template.render_guarded(input, self.tokenizer) {
-            Err(failure @ TextError::TemplateRender { .. }) => failure,
-            other => return Ok(other?),
-        };
-        let (texts, changed) = with_arguments(&given, false);
-        let differs = changed || texts != input.messages;
-        input.messages = texts;
-        match template.render_guarded(input, self.tokenizer) {
-            Ok(prompt) if differs => Ok(prompt),
-            _ => Err(failure.into()),
-        }
+    /// Renders a chat, with what begins the answer behind it.
+    fn render(
+        &self,
+        template: &ChatTemplate,
+        input: &mut ChatInput,
+        behind: &str,
+    ) -> Result<bantam_text::Prompt, EngineError> {
+        let render = |input: &ChatInput| template.render_guarded_with(input, self.tokenizer, behind);
+        Ok(with_fitting_arguments(input, &render)?)
     }
 
     /// How the model writes its calls: as was said, or as its template and tokens show.

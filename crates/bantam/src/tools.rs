@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use bantam_text::TextError;
 use bantam_text::tool_calls::{self, CONVENTIONS, Convention, ToolCall, ToolChoice, Tools};
+use bantam_text::{ChatInput, TextError};
 use clap::Args;
 use serde_json::Value;
 
@@ -66,6 +66,20 @@ impl ToolRequest {
         Ok(asked)
     }
 
+    /// Refuses a choice that asks for a call where there is nothing to call.
+    ///
+    /// # Errors
+    /// Where the choice names none of the tools, or asks for one and there is none.
+    pub fn check(&self) -> Result<(), TextError> {
+        if self.tools.is_empty() && self.choice == ToolChoice::Required {
+            return Err(TextError::Tools {
+                place: "tool_choice".to_owned(),
+                reason: "a call is required, and there are no tools".to_owned(),
+            });
+        }
+        self.offered().map(|_| ())
+    }
+
     /// The tools the model is told of: all, the one it has to call, or none.
     ///
     /// # Errors
@@ -92,7 +106,7 @@ pub fn shown(calls: &[ToolCall]) -> String {
 
 /// Messages whose calls have arguments as objects, or as texts; and whether anything was changed. OpenAI's chat API has
 /// texts, most templates want objects, as transformers gives them, and a few texts.
-pub fn with_arguments(messages: &Value, as_objects: bool) -> (Value, bool) {
+fn with_arguments(messages: &Value, as_objects: bool) -> (Value, bool) {
     let (mut messages, mut changed) = (messages.clone(), false);
     let calls = messages.as_array_mut().into_iter().flatten().filter_map(|message| message.get_mut("tool_calls"));
     for call in calls.filter_map(Value::as_array_mut).flatten() {
@@ -115,6 +129,27 @@ pub fn with_arguments(messages: &Value, as_objects: bool) -> (Value, bool) {
         }
     }
     (messages, changed)
+}
+
+/// Renders a chat whose calls have arguments as objects, or as texts for a template that takes no objects; the input keeps
+/// what was taken.
+///
+/// # Errors
+/// As the rendering with objects.
+pub fn with_fitting_arguments<T>(
+    input: &mut ChatInput,
+    render: &dyn Fn(&ChatInput) -> Result<T, TextError>,
+) -> Result<T, TextError> {
+    let (objects, _) = with_arguments(&input.messages, true);
+    let given = std::mem::replace(&mut input.messages, objects);
+    let failure = match render(input) {
+        Err(failure @ TextError::TemplateRender { .. }) => failure,
+        other => return other,
+    };
+    let (texts, changed) = with_arguments(&given, false);
+    let differs = changed || texts != input.messages;
+    input.messages = texts;
+    render(input).ok().filter(|_| differs).ok_or(failure)
 }
 
 /// How many calls messages have.
@@ -154,5 +189,8 @@ mod tests {
         assert_eq!(offered("none").as_deref(), Ok(""));
         assert_eq!(offered("b").as_deref(), Ok("b"));
         assert!(offered("c").is_err());
+        let check = |choice: ToolChoice| ToolRequest { choice, ..ToolRequest::default() }.check();
+        assert!(check(ToolChoice::Auto).is_ok() && check(ToolChoice::None).is_ok());
+        assert!(check(ToolChoice::Required).is_err() && check(ToolChoice::Named("a".into())).is_err());
     }
 }

@@ -30,7 +30,12 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.into_iter().map(String::into_bytes).collect()
 }
 
-fn read(convention: &'static Convention, tools: &Tools, pieces: &mut dyn Iterator<Item = &str>) -> (String, Outcome) {
+fn read(
+    convention: &'static Convention,
+    tools: &Tools,
+    ended: bool,
+    pieces: &mut dyn Iterator<Item = &str>,
+) -> (String, Outcome) {
     let mut text = String::new();
     let mut emit = |piece: Piece<'_>| {
         if let Piece::Text(piece) | Piece::Reasoning(piece) = piece {
@@ -39,7 +44,7 @@ fn read(convention: &'static Convention, tools: &Tools, pieces: &mut dyn Iterato
     };
     let mut parser = ToolCallParser::new(convention, tools.clone(), 1, 0);
     pieces.for_each(|piece| parser.push(piece, &mut emit));
-    let outcome = parser.finish(&mut emit);
+    let outcome = parser.finish(ended, &mut emit);
     (text, outcome)
 }
 
@@ -65,9 +70,10 @@ fn take(bytes: &[u8]) -> bool {
     }
     pieces.push(answer.get(start..).unwrap_or_default());
     let mut called = false;
+    let ended = bytes.len().is_multiple_of(2);
     for convention in CONVENTIONS.iter().copied() {
-        let whole = read(convention, &tools, &mut std::iter::once(answer.as_ref()));
-        let cut = read(convention, &tools, &mut pieces.iter().copied());
+        let whole = read(convention, &tools, ended, &mut std::iter::once(answer.as_ref()));
+        let cut = read(convention, &tools, ended, &mut pieces.iter().copied());
         assert_eq!(whole, cut, "{} depends on how {answer:?} is cut", convention.name);
         for call in &whole.1.calls {
             let arguments: Result<serde_json::Map<String, serde_json::Value>, _> =

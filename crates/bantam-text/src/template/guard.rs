@@ -35,7 +35,22 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`] and [`Tokenizer::encode`].
     pub fn render_guarded(&self, input: &ChatInput, tokenizer: &Tokenizer) -> Result<Prompt, TextError> {
-        let text = self.render(input)?;
+        self.render_guarded_with(input, tokenizer, "")
+    }
+
+    /// The same with text behind the chat that is as trusted as the template: the beginning of the answer, whose special
+    /// tokens are such. It is encoded as a part of the prompt, not as a text that begins.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render_guarded`].
+    pub fn render_guarded_with(
+        &self,
+        input: &ChatInput,
+        tokenizer: &Tokenizer,
+        behind: &str,
+    ) -> Result<Prompt, TextError> {
+        let render = |input: &ChatInput| Ok::<_, TextError>(self.render(input)? + behind);
+        let text = render(input)?;
         let firsts = tokenizer.special_first_characters();
         let suspicious = |text: &str| text.contains(firsts.as_slice());
         let mut all = Vec::new();
@@ -58,7 +73,7 @@ impl ChatTemplate {
             }
             out
         };
-        let marked = self.render(&mapped(input, &full))?;
+        let marked = render(&mapped(input, &full))?;
         if marked.replace(mark, "") == text {
             let ids = tokenizer.encode_marked(&marked, mark)?.0;
             return Ok(Prompt { text, ids });
@@ -70,7 +85,7 @@ impl ChatTemplate {
             }
             out
         };
-        let spared = self.render(&mapped(input, &sparing))?;
+        let spared = render(&mapped(input, &sparing))?;
         let (full_ids, full_counts) = tokenizer.encode_marked(&marked, mark)?;
         let (spared_ids, spared_counts) = tokenizer.encode_marked(&spared, mark)?;
         let forged = spared_counts.iter().any(|(id, count)| full_counts.get(id).is_none_or(|found| count > found));

@@ -1,6 +1,6 @@
 //! Calls told from the answer in streamed text.
 
-use super::reader::{Found, Reader, Stop};
+use super::reader::{End, Found, Reader, Stop};
 use super::{Convention, IdStyle, ToolCall, Tools, Trigger, conventions};
 
 /// What an answer is made of, as it comes.
@@ -78,22 +78,24 @@ impl ToolCallParser {
         if matches!(self.state, State::Call(_)) && !may_end(text) && self.held.len() > 256 {
             return;
         }
-        self.advance(false, emit);
+        self.advance(End::Open, emit);
     }
 
-    /// Ends the answer: what was held back is a call if it is whole, else text.
-    pub fn finish(mut self, emit: &mut dyn FnMut(Piece<'_>)) -> Outcome {
-        self.advance(true, emit);
-        if self.outcome.calls.is_empty() && !self.blank.is_empty() {
+    /// Ends the answer: what was held back is a call if it is whole, else text. `ended` says that the model itself ended it:
+    /// where nothing else would show the end of a call, an answer that was cut short (by a limit, a stop text) has none.
+    pub fn finish(mut self, ended: bool, emit: &mut dyn FnMut(Piece<'_>)) -> Outcome {
+        self.advance(if ended { End::Ended } else { End::Cut }, emit);
+        if !self.behind_call && !self.blank.is_empty() {
             emit(Piece::Text(&self.blank));
         }
         self.outcome
     }
 
-    fn advance(&mut self, whole: bool, emit: &mut dyn FnMut(Piece<'_>)) {
+    fn advance(&mut self, end: End, emit: &mut dyn FnMut(Piece<'_>)) {
+        let whole = end != End::Open;
         loop {
             if self.channels.is_some() {
-                if !self.step_in_channels(whole, emit) {
+                if !self.step_in_channels(end, emit) {
                     return;
                 }
                 continue;
@@ -110,13 +112,14 @@ impl ToolCallParser {
                     }
                 },
                 State::Call(trigger) => {
-                    let mut reader = Reader::new(&self.held, whole);
+                    let mut reader = Reader::new(&self.held, end);
                     match (self.convention.parse)(&mut reader, &self.tools) {
                         Ok(found) => {
-                            let length = reader.at();
+                            let (length, fault) = (reader.at(), reader.take_fault());
                             self.held.drain(..length);
                             self.begun = true;
                             self.add(found, emit);
+                            fault.into_iter().for_each(|reason| self.blame(reason));
                         }
                         Err(Stop::More) if !whole => return,
                         Err(stop) => {
@@ -153,9 +156,9 @@ impl ToolCallParser {
     }
 
     /// Does what is sure with what is held; true if more may be.
-    fn step_in_channels(&mut self, whole: bool, emit: &mut dyn FnMut(Piece<'_>)) -> bool {
+    fn step_in_channels(&mut self, end: End, emit: &mut dyn FnMut(Piece<'_>)) -> bool {
         let Some(mut channels) = self.channels.take() else { return false };
-        let step = channels.step(&mut self.held, whole);
+        let step = channels.step(&mut self.held, end);
         self.channels = Some(channels);
         match step {
             conventions::ChannelStep::Wait => return false,

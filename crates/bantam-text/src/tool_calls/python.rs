@@ -1,6 +1,6 @@
 //! Calls written as Python: `[f(a=1, b='x'), g()]`, read into JSON.
 
-use super::reader::{Found, Reader, Stop, name};
+use super::reader::{End, Found, Reader, Stop, name};
 use super::{Tools, json};
 
 /// Deepest nesting of a value.
@@ -63,7 +63,7 @@ pub(super) fn calls(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>
 
 /// The JSON of a text that is one Python literal and nothing else.
 pub(super) fn literal(text: &str) -> Option<String> {
-    let mut reader = Reader::new(text, true);
+    let mut reader = Reader::new(text, End::Ended);
     let mut out = String::new();
     read(&mut reader, &mut out, 0).ok()?;
     reader.rest().trim().is_empty().then_some(out)
@@ -270,6 +270,13 @@ fn escape(text: &str, reader: &Reader<'_>, out: &mut String) -> Result<usize, St
         }
         return Ok(2 + digits);
     }
+    if kind.is_digit(8) {
+        // As many octal digits as there are, up to three.
+        let digits = text.chars().skip(1).take(3).take_while(|c| c.is_digit(8)).count();
+        let code = text.get(1..1 + digits).and_then(|written| u32::from_str_radix(written, 8).ok());
+        out.extend(code.and_then(char::from_u32));
+        return Ok(1 + digits);
+    }
     match kind {
         'n' => out.push('\n'),
         't' => out.push('\t'),
@@ -278,7 +285,6 @@ fn escape(text: &str, reader: &Reader<'_>, out: &mut String) -> Result<usize, St
         'b' => out.push('\x08'),
         'f' => out.push('\x0c'),
         'v' => out.push('\x0b'),
-        '0' => out.push('\0'),
         '\n' => {}
         '\\' | '\'' | '"' => out.push(kind),
         // Python keeps the backslash of an escape that it does not know.

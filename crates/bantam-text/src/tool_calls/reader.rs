@@ -38,18 +38,51 @@ impl Found {
 pub(super) struct Reader<'t> {
     text: &'t str,
     at: usize,
-    whole: bool,
+    end: End,
+    fault: Option<String>,
+}
+
+/// Whether text may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// More may come.
+    Open,
+    /// Nothing more comes, because the answer was cut short.
+    Cut,
+    /// The model ended it.
+    Ended,
 }
 
 impl<'t> Reader<'t> {
-    /// For text that is whole, or may go on.
-    pub(super) fn new(text: &'t str, whole: bool) -> Self {
-        Self { text, at: 0, whole }
+    /// For text that goes on, or not.
+    pub(super) fn new(text: &'t str, end: End) -> Self {
+        Self { text, at: 0, end, fault: None }
+    }
+
+    /// Whether more text may come.
+    pub(super) fn end(&self) -> End {
+        self.end
     }
 
     /// Whether no more text comes.
     pub(super) fn is_whole(&self) -> bool {
-        self.whole
+        self.end != End::Open
+    }
+
+    /// What was read.
+    pub(super) fn read(&self) -> &'t str {
+        self.text.get(..self.at).unwrap_or_default()
+    }
+
+    /// Goes back to this byte, with what went wrong behind it, where what was read before is to be kept.
+    pub(super) fn keep(&mut self, at: usize, reason: String) {
+        self.at = self.at.min(at);
+        self.fault.get_or_insert(reason);
+    }
+
+    /// What went wrong behind what was read.
+    pub(super) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
     }
 
     /// Bytes read.
@@ -66,9 +99,10 @@ impl<'t> Reader<'t> {
         self.at = self.text.len().min(self.at + length);
     }
 
-    /// Whether the text is whole and read to its end; undecided where more may come.
+    /// Whether the text is whole and read to its end; undecided where more may come. What was read before has marks of its
+    /// own to show that it is whole, so an answer that was cut here lacks nothing but what closes a frame.
     pub(super) fn ended(&self) -> Result<bool, Stop> {
-        match (self.rest().is_empty(), self.whole) {
+        match (self.rest().is_empty(), self.is_whole()) {
             (false, _) => Ok(false),
             (true, true) => Ok(true),
             (true, false) => Err(Stop::More),
@@ -77,7 +111,11 @@ impl<'t> Reader<'t> {
 
     /// What to say where the text is too short to tell.
     pub(super) fn more(&self) -> Stop {
-        if self.whole { Stop::Bad("the answer ends inside of a call".into()) } else { Stop::More }
+        match self.end {
+            End::Open => Stop::More,
+            End::Cut => Stop::Bad("the answer was cut inside of a call".into()),
+            End::Ended => Stop::Bad("the answer ends inside of a call".into()),
+        }
     }
 
     /// Skips white space.
@@ -93,7 +131,7 @@ impl<'t> Reader<'t> {
             self.skip(expected.len());
             return Ok(true);
         }
-        if !self.whole && expected.starts_with(rest) { Err(Stop::More) } else { Ok(false) }
+        if !self.is_whole() && expected.starts_with(rest) { Err(Stop::More) } else { Ok(false) }
     }
 
     /// Reads this text.
@@ -138,9 +176,15 @@ impl<'t> Reader<'t> {
                 self.skip(length);
                 Ok(value)
             }
-            json::Scan::Short => Err(self.more()),
+            json::Scan::Short => {
+                if self.is_whole() {
+                    self.skip(self.rest().len());
+                }
+                Err(self.more())
+            }
             json::Scan::Wrong(at, reason) => {
-                let near: String = self.rest().get(at..).unwrap_or_default().chars().take(1).collect();
+                self.skip(at);
+                let near: String = self.rest().chars().take(1).collect();
                 Err(Stop::Bad(format!("a call's JSON is wrong at {near:?}: {reason}")))
             }
         }

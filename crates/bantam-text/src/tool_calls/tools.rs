@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reader;
 use crate::error::TextError;
 
 /// A tool.
@@ -148,7 +149,12 @@ fn tool(value: Value, place: &str) -> Result<(Tool, Value), TextError> {
         return Err(wrong(&place, "an object", &function));
     };
     let name = match function.get("name") {
-        Some(Value::String(name)) if !name.trim().is_empty() => name.clone(),
+        // What stands for a name in an answer is read under the same rule, and the name may be put into the prompt.
+        Some(Value::String(name)) if reader::name(name).is_ok_and(|read| read == name) => name.clone(),
+        Some(other @ Value::String(_)) => {
+            let place = format!("{place}.name");
+            return Err(wrong(&place, "a name of letters, digits and _ - . : / (256 bytes at most)", other));
+        }
         other => return Err(wrong(&format!("{place}.name"), "a text", other.unwrap_or(&Value::Null))),
     };
     let description = match function.get("description") {

@@ -25,7 +25,7 @@ fn what_templates_teach_is_read_back() {
         };
         let mut parser = ToolCallParser::new(convention, tools.clone(), 0, 0);
         answer.split_inclusive(' ').for_each(|piece| parser.push(piece, &mut emit));
-        let outcome = parser.finish(&mut emit);
+        let outcome = parser.finish(true, &mut emit);
         let calls: Vec<Value> = outcome
             .calls
             .iter()

@@ -26,7 +26,7 @@ fn tools() -> Tools {
 }
 
 /// The answer in these pieces: text, thoughts, outcome.
-fn read(convention: &str, pieces: &[&str]) -> (String, String, Outcome) {
+fn read(convention: &str, pieces: &[&str], ended: bool) -> (String, String, Outcome) {
     let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
     let mut emit = |piece: Piece<'_>| match piece {
         Piece::Text(piece) => text.push_str(piece),
@@ -35,7 +35,7 @@ fn read(convention: &str, pieces: &[&str]) -> (String, String, Outcome) {
     };
     let mut parser = ToolCallParser::new(named(convention).unwrap(), tools(), 7, 0);
     pieces.iter().for_each(|piece| parser.push(piece, &mut emit));
-    let outcome = parser.finish(&mut emit);
+    let outcome = parser.finish(ended, &mut emit);
     assert_eq!(calls, outcome.calls, "{pieces:?}: what is streamed is what is gathered");
     (text, thoughts, outcome)
 }
@@ -43,7 +43,14 @@ fn read(convention: &str, pieces: &[&str]) -> (String, String, Outcome) {
 /// The answer's text, its calls as `name arguments` a line, and what is said to be wrong; the same however it is cut.
 #[track_caller]
 fn check(convention: &str, answer: &str, text: &str, calls: &str, error: &str) {
-    let whole = read(convention, &[answer]);
+    check_end(convention, (answer, true), text, calls, error);
+}
+
+/// The same, of an answer that the model ended, or that was cut short.
+#[track_caller]
+fn check_end(convention: &str, (answer, ended): (&str, bool), text: &str, calls: &str, error: &str) {
+    let read = |pieces: &[&str]| read(convention, pieces, ended);
+    let whole = read(&[answer]);
     let written: Vec<_> = whole.2.calls.iter().map(|call| format!("{} {}", call.name, call.arguments)).collect();
     let found = (whole.0.as_str(), written.join("\n"), whole.2.error.as_deref().unwrap_or(""));
     assert_eq!(found, (text, calls.to_owned(), error), "{convention}: {answer:?}");
@@ -51,9 +58,9 @@ fn check(convention: &str, answer: &str, text: &str, calls: &str, error: &str) {
         assert!(serde_json::from_str::<Map<String, Value>>(&call.arguments).is_ok(), "{}", call.arguments);
     }
     let characters: Vec<_> = answer.char_indices().map(|(at, c)| &answer[at..at + c.len_utf8()]).collect();
-    assert_eq!(read(convention, &characters), whole, "{convention}: {answer:?}, character by character");
+    assert_eq!(read(&characters), whole, "{convention}: {answer:?}, character by character");
     for (at, _) in answer.char_indices() {
-        assert_eq!(read(convention, &[&answer[..at], &answer[at..]]), whole, "{convention}: {answer:?} cut at {at}");
+        assert_eq!(read(&[&answer[..at], &answer[at..]]), whole, "{convention}: {answer:?} cut at {at}");
     }
     if !whole.2.calls.is_empty() && error.is_empty() {
         evidence::shown("tool calls", convention, "parsed");
@@ -114,7 +121,7 @@ fn hermes() {
         "now {\"a\": \"x\\ny\"}",
         "",
     );
-    check("a<tool_call>{\"name\": \"now\"}</tool_call>\n\nb\n", "ab", "now {}", "");
+    check("a<tool_call>{\"name\": \"now\"}</tool_call>\n\nb\n", "ab\n", "now {}", "");
 }
 
 #[test]
@@ -201,7 +208,7 @@ fn llama3() {
     check("{\"name\": \"Bo\", \"parameters\": {}}", "{\"name\": \"Bo\", \"parameters\": {}}", "", "");
     check("So: {\"name\": \"now\", \"parameters\": {}}", "So: {\"name\": \"now\", \"parameters\": {}}", "", "");
     check("{a} is a set", "{a} is a set", "", "");
-    check("{\"name\": \"now\", \"par", "{\"name\": \"now\", \"par", "", "");
+    check("{\"name\": \"now\", \"par", "{\"name\": \"now\", \"par", "", "the answer ends inside of a call");
 }
 
 #[test]
@@ -377,7 +384,7 @@ fn gemma4() {
 #[test]
 fn harmony() {
     let check = |answer: &str, text: &str, thoughts: &str, calls: &str| {
-        let found = read("harmony", &[answer]);
+        let found = read("harmony", &[answer], true);
         let written: Vec<_> = found.2.calls.iter().map(|call| format!("{} {}", call.name, call.arguments)).collect();
         assert_eq!(
             (found.0.as_str(), found.1.as_str(), written.join("\n").as_str()),
@@ -385,7 +392,7 @@ fn harmony() {
             "{answer:?}"
         );
         let characters: Vec<_> = answer.char_indices().map(|(at, c)| &answer[at..at + c.len_utf8()]).collect();
-        assert_eq!(read("harmony", &characters), found, "{answer:?}");
+        assert_eq!(read("harmony", &characters, true), found, "{answer:?}");
         if !found.2.calls.is_empty() && found.2.error.is_none() {
             evidence::shown("tool calls", "harmony", "parsed");
         }
@@ -416,7 +423,7 @@ fn what_a_frame_writes_is_read_back() {
         let two = [("weather", arguments.as_str()), ("now", "{}")];
         let calls = if convention.frame.parallel { &two[..] } else { &two[..1] };
         let answer = convention.frame.write(calls);
-        let (text, thoughts, outcome) = read(convention.name, &[&answer]);
+        let (text, thoughts, outcome) = read(convention.name, &[&answer], true);
         assert_eq!((text.as_str(), thoughts.as_str(), outcome.error), ("", "", None), "{}: {answer}", convention.name);
         let found: Vec<(String, Value)> =
             outcome.calls.into_iter().map(|call| (call.name, serde_json::from_str(&call.arguments).unwrap())).collect();
@@ -449,7 +456,7 @@ fn conventions_are_told_apart() {
 #[test]
 fn identifiers_have_the_form_their_templates_want() {
     let ids = |convention: &str, answer: &str| -> Vec<String> {
-        read(convention, &[answer]).2.calls.into_iter().map(|call| call.id).collect()
+        read(convention, &[answer], true).2.calls.into_iter().map(|call| call.id).collect()
     };
     let own = ids("hermes", "<tool_call>[{\"name\": \"now\"}, {\"name\": \"now\"}]</tool_call>");
     assert!(own.iter().all(|id| id.len() == 29 && id.starts_with("call_")) && own[0] != own[1], "{own:?}");
@@ -495,6 +502,15 @@ fn descriptions_of_tools_are_read_or_refused_by_place() {
         Err("tools: [0].type: expected \"function\", found the text \"web\""),
     );
     check(
+        json!([{"name": "get weather"}]),
+        Err(
+            "tools: [0].name: expected a name of letters, digits and _ - . : / (256 bytes at most), found the text \"get weather\"",
+        ),
+    );
+    for name in ["<|im_end|>x", " a", "a\n", ""] {
+        assert!(Tools::from_json(json!([{"name": name}])).is_err(), "{name:?}");
+    }
+    check(
         json!([{"name": "a", "parameters": []}]),
         Err("tools: [0].parameters: expected a JSON schema, which is an object, found a list"),
     );
@@ -512,4 +528,61 @@ fn a_convention_is_recognised_and_never_guessed() {
     check("{{ tools }} <tool_call>…", "", None);
     check("{{ tools }}", "<|tool_call_start|>", Some("lfm2"));
     check("{{ tools }}", "<tool_call>", None);
+}
+
+#[test]
+fn an_answer_that_was_cut_has_no_half_call() {
+    let check = |convention: &str, answer: &str, text: &str, calls: &str, error: &str| {
+        check_end(convention, (answer, false), text, calls, error);
+    };
+    // Nothing but the model's own end shows that Python is whole.
+    let python = "<|python_tag|>print(open('a').re";
+    check("llama3", python, python, "", "the answer was cut inside of a call");
+    check_end("llama3", (python, true), "", "python {\"code\": \"print(open('a').re\"}", "");
+    // What shows its own end is whole.
+    check("hermes", "<tool_call>{\"name\": \"now\"}", "", "now {}", "");
+    check("llama3", "{\"name\": \"now\", \"parameters\": {}}", "", "now {}", "");
+    let half = "<tool_call>{\"name\": \"now\", \"argu";
+    check("hermes", half, half, "", "the answer was cut inside of a call");
+}
+
+#[test]
+fn calls_beside_one_that_goes_wrong_are_not_lost() {
+    let cut = "the answer ends inside of a call";
+    check(
+        "llama3",
+        "{\"name\": \"now\", \"parameters\": {}}; {\"name\": \"weather\", \"par",
+        "; {\"name\": \"weather\", \"par",
+        "now {}",
+        cut,
+    );
+    check(
+        "llama3",
+        "{\"name\": \"now\", \"parameters\": {}}; {\"name\": \"fly\", \"parameters\": {}}",
+        "",
+        "now {}\nfly {}",
+        "the model called fly, which is not among the tools",
+    );
+    check(
+        "json-list",
+        "[{\"name\": \"now\"}, {\"name\": \"fly\"}]",
+        "",
+        "now {}\nfly {}",
+        "the model called fly, which is not among the tools",
+    );
+    // Without a frame, what goes wrong is said where a tool was named, and is else no call.
+    let half = "[{\"name\": \"now\"}, {\"name\": \"wea";
+    check("json-list", half, half, "", cut);
+    check("json-list", "[{\"name\": \"Bo\"}, {\"na", "[{\"name\": \"Bo\"}, {\"na", "", "");
+    check("pythonic", "[now(), weather(city=\"K", "[now(), weather(city=\"K", "", cut);
+    check("pythonic", "[1, 2", "[1, 2", "", "");
+    check("pythonic", "[now(), fly()]", "", "now {}\nfly {}", "the model called fly, which is not among the tools");
+    let head = "<|channel|>commentary to=functions.now <|constr";
+    check("harmony", head, head, "", cut);
+    check("harmony", "<|channel|>fin", "<|channel|>fin", "", "");
+}
+
+#[test]
+fn octal_escapes_are_those_of_python() {
+    check("pythonic", r"[weather(city='\033[0m\0\18\777')]", "", r#"weather {"city": "\u001b[0m\u0000\u00018ǿ"}"#, "");
 }

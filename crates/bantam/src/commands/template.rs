@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use bantam_runtime::open_text;
+use bantam_text::tool_calls::Tools;
 use bantam_text::{ChatInput, ChatTemplate, Moment};
 use clap::Args;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::arguments::ThinkArguments;
 use crate::output::{emit, for_stdout};
 use crate::prompt::read_text;
 use crate::prompter::{now, think_variable};
+use crate::tools::with_fitting_arguments;
 
 /// Arguments of `bantam template`.
 #[derive(Args, Debug)]
@@ -24,7 +26,7 @@ pub struct TemplateArguments {
     /// OpenAI's chat messages as a JSON array, or an object with "messages" and "tools"; - is stdin
     #[arg(value_name = "CHAT.json", value_hint = clap::ValueHint::FilePath)]
     chat: PathBuf,
-    /// Descriptions of tools, as a JSON array
+    /// Descriptions of tools: a JSON file as `run --tools` takes it
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     tools: Option<PathBuf>,
     #[command(flatten)]
@@ -64,9 +66,7 @@ pub fn run(arguments: &TemplateArguments) -> anyhow::Result<()> {
         Some(path) => Some(json(path)?),
         None => tools_beside,
     };
-    if tools.as_ref().is_some_and(|tools| !tools.is_array()) {
-        bail!("tools are to be a JSON array");
-    }
+    let tools = tools.map(Tools::from_json).transpose()?.filter(|tools| !tools.is_empty());
     let template = match (source, text) {
         (Some(source), _) => {
             let spelled = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -83,14 +83,15 @@ pub fn run(arguments: &TemplateArguments) -> anyhow::Result<()> {
     if let Some(think) = arguments.think.choice() {
         variables.extend(think_variable(&template, think).map_err(anyhow::Error::msg)?);
     }
-    let input = ChatInput {
+    let mut input = ChatInput {
         messages,
-        tools,
+        tools: tools.as_ref().map(Tools::to_json),
         add_generation_prompt: !arguments.no_generation_prompt,
         variables,
         now: arguments.date.unwrap_or_else(now),
     };
-    Ok(emit(&for_stdout(&template.render(&input)?))?)
+    let prompt = with_fitting_arguments(&mut input, &|input| template.render(input))?;
+    Ok(emit(&for_stdout(&prompt))?)
 }
 
 /// Whether the path names a file that is a template and nothing else.

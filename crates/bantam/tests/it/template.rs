@@ -36,6 +36,20 @@ fn variables_tools_and_dates_reach_the_template() {
     let tools = folder.file("tools.json", r#"[{"type": "function", "function": {"name": "f"}}]"#);
     check_source("{{ tools[0].function.name }}", &["--tools", &tools], "f");
     check_source("{{ tools is none }}", &[], "True");
+    // Tools and calls get the shape that `run` gives them.
+    let bare = folder.file("bare.json", r#"{"tools": [{"name": "f"}]}"#);
+    check_source("{{ tools[0].function.name }}{{ tools[0].type }}", &["--tools", &bare], "ffunction");
+    let wrong = folder.file("wrong.json", r#"[{"name": "a b"}]"#);
+    let path = folder.file("one.jinja", "");
+    check(&["template", &path, "-", "--tools", &wrong], CHAT, &fails(1, &["[0].name: expected a name"]));
+    let calls = r#"[{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"x\": 1}"}}]}]"#;
+    for source in [
+        "{{ messages[0].tool_calls[0].function.arguments.x }}",
+        "{{ messages[0].tool_calls[0].function.arguments|length }}",
+    ] {
+        let path = folder.file("one.jinja", source);
+        check(&["template", &path, "-"], calls, &prints("1"));
+    }
     check_source("{{ a }}{{ b[1] }}", &["--set", "a=1", "--set", "b=[2, \"x\"]"], "1x");
     check_source("{{ strftime_now('%d %b %Y') }}", &["--date", "2024-07-26"], "26 Jul 2024");
     check_source(

@@ -67,6 +67,14 @@ fn a_call_that_was_asked_for_is_begun() {
         "{\"prompt\": \"a\", \"tool_choice\": \"none\"}\n",
     );
     assert!(none.get("tool_call_error").is_none(), "{none}");
+    let output = bantam(&["run", &model, "--jsonl"], b"{\"prompt\": \"a\", \"tool_choice\": \"required\"}\n");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("a call is required, and there are no tools"), "{said}");
+    // Where nothing but a name begins a call, only a named one can be begun.
+    let glm = ["run", &model, "a", "--tools", &tools, "--tool-format", "glm-4", "--tool-choice", "required"];
+    check(&glm, "", &fails(1, &["a call can't be required here"]));
+    let named = run(&["a", "--tools", &tools, "--tool-format", "glm-4", "--tool-choice", "add"], "");
+    assert!(text(&named).contains("add"), "{named}");
 }
 
 #[test]

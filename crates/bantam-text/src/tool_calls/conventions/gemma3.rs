@@ -1,6 +1,6 @@
 //! Fenced `tool_code`: Python calls, perhaps in `print(…)` or in a list, or the bare list as the whole answer.
 
-use super::shapes::among;
+use super::shapes::{among, bare};
 use super::{BASE, Convention, Found, Frame, PYTHON_CALL, Reader, Stop, Tools, Trigger, json, python};
 
 const FENCE: &str = "```tool_code";
@@ -16,7 +16,6 @@ pub(super) const CONVENTION: Convention = Convention {
 };
 
 fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
-    let no_call = |stop| if stop == Stop::More { stop } else { Stop::NoCall };
     if reader.maybe(FENCE)? {
         let mut found = Vec::new();
         loop {
@@ -34,18 +33,19 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     }
     if reader.maybe("```json")? {
         reader.white();
-        let found = reader.json().and_then(json::calls).map_err(no_call)?;
+        let found = reader.json().and_then(json::calls).map_err(|stop| bare(stop, reader, tools))?;
         reader.white();
         if !reader.ended()? {
-            reader.literal("```").map_err(no_call)?;
+            reader.literal("```").map_err(|stop| bare(stop, reader, tools))?;
         }
         return among(found, tools);
     }
     let inner = reader.rest().trim_start_matches(['[', ' ', '\n']);
     let found = match inner.chars().next() {
-        None => return Err(no_call(reader.more())),
-        Some('{') => reader.json().and_then(json::calls).map_err(no_call)?,
-        Some(_) => python::calls(reader, tools).map_err(no_call)?,
+        None => Err(reader.more()),
+        Some('{') => reader.json().and_then(json::calls),
+        Some(_) => python::calls(reader, tools),
     };
+    let found = found.map_err(|stop| bare(stop, reader, tools))?;
     among(found, tools)
 }

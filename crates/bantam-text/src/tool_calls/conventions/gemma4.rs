@@ -36,7 +36,7 @@ fn parse(reader: &mut Reader<'_>, _: &Tools) -> Result<Vec<Found>, Stop> {
     let called = name(rest.get(..length).unwrap_or_default())?;
     reader.skip(length);
     let mut arguments = String::new();
-    let mut inner = Reader::new(reader.rest().get(1..).unwrap_or_default(), reader.is_whole());
+    let mut inner = Reader::new(reader.rest().get(1..).unwrap_or_default(), reader.end());
     inner.white();
     if inner.peek()? == '{' {
         // The template writes arguments that it was given as text between braces of its own.

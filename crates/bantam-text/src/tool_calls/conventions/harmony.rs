@@ -2,7 +2,7 @@
 //! channel `analysis`, text in `final`, and in `commentary` where it is to nobody.
 
 use super::super::parser::partial;
-use super::{BASE, Convention, Found, Frame, Notation, Slot, Trigger, json, name};
+use super::{BASE, Convention, End, Found, Frame, Notation, Slot, Trigger, json, name};
 
 const START: &str = "<|start|>";
 const CHANNEL: &str = "<|channel|>";
@@ -71,9 +71,10 @@ pub(in super::super) enum ChannelStep {
 
 impl Channels {
     /// Does what is sure with what is held, and takes it from there.
-    pub(in super::super) fn step(&mut self, held: &mut String, whole: bool) -> ChannelStep {
+    pub(in super::super) fn step(&mut self, held: &mut String, end: End) -> ChannelStep {
+        let whole = end != End::Open;
         match self.state.clone() {
-            State::Head => self.head(held, whole),
+            State::Head => self.head(held, end),
             State::Plain => {
                 if held.is_empty() {
                     ChannelStep::Wait
@@ -126,7 +127,8 @@ impl Channels {
         }
     }
 
-    fn head(&mut self, held: &mut String, whole: bool) -> ChannelStep {
+    fn head(&mut self, held: &mut String, end: End) -> ChannelStep {
+        let whole = end != End::Open;
         let begin = held.trim_start();
         if begin.is_empty() {
             return ChannelStep::Wait;
@@ -145,6 +147,10 @@ impl Channels {
         }
         // No head: an answer without channels, or one that ended inside of a head.
         self.state = State::Plain;
+        if whole && marked && held.contains("to=") {
+            let how = if end == End::Cut { "was cut" } else { "ends" };
+            return ChannelStep::Bad(std::mem::take(held), format!("the answer {how} inside of a call"));
+        }
         ChannelStep::Again
     }
 }

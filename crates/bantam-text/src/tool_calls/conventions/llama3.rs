@@ -1,8 +1,8 @@
 //! `{"name": …, "parameters": …}` as the whole answer, more than one separated by `;`; or, behind `<|python_tag|>`, the same,
 //! a call of a built-in tool (`brave_search.call(query="…")`) or Python for a tool that runs it.
 
-use super::shapes::among;
-use super::{BASE, Convention, Found, Frame, Notation, Reader, Slot, Stop, Tools, Trigger, json, python};
+use super::shapes::{among, bare};
+use super::{BASE, Convention, End, Found, Frame, Notation, Reader, Slot, Stop, Tools, Trigger, json, python};
 
 const CALL: &[Slot] = &[
     Slot::Text("{\"name\": \""),
@@ -35,16 +35,16 @@ pub(super) const CONVENTION: Convention = Convention {
 
 fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     if !reader.maybe(TAG)? {
-        let found = objects(reader).map_err(|stop| if stop == Stop::More { stop } else { Stop::NoCall })?;
+        let found = objects(reader).map_err(|stop| bare(stop, reader, tools))?;
         return among(found, tools);
     }
     reader.white();
     if reader.peek()? == '{' {
         return objects(reader);
     }
-    // Python goes on to the answer's end.
-    if !reader.is_whole() {
-        return Err(Stop::More);
+    // Python goes on to the answer's end, which nothing shows but that the model ended it.
+    if reader.end() != End::Ended {
+        return Err(reader.more());
     }
     let code = reader.rest();
     if let Some(found) = built_in(code, tools) {
@@ -60,10 +60,20 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     Ok(vec![Found::new(tool.name.clone(), arguments)])
 }
 
+/// Reads calls; those before one that goes wrong are kept.
 fn objects(reader: &mut Reader<'_>) -> Result<Vec<Found>, Stop> {
     let mut found = Vec::new();
+    let mut kept = 0;
     loop {
-        found.push(json::call(reader.json()?)?);
+        match reader.json().and_then(json::call) {
+            Ok(call) => found.push(call),
+            Err(Stop::Bad(reason)) if !found.is_empty() => {
+                reader.keep(kept, reason);
+                return Ok(found);
+            }
+            Err(stop) => return Err(stop),
+        }
+        kept = reader.at();
         reader.white();
         if reader.ended()? {
             return Ok(found);
@@ -85,7 +95,7 @@ fn objects(reader: &mut Reader<'_>) -> Result<Vec<Found>, Stop> {
 
 /// `NAME.call(KEY=VALUE, …)`, and nothing else.
 fn built_in(code: &str, tools: &Tools) -> Option<Found> {
-    let mut reader = Reader::new(code, true);
+    let mut reader = Reader::new(code, End::Ended);
     let found = python::call(&mut reader, tools).ok()?;
     let name = found.name.strip_suffix(".call")?.to_owned();
     reader.rest().trim().is_empty().then_some(Found { name, ..found })

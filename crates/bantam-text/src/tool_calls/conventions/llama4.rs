@@ -1,6 +1,6 @@
 //! `[NAME(KEY=VALUE, …), …]` as the whole answer.
 
-use super::shapes::among;
+use super::shapes::{among, bare};
 use super::{BASE, Convention, Found, Frame, PYTHON_CALL, Reader, Stop, Tools, Trigger, python};
 
 pub(super) const CONVENTION: Convention = Convention {
@@ -17,9 +17,8 @@ pub(super) const CONVENTION: Convention = Convention {
 
 fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     let tagged = reader.maybe("<|python_start|>")?;
-    let no_call = |stop| if tagged || stop == Stop::More { stop } else { Stop::NoCall };
-    let found = python::calls(reader, tools).map_err(no_call)?;
-    let mut behind = Reader::new(reader.rest(), reader.is_whole());
+    let found = python::calls(reader, tools).map_err(|stop| if tagged { stop } else { bare(stop, reader, tools) })?;
+    let mut behind = Reader::new(reader.rest(), reader.end());
     behind.white();
     if tagged && behind.maybe("<|python_end|>")? {
         reader.skip(behind.at());

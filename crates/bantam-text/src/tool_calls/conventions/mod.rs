@@ -38,7 +38,7 @@ mod xlam;
 
 pub(super) use harmony::{ChannelStep, Channels};
 
-use super::reader::{Found, Reader, Stop, name};
+use super::reader::{End, Found, Reader, Stop, name};
 use super::{Convention, Frame, IdStyle, Notation, Parameters, Slot, Tools, Trigger, json, python, value};
 
 pub(super) const ALL: &[&Convention] = &[

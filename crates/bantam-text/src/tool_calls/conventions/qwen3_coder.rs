@@ -39,7 +39,7 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
         close_or_end(reader, "</tool_call>")?;
     } else {
         // A closing tag without its opening one belongs to the call.
-        let mut behind = Reader::new(reader.rest(), reader.is_whole());
+        let mut behind = Reader::new(reader.rest(), reader.end());
         behind.white();
         if behind.maybe("</tool_call>")? {
             reader.skip(behind.at());

@@ -51,10 +51,28 @@ pub(super) fn python_between(
     }
 }
 
-/// A list without a frame of its own: no call unless it names tools of the request.
+/// A list without a frame of its own: no call unless it names a tool of the request. Where it does, others that it names
+/// are calls too, of something that is not there.
 pub(super) fn among(found: Vec<Found>, tools: &Tools) -> Result<Vec<Found>, Stop> {
-    let known = !found.is_empty() && found.iter().all(|found| tools.get(&found.name).is_some());
+    let known = found.iter().any(|found| tools.get(&found.name).is_some());
     if known { Ok(found) } else { Err(Stop::NoCall) }
+}
+
+/// What text without a frame of its own is where it goes wrong: a call gone wrong if a tool of the request was named before,
+/// else none.
+pub(super) fn bare(stop: Stop, reader: &Reader<'_>, tools: &Tools) -> Stop {
+    let named = || {
+        let read = reader.read();
+        let json = read.contains("\"name\"");
+        let is_there =
+            |name: &str| (json && read.contains(&format!("\"{name}\""))) || read.contains(&format!("{name}("));
+        tools.iter().any(|tool| is_there(&tool.name))
+    };
+    match stop {
+        Stop::Bad(reason) if named() => Stop::Bad(reason),
+        Stop::More => Stop::More,
+        Stop::Bad(_) | Stop::NoCall => Stop::NoCall,
+    }
 }
 
 /// Where arguments stand each by itself: what stands before a key, between key and value, and behind the value.
@@ -113,7 +131,7 @@ fn last_of<'t>(reader: &mut Reader<'t>, marks: Marks) -> Result<&'t str, Stop> {
     loop {
         let piece = reader.until(marks.after)?;
         length += piece.len();
-        let mut behind = Reader::new(reader.rest(), reader.is_whole());
+        let mut behind = Reader::new(reader.rest(), reader.end());
         behind.white();
         if behind.maybe(marks.before)? || behind.maybe(marks.end)? {
             return Ok(start.get(..length).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! `[{"name": …, "arguments": …}, …]` as the whole answer.
 
-use super::shapes::among;
-use super::{BASE, Convention, Frame, JSON_CALL, Stop, Trigger, json};
+use super::shapes::{among, bare};
+use super::{BASE, Convention, Frame, JSON_CALL, Trigger, json};
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "json-list",
@@ -14,8 +14,8 @@ pub(super) const CONVENTION: Convention = Convention {
             || signs.says("[{\"name\": \"tool_call_name\"")
     },
     parse: |reader, tools| {
-        let no_call = |stop| if stop == Stop::More { stop } else { Stop::NoCall };
-        among(reader.json().and_then(json::calls).map_err(no_call)?, tools)
+        let found = reader.json().and_then(json::calls).map_err(|stop| bare(stop, reader, tools))?;
+        among(found, tools)
     },
     ..BASE
 };

@@ -214,6 +214,12 @@ impl Lines<'_> {
         }
         settings.think = asked.think.or(settings.think);
         prompter.check_think(settings.think).map_err(EngineError::Refused)?;
+        let tools = ToolRequest {
+            tools: asked.tools.clone().unwrap_or_else(|| self.asked.tools.tools.clone()),
+            choice: asked.tool_choice.clone().unwrap_or_else(|| self.asked.tools.choice.clone()),
+            convention: self.asked.tools.convention,
+        };
+        tools.check()?;
         let constraint = self.asked.constraints.of(asked.form.as_ref())?;
         let prompt = match asked.subject {
             Subject::Prompt(ref text) if !prompter.has_template() => match asked.needs_template() {
@@ -226,11 +232,6 @@ impl Lines<'_> {
             },
             subject => {
                 let system = asked.system.as_deref().or(arguments.system.as_deref());
-                let tools = ToolRequest {
-                    tools: asked.tools.unwrap_or_else(|| self.asked.tools.tools.clone()),
-                    choice: asked.tool_choice.unwrap_or_else(|| self.asked.tools.choice.clone()),
-                    convention: self.asked.tools.convention,
-                };
                 let extras = Extras { tools, system, think: settings.think, variables: asked.variables };
                 let messages = match subject {
                     Subject::Prompt(text) => json!([{ "role": "user", "content": text }]),

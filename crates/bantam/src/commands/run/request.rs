@@ -146,6 +146,10 @@ pub fn parse(line: &str) -> Result<Request, String> {
         };
         return Err(format!("\"{key}\" is not supported in a line; {instead}"));
     }
+    if object.get("parallel_tool_calls") == Some(&Value::Bool(false)) {
+        // Nothing here keeps a model from a second call.
+        return Err("\"parallel_tool_calls\": false is not supported in a line".into());
+    }
     let subject = match (take(&mut object, "prompt"), take(&mut object, "messages")) {
         (Some(Value::String(prompt)), None) => Subject::Prompt(prompt),
         (Some(_), None) => return Err("\"prompt\" is no string".into()),
@@ -267,5 +271,7 @@ mod tests {
         check(r#"{"prompt": "a", "think": "yes"}"#, Err("\"think\" is neither"));
         check(r#"{"prompt": "a", "chat_template_kwargs": []}"#, Err("\"chat_template_kwargs\" is no object"));
         check(r#"{"prompt": "a", "tools": 1}"#, Err("\"tools\" is no array"));
+        check(r#"{"prompt": "a", "parallel_tool_calls": false}"#, Err("\"parallel_tool_calls\": false"));
+        check(r#"{"prompt": "a", "parallel_tool_calls": true}"#, Ok((Subject::Prompt("a".into()), &[])));
     }
 }
