@@ -387,6 +387,15 @@ a   {%+ if yes +%}   b {%+ endif %} c
 {{ lines|indent }}| {{ lines|indent(2, true) }}| {{ lines|indent(2, blank=true) }}| {{ 'a\nb'|indent('>>') }}
 {{ 'a b c'|wordcount }} {{ 'hello world foo'|truncate(11) }} {{ 'hello world foo bar'|truncate(11) }} {{ 'hello world foo bar'|truncate(11, true) }} {{ 'hello world'|truncate(5, true, '~', 0) }} {{ 'ab'|center(7) }}|
 {{ '<a href="x">\'&'|e }} {{ '<'|escape }} {{ '<'|safe }} {{ 'a b/ü?&='|urlencode }} {{ '%s-%05d-%.2f'|format('x', 42, 1.005) }}
+{{ "a<b>"|safe + "c<d>" }} {{ "c<d>" + "a<b>"|safe }} {{ "<"|e + "<"|safe }} {{ '<'|e|e }} {{ '<'|e|forceescape }} {{ ('<'|safe) ~ '<' }} {{ ('<'|safe) * 2 + '<' }} {{ 5|safe + '<' }}
+{{ '<%s>'|safe % '<' }} {{ '<%s %d>'|safe % ('&', 3) }} {{ '%s' % ('<'|e) }} {{ '%s%s'|safe|format('<', '<'|safe) }} {{ '%(a)s'|safe % {'a': '"'} }} {{ '%s'|safe % ['<'] }} {{ '{} {x} {:>3}'.format('<', 1) if no else ('{} {:>3}{}'|safe).format('<', '&', '<'|safe) }}
+{{ ('a<'|safe).replace('a', '<') }} {{ ('a<'|safe)|replace('a', '<') + '<' }} {{ ('<'|safe).join(['<', '&'|safe]) }} {{ ('<,<'|safe).split(',')[0] + '<' }} {{ ['<'|safe, '<']|join('<') }} {{ ('a-b'|safe).partition('-') }} {{ (' <'|safe)|trim + '<' }} {{ ('a<'|safe)|upper + '<' }} {{ ('a<'|safe)[1] + '<' }} {{ ('a<'|safe)[1:] + '<' }} {{ ('a<'|safe)|title + '<' }} {{ ('a<'|safe)|reverse + '<' }}
+{{ ['<'|safe] }} {{ '<'|safe is escaped }} {{ '<' is escaped }} {{ '<'|safe == '<' }} {{ {'<'|safe: 1}['<'] }} {{ ('<'|safe)|tojson }} {{ ('<'|safe)|string + '<' }} {{ ('<'|safe)|length }} {{ ('a\n<'|safe)|indent(2) + '<' }} {{ ('<'|safe)|default('x') + '<' }} {{ ('<<<< <<<< <<<<'|safe)|truncate(6, true, '<', 0) }} {{ ('a<'|safe)|center(5) + '<' }}| {{ ('<'|safe)|list|first + '<' }}
+{{ users|map(attribute='name')|tojson }}
+{{ users|selectattr('age')|tojson }}
+{{ [1]|select|length }}
+{{ 'yes' if l|select('gt', 99) else 'no' }} {{ l|map('string')|list|tojson }} {{ l|select('gt', 1)|first }} {{ l|reject('odd') is sequence }}
+{% autoescape false %}{{ '<' }}{% endautoescape %}
 {{ m|tojson }} {{ s|tojson }} {{ u|tojson }} {{ [1, 2.0, true, none, 'a"b\\\n\t\x7f/']|tojson }} {{ {}|tojson }} {{ []|tojson }} {{ {'a': {}}|tojson(indent=2) }}
 {{ m|tojson(indent=4) }}
 {{ users|tojson(indent=2) }}

@@ -10,7 +10,7 @@ use super::methods;
 use super::operators::{equal, items};
 use super::print;
 use super::render::{RecursiveLoop, Renderer};
-use super::value::{Function, LoopState, Method, Value};
+use super::value::{Function, LoopState, Method, Text, Value};
 use crate::error::TextError;
 
 /// Jinja's sandbox allows no longer range.
@@ -106,7 +106,7 @@ impl Renderer<'_> {
                 self.meter.leave();
                 self.scopes = outer_scopes;
                 let text = std::mem::replace(&mut self.out, outer);
-                Ok(Value::Text(Rc::from(text)))
+                Ok(Value::Text(Text::from(text)))
             }
             Value::Function(function) => self.function(*function, values),
             Value::Undefined(name) => self.meter.fail(format!("'{name}' is undefined")),
@@ -161,7 +161,7 @@ impl Renderer<'_> {
         self.scopes = outer_scopes;
         let text = std::mem::replace(&mut self.out, outer);
         self.meter.allocate(text.len())?;
-        Ok(Value::Text(Rc::from(text)))
+        Ok(Value::Text(Text::from(text)))
     }
 
     fn function(&mut self, function: Function, mut values: Values) -> Fallible<Value> {
@@ -205,7 +205,7 @@ impl Renderer<'_> {
             }
             Function::StrftimeNow => {
                 let format = values.required_text("format", &mut self.meter)?;
-                Ok(Value::Text(Rc::from(self.now.format(&format, &mut self.meter)?)))
+                Ok(Value::Text(Text::from(self.now.format(&format, &mut self.meter)?)))
             }
         }
     }
@@ -244,7 +244,7 @@ impl Renderer<'_> {
         match name {
             // Jinja2 looks at the items only of what is true, so that none gives none of them.
             "map" | "select" | "reject" | "selectattr" | "rejectattr" if !value.is_true() => {
-                Value::list(Vec::new(), &mut self.meter)
+                Value::generator(Vec::new(), &mut self.meter)
             }
             "map" => {
                 let all = items(value, &mut self.meter)?;
@@ -265,7 +265,7 @@ impl Renderer<'_> {
                         mapped.push(self.filter(&filter, &item, values)?);
                     }
                 }
-                Value::list(mapped, &mut self.meter)
+                Value::generator(mapped, &mut self.meter)
             }
             "select" | "reject" | "selectattr" | "rejectattr" => {
                 let path = if name.ends_with("attr") { Some(values.required("attribute", &self.meter)?) } else { None };
@@ -287,7 +287,7 @@ impl Renderer<'_> {
                         kept.push(item);
                     }
                 }
-                Value::list(kept, &mut self.meter)
+                Value::generator(kept, &mut self.meter)
             }
             _ => filters::apply(name, value, values, &mut self.meter),
         }

@@ -23,9 +23,10 @@ pub(super) fn check(name: &str, value: &Value, mut arguments: Values, meter: &mu
             value,
             Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Undefined(_) | Value::Loop(_)
         ),
+        "sequence" if matches!(value, Value::List(list) if list.lazy) => false,
         "sequence" => matches!(value, Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)),
         "callable" => matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_)),
-        "escaped" => false,
+        "escaped" => value.is_safe(),
         "odd" | "even" => match value.as_integer() {
             Some(value) => (value.rem_euclid(2) == 1) == (name == "odd"),
             None => return meter.fail(format!("an integer is needed for '{name}', not {}", value.type_name())),

@@ -1,7 +1,6 @@
 //! Jinja's filters. Those that call other filters or tests are in `render.rs`.
 
 use std::fmt::Write;
-use std::rc::Rc;
 
 use super::arguments::Values;
 use super::format;
@@ -9,12 +8,14 @@ use super::meter::{Fallible, Meter};
 use super::methods;
 use super::operators::{self, arithmetic, element, equal, items, lookup, order, sort};
 use super::print::{self, Json};
-use super::value::{Value, is_space};
+use super::value::{Text, Value, is_space};
 use crate::template::ast::Operator;
 
 /// Applies the filter `name`.
 pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mut Meter) -> Fallible<Value> {
-    let owned = |text: String| Value::Text(Rc::from(text));
+    let owned = |text: String| Value::Text(Text::from(text));
+    // What keeps safe text safe.
+    let alike = |text: String| Value::marked(text, value.is_safe());
     let result = match name {
         "default" | "d" => {
             let default = arguments.take("default_value").unwrap_or_else(|| Value::text(""));
@@ -22,16 +23,17 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             if matches!(value, Value::Undefined(_)) || (boolean && !value.is_true()) { default } else { value.clone() }
         }
         "tojson" => tojson(value, &mut arguments, meter)?,
-        "string" | "safe" => owned(print::text(value, meter)?),
-        "upper" => owned(methods::upper(&print::text(value, meter)?, meter)?),
-        "lower" => owned(methods::lower(&print::text(value, meter)?, meter)?),
-        "capitalize" => owned(methods::capitalize(&print::text(value, meter)?, meter)?),
+        "string" => alike(print::text(value, meter)?),
+        "safe" => Value::marked(print::text(value, meter)?, true),
+        "upper" => alike(methods::upper(&print::text(value, meter)?, meter)?),
+        "lower" => alike(methods::lower(&print::text(value, meter)?, meter)?),
+        "capitalize" => alike(methods::capitalize(&print::text(value, meter)?, meter)?),
         "title" => owned(title(&print::text(value, meter)?, meter)?),
         "trim" => {
             let text = print::text(value, meter)?;
             let characters = arguments.text("chars", meter)?;
             meter.work(text.len() / 8 * characters.as_ref().map_or(1, |c| c.len() / 8 + 1))?;
-            Value::text(methods::strip(&text, characters.as_deref(), true, true))
+            alike(methods::strip(&text, characters.as_deref(), true, true).to_owned())
         }
         "replace" => {
             let text = print::text(value, meter)?;
@@ -40,11 +42,10 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             let count = arguments.integer("count", meter)?.and_then(|count| usize::try_from(count).ok());
             owned(methods::replace(&text, &old, &new, count, meter)?)
         }
-        "escape" | "e" | "forceescape" => {
+        "escape" | "e" => Value::marked(print::escaped(value, meter)?, true),
+        "forceescape" => {
             let text = print::text(value, meter)?;
-            meter.allocate(text.len().saturating_mul(5))?;
-            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            owned(text.replace('\'', "&#39;").replace('"', "&#34;"))
+            Value::marked(print::escape(&text, meter)?, true)
         }
         "length" | "count" => Value::Integer(i64::try_from(length(value, meter)?).unwrap_or(i64::MAX)),
         "list" => Value::list(items(value, meter)?, meter)?,
@@ -58,7 +59,7 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
         "reverse" => match value {
             Value::Text(text) => {
                 meter.allocate(text.len())?;
-                owned(text.chars().rev().collect())
+                alike(text.chars().rev().collect())
             }
             other => {
                 let mut all = items(other, meter)?;
@@ -195,7 +196,7 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             let text = print::text(value, meter)?;
             let width = arguments.integer("width", meter)?.and_then(|width| usize::try_from(width).ok()).unwrap_or(80);
             // Jinja's filter is `str.center` with spaces.
-            owned(methods::pad(&text, "center", width, ' ', meter)?)
+            alike(methods::pad(&text, "center", width, ' ', meter)?)
         }
         "truncate" => {
             let text = print::text(value, meter)?;
@@ -207,12 +208,13 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             let leeway = number(arguments.integer("leeway", meter)?, 5);
             meter.allocate(text.len())?;
             if text.chars().count() <= length.saturating_add(leeway) {
-                owned(text)
+                alike(text)
             } else {
                 let kept: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
+                let end = if value.is_safe() { print::escape(&end, meter)? } else { end };
                 let kept =
                     if kill_words { &kept } else { kept.rsplit_once(' ').map_or(kept.as_str(), |(head, _)| head) };
-                owned(format!("{kept}{end}"))
+                alike(format!("{kept}{end}"))
             }
         }
         "wordcount" => {
@@ -242,7 +244,7 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             } else {
                 Value::dict(named.into_iter().map(|(name, value)| (Value::text(&name), value)).collect(), meter)?
             };
-            owned(format::percent(&template, &given, meter)?)
+            alike(format::percent(&template, &given, value.is_safe(), meter)?)
         }
         "attr" => {
             let name = arguments.required("name", meter)?;
@@ -261,7 +263,7 @@ pub(super) fn length(value: &Value, meter: &mut Meter) -> Fallible<usize> {
             meter.scan(text.len())?;
             Ok(text.chars().count())
         }
-        Value::List(list) | Value::Tuple(list) => Ok(list.items.len()),
+        Value::List(list) | Value::Tuple(list) if !list.lazy => Ok(list.items.len()),
         Value::Dict(dict) => Ok(dict.entries.len()),
         Value::Undefined(_) => Ok(0),
         Value::Loop(state) => Ok(state.items.items.len()),
@@ -302,7 +304,7 @@ pub(super) fn item(value: &Value, key: &Value, meter: &mut Meter) -> Fallible<Va
                 let steps = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
                 meter.work(steps.min(text.len()) / 2 + 1)?;
                 let found = if index < 0 { text.chars().rev().nth(steps - 1) } else { text.chars().nth(steps) };
-                found.map_or_else(missing, |c| Value::text(c.encode_utf8(&mut [0; 4])))
+                found.map_or_else(missing, |c| Value::marked(&*c.encode_utf8(&mut [0; 4]), text.safe))
             }
             None => missing(),
         },
@@ -318,7 +320,7 @@ pub(super) fn item(value: &Value, key: &Value, meter: &mut Meter) -> Fallible<Va
 /// Strings compare without case unless asked otherwise.
 fn fold(value: Value, exact: bool, meter: &mut Meter) -> Fallible<Value> {
     match &value {
-        Value::Text(text) if !exact => Ok(Value::Text(Rc::from(methods::lower(text, meter)?))),
+        Value::Text(text) if !exact => Ok(Value::Text(Text::from(methods::lower(text, meter)?))),
         _ => Ok(value),
     }
 }
@@ -382,7 +384,7 @@ fn tojson(value: &Value, arguments: &mut Values, meter: &mut Meter) -> Fallible<
         }
         out = escaped;
     }
-    Ok(Value::Text(Rc::from(out)))
+    Ok(Value::Text(Text::from(out)))
 }
 
 /// Jinja's `title`: words start behind white space, hyphens and opening brackets.
@@ -514,5 +516,5 @@ fn indent(value: &Value, arguments: &mut Values, meter: &mut Meter) -> Fallible<
         }
         out.push_str(line);
     }
-    Ok(Value::Text(Rc::from(out)))
+    Ok(Value::marked(out, value.is_safe()))
 }

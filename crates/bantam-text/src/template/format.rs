@@ -6,7 +6,7 @@ use std::str::Chars;
 use super::meter::{Fallible, Meter};
 use super::operators::lookup;
 use super::print;
-use super::value::Value;
+use super::value::{Text, Value};
 
 /// Widths and precisions beyond this are refused.
 const WIDEST: usize = 4096;
@@ -22,10 +22,12 @@ struct Spec {
     width: usize,
     precision: Option<usize>,
     kind: Option<char>,
+    /// Whether what is not safe is escaped.
+    escape: bool,
 }
 
 /// `template % arguments`.
-pub(super) fn percent(template: &str, arguments: &Value, meter: &mut Meter) -> Fallible<String> {
+pub(super) fn percent(template: &str, arguments: &Value, escape: bool, meter: &mut Meter) -> Fallible<String> {
     meter.allocate(template.len())?;
     let mut out = String::new();
     let mut characters = template.chars().peekable();
@@ -40,7 +42,7 @@ pub(super) fn percent(template: &str, arguments: &Value, meter: &mut Meter) -> F
             out.push(c);
             continue;
         }
-        let mut spec = Spec::default();
+        let mut spec = Spec { escape, ..Spec::default() };
         let mut argument = None;
         if characters.next_if_eq(&'(').is_some() {
             let key: String = characters.by_ref().take_while(|&c| c != ')').collect();
@@ -103,7 +105,7 @@ fn number(characters: &mut Peekable<Chars<'_>>, meter: &Meter) -> Fallible<Optio
 
 /// `template.format(…)`.
 pub(super) fn braces(
-    template: &str,
+    template: &Text,
     positional: &[Value],
     named: &[(String, Value)],
     meter: &mut Meter,
@@ -142,13 +144,15 @@ pub(super) fn braces(
                 };
                 let mut spec = parse_spec(spec, meter)?;
                 match conversion {
-                    "" => write(value, &spec, &mut out, meter)?,
-                    "s" | "r" => {
-                        spec.kind = conversion.chars().next();
-                        write(value, &spec, &mut out, meter)?;
-                    }
+                    "" => {}
+                    "s" | "r" => spec.kind = conversion.chars().next(),
                     other => return meter.fail(format!("unknown conversion '{other}'")),
                 }
+                let mut written = String::new();
+                write(value, &spec, &mut written, meter)?;
+                // What is put into safe text is escaped as it was formatted.
+                let plain = !template.safe || (conversion.is_empty() && value.is_safe());
+                out.push_str(&if plain { written } else { print::escape(&written, meter)? });
             }
             c => out.push(c),
         }
@@ -201,6 +205,9 @@ fn write(value: &Value, spec: &Spec, out: &mut String, meter: &mut Meter) -> Fal
                 print::write_text(value, &mut text, meter)?;
             } else {
                 print::write_repr(value, &mut text, meter)?;
+            }
+            if spec.escape && !(kind == 's' && value.is_safe()) {
+                text = print::escape(&text, meter)?;
             }
             if let Some(precision) = spec.precision {
                 text = text.chars().take(precision).collect();

@@ -1,12 +1,11 @@
 //! The methods of Python's strings, lists and dictionaries that do not change them.
 
-use std::rc::Rc;
-
 use super::arguments::Values;
 use super::format;
 use super::meter::{Fallible, Meter};
 use super::operators::{self, equal, items, lookup};
-use super::value::{Value, is_space};
+use super::print;
+use super::value::{Text, Value, is_space};
 
 const TEXT: &[&str] = &[
     "capitalize",
@@ -68,6 +67,14 @@ pub(super) fn exists(value: &Value, name: &str) -> bool {
 /// `on.name(…)`.
 pub(super) fn call(on: &Value, name: &str, mut arguments: Values, meter: &mut Meter) -> Fallible<Value> {
     let result = match on {
+        Value::Text(text) if text.safe => {
+            if name == "replace"
+                && let Some(new) = arguments.positional.get_mut(1)
+            {
+                *new = Value::marked(print::escaped(new, meter)?, true);
+            }
+            text_method(text, name, &mut arguments, meter)?.into_safe(meter)?
+        }
         Value::Text(text) => text_method(text, name, &mut arguments, meter)?,
         Value::List(list) | Value::Tuple(list) => match name {
             "count" | "index" => {
@@ -124,10 +131,10 @@ pub(super) fn pairs(entries: &[(Value, Value)], meter: &mut Meter) -> Fallible<V
     Value::list(pairs, meter)
 }
 
-fn text_method(text: &Rc<str>, name: &str, arguments: &mut Values, meter: &mut Meter) -> Fallible<Value> {
+fn text_method(text: &Text, name: &str, arguments: &mut Values, meter: &mut Meter) -> Fallible<Value> {
     // Every method looks through its string, and most write another.
     meter.allocate(text.len())?;
-    let owned = |text: String| Value::Text(Rc::from(text));
+    let owned = |text: String| Value::Text(Text::from(text));
     let all = |test: &dyn Fn(char) -> bool| Value::Bool(!text.is_empty() && text.chars().all(test));
     Ok(match name {
         "upper" => owned(upper(text, meter)?),
@@ -230,7 +237,12 @@ fn text_method(text: &Rc<str>, name: &str, arguments: &mut Values, meter: &mut M
             Value::Integer(i64::try_from(count).unwrap_or(i64::MAX))
         }
         "join" => {
-            let parts = items(&arguments.required("iterable", meter)?, meter)?;
+            let mut parts = items(&arguments.required("iterable", meter)?, meter)?;
+            if text.safe {
+                for part in &mut parts {
+                    *part = Value::marked(print::escaped(part, meter)?, true);
+                }
+            }
             if let Some(other) = parts.iter().find(|part| part.as_text().is_none()) {
                 return meter.fail(format!("sequence item: expected str instance, {} found", other.type_name()));
             }

@@ -1,20 +1,22 @@
 //! Arithmetic, comparison, membership, indexing: Python's rules, every growing one paid for first.
 
 use std::cmp::Ordering;
-use std::rc::Rc;
 
 use super::ast::Operator;
 use super::format;
 use super::meter::{Fallible, Meter};
 use super::print;
-use super::value::Value;
+use super::value::{Text, Value};
 
 /// `left operator right`.
 pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value, meter: &mut Meter) -> Fallible<Value> {
     match (operator, left, right) {
         (Operator::Add, Value::Text(a), Value::Text(b)) => {
             meter.allocate(a.len().saturating_add(b.len()))?;
-            return Ok(Value::Text(Rc::from(format!("{a}{b}"))));
+            if a.safe || b.safe {
+                return Ok(Value::marked(print::escaped(left, meter)? + &print::escaped(right, meter)?, true));
+            }
+            return Ok(Value::Text(Text::from([&**a, &**b].concat())));
         }
         (Operator::Add, Value::List(a), Value::List(b)) => {
             meter.values(a.items.len() + b.items.len())?;
@@ -29,7 +31,7 @@ pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value, meter:
         {
             let count = times(count);
             meter.allocate(text.len().saturating_mul(count))?;
-            return Ok(Value::Text(Rc::from(text.repeat(count))));
+            return Ok(Value::marked(text.repeat(count), text.safe));
         }
         (Operator::Multiply, Value::List(list), count) | (Operator::Multiply, count, Value::List(list))
             if count.as_integer().is_some() =>
@@ -43,7 +45,7 @@ pub(super) fn arithmetic(operator: Operator, left: &Value, right: &Value, meter:
             return Value::list(items, meter);
         }
         (Operator::Remainder, Value::Text(template), arguments) => {
-            return Ok(Value::Text(Rc::from(format::percent(template, arguments, meter)?)));
+            return Ok(Value::marked(format::percent(template, arguments, template.safe, meter)?, template.safe));
         }
         _ => {}
     }
@@ -127,7 +129,7 @@ pub(super) fn equal(left: &Value, right: &Value, meter: &mut Meter) -> Fallible<
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
         (Value::Text(a), Value::Text(b)) => {
             meter.scan(a.len().min(b.len()))?;
-            a == b
+            **a == **b
         }
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             if a.items.len() != b.items.len() {
@@ -169,7 +171,7 @@ pub(super) fn order(left: &Value, right: &Value, meter: &mut Meter) -> Fallible<
         (Value::Text(a), Value::Text(b)) => {
             meter.scan(a.len().min(b.len()))?;
             // Bytes of UTF-8 are in the order of code points.
-            return Ok(a.cmp(b));
+            return Ok((**a).cmp(&**b));
         }
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             for (a, b) in a.items.iter().zip(&b.items) {
@@ -225,7 +227,7 @@ pub(super) fn lookup(entries: &[(Value, Value)], key: &Value, meter: &mut Meter)
     for (found, value) in entries {
         let same = match (found, key) {
             // The common case, without a step of its own.
-            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Text(a), Value::Text(b)) => **a == **b,
             _ => equal(found, key, meter)?,
         };
         if same {
@@ -250,12 +252,12 @@ pub(super) fn slice(value: &Value, bounds: [Option<i64>; 3], meter: &mut Meter) 
             if text.is_ascii() && matches!(bounds[2], None | Some(1)) {
                 let range = indices(text.len(), bounds, meter)?;
                 let part = range.first().zip(range.last()).and_then(|(from, to)| text.get(*from..=*to)).unwrap_or("");
-                return Ok(Value::text(part));
+                return Ok(Value::marked(part, text.safe));
             }
             let characters: Vec<char> = text.chars().collect();
             meter.allocate(characters.len() * 4)?;
             let part: String = indices(characters.len(), bounds, meter)?.into_iter().map(|at| characters[at]).collect();
-            Ok(Value::Text(Rc::from(part)))
+            Ok(Value::marked(part, text.safe))
         }
         Value::List(list) | Value::Tuple(list) => {
             let part = indices(list.items.len(), bounds, meter)?.into_iter().map(|at| list.items[at].clone()).collect();

@@ -127,7 +127,10 @@ impl Parser {
                 StatementKind::Scope(self.simple_body("endgeneration", "generation")?)
             }
             "autoescape" => {
-                tokens.expression()?;
+                // Nothing is escaped of itself in a chat template; one that asks for it would render something else.
+                if !matches!(tokens.expression()?, Expr::Bool(false)) {
+                    return Err(syntax(tokens.line, "{% autoescape %} other than false is not supported"));
+                }
                 tokens.finish()?;
                 StatementKind::Scope(self.simple_body("endautoescape", "autoescape")?)
             }

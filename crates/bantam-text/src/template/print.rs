@@ -12,6 +12,19 @@ pub(super) fn text(value: &Value, meter: &mut Meter) -> Fallible<String> {
     Ok(out)
 }
 
+/// `str(value)` with the characters that mean something in HTML escaped, as MarkupSafe does it; safe text as it is.
+pub(super) fn escaped(value: &Value, meter: &mut Meter) -> Fallible<String> {
+    let text = text(value, meter)?;
+    if value.is_safe() { Ok(text) } else { escape(&text, meter) }
+}
+
+/// Text with those characters escaped.
+pub(super) fn escape(text: &str, meter: &mut Meter) -> Fallible<String> {
+    meter.allocate(text.len().saturating_mul(5))?;
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    Ok(text.replace('\'', "&#39;").replace('"', "&#34;"))
+}
+
 /// Appends `str(value)` to `out`.
 pub(super) fn write_text(value: &Value, out: &mut String, meter: &mut Meter) -> Fallible<()> {
     match value {
@@ -39,7 +52,13 @@ pub(super) fn write_repr(value: &Value, out: &mut String, meter: &mut Meter) -> 
         Value::Float(value) => out.push_str(&float(*value)),
         Value::Text(text) => {
             meter.allocate(text.len().saturating_mul(2))?;
+            if text.safe {
+                out.push_str("Markup(");
+            }
             quote(text, out);
+            if text.safe {
+                out.push(')');
+            }
         }
         Value::List(list) => write_items(&list.items, "[", "]", false, out, meter)?,
         Value::Tuple(list) => write_items(&list.items, "(", ")", true, out, meter)?,
@@ -167,7 +186,7 @@ impl Json<'_> {
                 meter.allocate(text.len())?;
                 json_string(text, out);
             }
-            Value::List(list) | Value::Tuple(list) => {
+            Value::List(list) | Value::Tuple(list) if !list.lazy => {
                 if list.items.is_empty() {
                     out.push_str("[]");
                     return Ok(());

@@ -12,7 +12,7 @@ use super::meter::{Fallible, Meter};
 use super::operators::{self, arithmetic, contains, equal, items, order};
 use super::print;
 use super::time::Moment;
-use super::value::{List, LoopState, Value};
+use super::value::{List, LoopState, Text, Value};
 
 pub(super) type Variables<'t> = Rc<RefCell<HashMap<&'t str, Value>>>;
 
@@ -110,7 +110,7 @@ impl<'t> Renderer<'t> {
             }
             StatementKind::SetBlock { target, filters, body } => {
                 let text = self.capture(body)?;
-                let value = self.filtered(Value::Text(Rc::from(text)), filters)?;
+                let value = self.filtered(Value::Text(Text::from(text)), filters)?;
                 self.assign(target, value)?;
             }
             StatementKind::Macro(definition) => {
@@ -131,7 +131,7 @@ impl<'t> Renderer<'t> {
             }
             StatementKind::Filter { filters, body } => {
                 let text = self.capture(body)?;
-                let value = self.filtered(Value::Text(Rc::from(text)), filters)?;
+                let value = self.filtered(Value::Text(Text::from(text)), filters)?;
                 print::write_text(&value, &mut self.out, &mut self.meter)?;
             }
             StatementKind::With { assignments, body } => {
@@ -322,7 +322,7 @@ impl<'t> Renderer<'t> {
                     print::write_text(&value, &mut text, &mut self.meter)?;
                 }
                 self.meter.allocate(text.len())?;
-                Value::Text(Rc::from(text))
+                Value::Text(Text::from(text))
             }
             Expr::Compare(first, rest) => self.compare(first, rest)?,
             Expr::And(parts) => self.either(parts, false)?,

@@ -15,7 +15,7 @@ pub(super) enum Value {
     Bool(bool),
     Integer(i64),
     Float(f64),
-    Text(Rc<str>),
+    Text(Text),
     List(Rc<List>),
     Tuple(Rc<List>),
     Dict(Rc<Dict>),
@@ -26,10 +26,33 @@ pub(super) enum Value {
     Loop(Rc<LoopState>),
 }
 
+/// Text. What is safe is MarkupSafe's `Markup`, which the filters `safe` and `escape` give: it escapes what is put into it.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    text: Rc<str>,
+    pub(super) safe: bool,
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<T: Into<Rc<str>>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), safe: false }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct List {
     pub(super) items: Vec<Value>,
     depth: u16,
+    /// A generator in Python: it has no length, is always true, and is no JSON.
+    pub(super) lazy: bool,
 }
 
 /// Entries in the order they came. Looked up one by one: dictionaries of chats are small, and large ones are paid for.
@@ -69,7 +92,45 @@ pub(super) struct LoopState {
 
 impl Value {
     pub(super) fn text(text: &str) -> Value {
-        Value::Text(Rc::from(text))
+        Value::Text(Text::from(text))
+    }
+
+    /// Text that is safe, or not.
+    pub(super) fn marked(text: impl Into<Rc<str>>, safe: bool) -> Value {
+        Value::Text(Text { text: text.into(), safe })
+    }
+
+    /// Whether it is text that is safe.
+    pub(super) fn is_safe(&self) -> bool {
+        matches!(self, Value::Text(text) if text.safe)
+    }
+
+    /// Itself, texts in it safe.
+    pub(super) fn into_safe(self, meter: &mut Meter) -> Fallible<Value> {
+        let all = |list: &List| {
+            list.items
+                .iter()
+                .cloned()
+                .map(|item| match item {
+                    Value::Text(text) => Value::Text(Text { safe: true, ..text }),
+                    other => other,
+                })
+                .collect()
+        };
+        Ok(match self {
+            Value::Text(text) => Value::Text(Text { safe: true, ..text }),
+            Value::List(list) => Value::list(all(&list), meter)?,
+            Value::Tuple(list) => Value::tuple(all(&list), meter)?,
+            other => other,
+        })
+    }
+
+    /// What is a generator in Python.
+    pub(super) fn generator(items: Vec<Value>, meter: &mut Meter) -> Fallible<Value> {
+        meter.values(items.len())?;
+        let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
+        check_depth(depth, meter)?;
+        Ok(Value::List(Rc::new(List { items, depth, lazy: true })))
     }
 
     pub(super) fn undefined(name: &str) -> Value {
@@ -109,7 +170,7 @@ impl Value {
             Value::Integer(value) => *value != 0,
             Value::Float(value) => *value != 0.0,
             Value::Text(text) => !text.is_empty(),
-            Value::List(list) | Value::Tuple(list) => !list.items.is_empty(),
+            Value::List(list) | Value::Tuple(list) => list.lazy || !list.items.is_empty(),
             Value::Dict(dict) => !dict.entries.is_empty(),
             Value::Namespace(_) | Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_) => true,
         }
@@ -124,6 +185,7 @@ impl Value {
             Value::Integer(_) => "int",
             Value::Float(_) => "float",
             Value::Text(_) => "str",
+            Value::List(list) if list.lazy => "generator",
             Value::List(_) => "list",
             Value::Tuple(_) => "tuple",
             Value::Dict(_) => "dict",
@@ -176,7 +238,7 @@ impl Value {
                 let items: Vec<Value> =
                     items.iter().map(|item| Value::from_json(item, depth + 1, meter)).collect::<Fallible<_>>()?;
                 let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
-                Value::List(Rc::new(List { items, depth }))
+                Value::List(Rc::new(List { items, depth, lazy: false }))
             }
             Json::Object(entries) => {
                 let entries: Vec<(Value, Value)> = entries
@@ -195,7 +257,7 @@ impl List {
         meter.values(items.len())?;
         let depth = items.iter().map(Value::depth).max().unwrap_or(0) + 1;
         check_depth(depth, meter)?;
-        Ok(Rc::new(List { items, depth }))
+        Ok(Rc::new(List { items, depth, lazy: false }))
     }
 }
 
