@@ -93,7 +93,7 @@ fn thoughts_of_many_lines_stand_between_the_models_markers() {
 #[test]
 fn lines_bring_what_the_template_knows() {
     let folder = Folder::new("lines");
-    let template = "{{ bos_token }}{% if tools %}{{ tools[0].function.name }}{% endif %}{{ style }}\
+    let template = "{# <tool_call>{\"name\": #}{{ bos_token }}{% if tools %}{{ tools[0].function.name }}{% endif %}{{ style }}\
         {% for m in messages %}{{ m.content }} {% endfor %}\
         {% if enable_thinking is defined and not enable_thinking %}<think></think>{% else %}<think>{% endif %}";
     let model = model_with_template(&folder, template);
