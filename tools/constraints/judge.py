@@ -79,13 +79,36 @@ def multiple_of(validator, divisor, instance, schema):
         yield jsonschema.ValidationError(f"{instance} is no multiple of {divisor}")
 
 
+# ECMA-262's classes, which are not Python's: letters and digits are ASCII's.
+ECMA = {
+    "w": "0-9A-Za-z_",
+    "d": "0-9",
+    "s": r"\t\n\x0b\x0c\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff",
+}
+
+
+def pattern(validator, source, instance, schema):
+    def named(found):
+        name = found[1]
+        if name.lower() not in ECMA:
+            return found[0]
+        return f"[{'^' if name.isupper() else ''}{ECMA[name.lower()]}]"
+
+    if validator.is_type(instance, "string"):
+        # Python's `$` also stands before a last newline.
+        ecma = re.sub(r"(?s)\\(.)", named, source)
+        ecma = re.sub(r"(?<!\\)\$$", r"\\Z", ecma)
+        if not regex.search(ecma, instance, regex.V1):
+            yield jsonschema.ValidationError(f"{instance!r} does not match {source!r}")
+
+
 def judge_of(case):
     if "schema" in case:
         draft = jsonschema.Draft202012Validator
         schema = case["schema"]
         if isinstance(schema, dict) and isinstance(schema.get("items"), list):
             draft = jsonschema.Draft7Validator
-        strict = jsonschema.validators.extend(draft, {"multipleOf": multiple_of})
+        strict = jsonschema.validators.extend(draft, {"multipleOf": multiple_of, "pattern": pattern})
         validator = strict(schema, format_checker=formats())
         return lambda text: not list(validator.iter_errors(json.loads(text)))
     if "regex" in case:

@@ -50,6 +50,8 @@ pub enum Form {
     Gbnf(String),
     /// A Lark grammar.
     Lark(String),
+    /// Any text, whatever the command line asks for.
+    Text,
 }
 
 impl ConstraintArguments {
@@ -105,7 +107,7 @@ pub fn of_line(object: &mut Map<String, Value>) -> Result<Option<Form>, String> 
     let mut forms = Vec::new();
     let mut take = |key: &str| object.shift_remove(key).filter(|value| !value.is_null());
     if let Some(format) = take("response_format") {
-        forms.extend(response_format(format)?);
+        forms.push(response_format(format)?);
     }
     if let Some(regex) = take("regex") {
         forms.push(Form::Regex(text("regex", regex)?));
@@ -118,6 +120,10 @@ pub fn of_line(object: &mut Map<String, Value>) -> Result<Option<Form>, String> 
         let grammar = text("grammar", grammar)?;
         // Only GBNF has this sign, and it has it in every rule.
         forms.push(if grammar.contains("::=") { Form::Gbnf(grammar) } else { Form::Lark(grammar) });
+    }
+    // Any text is no form beside another.
+    if forms.len() > 1 {
+        forms.retain(|form| *form != Form::Text);
     }
     if forms.len() > 1 {
         return Err("the line has more than one of \"response_format\", \"regex\", \"choices\" and \"grammar\"".into());
@@ -133,16 +139,16 @@ fn text(key: &str, value: Value) -> Result<String, String> {
 }
 
 /// The chat API's `response_format`.
-fn response_format(format: Value) -> Result<Option<Form>, String> {
+fn response_format(format: Value) -> Result<Form, String> {
     let Value::Object(mut format) = format else { return Err("\"response_format\" is no object".into()) };
     match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(None),
+        Some("text") => Ok(Form::Text),
         Some("json_object") => match format.shift_remove("schema") {
-            Some(schema) => Ok(Some(Form::Schema(schema))),
-            None => Ok(Some(Form::Schema(serde_json::json!({ "type": "object" })))),
+            Some(schema) => Ok(Form::Schema(schema)),
+            None => Ok(Form::Schema(serde_json::json!({ "type": "object" }))),
         },
         Some("json_schema") => match format.get_mut("json_schema").and_then(|wrapper| wrapper.get_mut("schema")) {
-            Some(schema) => Ok(Some(Form::Schema(schema.take()))),
+            Some(schema) => Ok(Form::Schema(schema.take())),
             None => Err("\"response_format\" has no \"json_schema\" with a \"schema\"".into()),
         },
         _ => Err("the \"type\" of \"response_format\" is none of text, json_object and json_schema".into()),
@@ -167,9 +173,7 @@ impl<'t> Constraints<'t> {
         let (compiler, kept) = (OnceCell::new(), RefCell::default());
         let mut constraints = Self { tokenizer, compiler, kept, chosen: None };
         if let Some(form) = arguments.form()? {
-            let chosen = constraints.compile(&form)?;
-            chosen.notes().iter().for_each(note);
-            constraints.chosen = Some(chosen);
+            constraints.chosen = constraints.compile(&form)?;
         }
         Ok(constraints)
     }
@@ -184,12 +188,16 @@ impl<'t> Constraints<'t> {
     /// # Errors
     /// Where it can't be honoured.
     pub fn of(&self, form: Option<&Form>) -> Result<Option<Constraint>, ConstraintError> {
-        let Some(form) = form else { return Ok(self.chosen.clone()) };
+        let form = match form {
+            None => return Ok(self.chosen.clone()),
+            Some(Form::Text) => return Ok(None),
+            Some(form) => form,
+        };
         let key = format!("{form:?}");
         if let Some(constraint) = self.kept.borrow().get(&key) {
             return Ok(Some(constraint.clone()));
         }
-        let constraint = self.compile(form)?;
+        let Some(constraint) = self.compile(form)? else { return Ok(None) };
         let mut kept = self.kept.borrow_mut();
         if kept.len() >= MOST_KEPT {
             kept.clear();
@@ -198,15 +206,19 @@ impl<'t> Constraints<'t> {
         Ok(Some(constraint))
     }
 
-    fn compile(&self, form: &Form) -> Result<Constraint, ConstraintError> {
+    /// Compiles a form and says what in it no answer is held to. `None` for any text.
+    fn compile(&self, form: &Form) -> Result<Option<Constraint>, ConstraintError> {
         let compiler = self.compiler.get_or_init(|| Compiler::new(self.tokenizer)).as_ref().map_err(Clone::clone)?;
-        match form {
+        let constraint = match form {
             Form::Schema(schema) => compiler.json_schema(schema),
             Form::Regex(pattern) => compiler.regex(pattern),
             Form::Choices(choices) => compiler.choices(choices),
             Form::Gbnf(grammar) => compiler.gbnf(grammar),
             Form::Lark(grammar) => compiler.lark(grammar),
-        }
+            Form::Text => return Ok(None),
+        }?;
+        constraint.notes().iter().for_each(note);
+        Ok(Some(constraint))
     }
 }
 
@@ -237,7 +249,8 @@ mod tests {
         let wrapped =
             json!({ "type": "json_schema", "json_schema": { "name": "a", "strict": true, "schema": object } });
         check(json!({}), Ok(None));
-        check(json!({ "regex": null, "response_format": { "type": "text" } }), Ok(None));
+        check(json!({ "regex": null, "response_format": { "type": "text" } }), Ok(Some(Form::Text)));
+        check(json!({ "regex": "a", "response_format": { "type": "text" } }), Ok(Some(Form::Regex("a".into()))));
         check(json!({ "response_format": wrapped }), Ok(Some(Form::Schema(object.clone()))));
         check(json!({ "response_format": { "type": "json_object" } }), Ok(Some(Form::Schema(object))));
         check(json!({ "regex": "a+" }), Ok(Some(Form::Regex("a+".into()))));
