@@ -13,6 +13,7 @@ use crate::brackets::{self, Kind};
 use crate::error::ConstraintError;
 use crate::session::{Leading, Session};
 use crate::text::{sentence, without_place};
+use crate::tools::{self, CallRules};
 use crate::vocabulary::Vocabulary;
 use crate::{gbnf, schema, watch};
 
@@ -47,6 +48,15 @@ pub struct Constraint {
     leading: Arc<Leading>,
     notes: Arc<[String]>,
 }
+
+/// A constraint is equal to itself and its copies alone.
+impl PartialEq for Constraint {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.start, &other.start)
+    }
+}
+
+impl Eq for Constraint {}
 
 impl fmt::Debug for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,6 +206,34 @@ impl Compiler {
         let lark = gbnf::to_lark(grammar, &self.tokenizer)?;
         let compiled = self.compile(TopLevelGrammar::from_lark(lark));
         compiled.map_err(|reason| ConstraintError::Grammar(without_place(&reason)))
+    }
+
+    /// Answers whose calls name one of these tools, with arguments that its schema describes: free text with or without calls
+    /// behind it, or calls alone where they are required. `None` for a convention whose calls can't be held
+    /// ([`Convention::is_held`](bantam_text::tool_calls::Convention::is_held)).
+    ///
+    /// # Errors
+    /// [`ConstraintError::Tool`] names the tool and the keyword that cannot be honoured.
+    pub fn tool_calls(&self, rules: &CallRules<'_>) -> Result<Option<Constraint>, ConstraintError> {
+        let Some(grammar) = tools::grammar(rules, &self.tokenizer)? else { return Ok(None) };
+        match self.compile(TopLevelGrammar::from_lark(grammar.lark)) {
+            Ok(mut constraint) => {
+                constraint.notes = grammar.notes.into();
+                Ok(Some(constraint))
+            }
+            Err(reason) => Err(self.blame_tool(rules, reason)),
+        }
+    }
+
+    /// Finds the tool whose schema cannot be compiled, and the keyword in it.
+    fn blame_tool(&self, rules: &CallRules<'_>, reason: String) -> ConstraintError {
+        for tool in rules.tools.iter() {
+            let parameters = tool.parameters.as_ref().map(|parameters| self.json_schema(parameters));
+            if let Some(Err(error)) = parameters {
+                return ConstraintError::Tool { tool: tool.name.clone(), reason: error.to_string() };
+            }
+        }
+        ConstraintError::Grammar(reason)
     }
 
     /// Compiles on a thread with a large stack; panics inside become sentences, as llguidance catches them.

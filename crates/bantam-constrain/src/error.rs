@@ -37,6 +37,14 @@ pub enum ConstraintError {
         /// What was expected and what was found.
         reason: String,
     },
+    /// Calls that cannot be held to a tool's schema.
+    #[error("calls can't be held to the tool {tool:?}: {reason}")]
+    Tool {
+        /// The tool's name.
+        tool: String,
+        /// What in it can't be honoured.
+        reason: String,
+    },
     /// An answer that cannot go on.
     #[error("the answer can't go on: {0}")]
     Stuck(String),

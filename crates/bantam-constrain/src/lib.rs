@@ -21,9 +21,11 @@ mod gbnf;
 mod schema;
 mod session;
 mod text;
+mod tools;
 mod vocabulary;
 mod watch;
 
 pub use compiler::{Compiler, Constraint};
 pub use error::ConstraintError;
 pub use session::Session;
+pub use tools::CallRules;

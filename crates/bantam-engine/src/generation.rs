@@ -20,6 +20,8 @@ pub(crate) struct Generation<'t> {
     stops: StopMatcher,
     splitter: Option<ReasoningSplitter>,
     gate: Option<Gate<'t>>,
+    /// Whether the gate holds nothing but calls: the text may still begin with thoughts that no token marks.
+    tools_only: bool,
     /// Where, in bytes of text generated, an answer held to a constraint begins: all of it is its own from there.
     answer_begin: Option<usize>,
     /// Whether a stop string ended it.
@@ -76,13 +78,16 @@ impl<'t> Generation<'t> {
             reasoning = reasoning.filter(|_| !tools.convention.channels);
         }
         let calls = request.tools.as_ref().map(|tools| tools.parser(&request.prompt, seed));
+        let for_calls = request.tools.as_ref().and_then(|tools| tools.constraint.as_ref());
+        let constraint = request.constraint.as_ref().or(for_calls);
         Ok(Self {
             tokenizer,
             sampler,
             detokenizer: Detokenizer::after(tokenizer, &request.prompt).skip_special(!request.spell_special),
             stops: StopMatcher::new(request.stop.iter().map(String::as_str)),
+            gate: constraint.map(|rules| Gate::new(tokenizer, rules, reasoning.as_ref())),
             splitter: reasoning.map(ReasoningSplitter::new),
-            gate: request.constraint.as_ref().map(|rules| Gate::new(tokenizer, rules, request.reasoning.as_ref())),
+            tools_only: request.constraint.is_none(),
             answer_begin: None,
             stopped: false,
             max_tokens: request.max_tokens,
@@ -152,7 +157,7 @@ impl<'t> Generation<'t> {
         let mask: Mask<'_> = &mut |logits| gate.mask(logits, at_start);
         let token = self.sampler.sample_under(logits, candidates, Some(mask))?;
         let passed = gate.take(token, at_start)?;
-        if passed == Passed::First {
+        if passed == Passed::First && !self.tools_only {
             self.answer_begin = Some(self.generated);
         }
         Ok((token, passed == Passed::End))

@@ -1,5 +1,6 @@
 //! Calls for tools in an answer: what is needed to read them.
 
+use bantam_constrain::Constraint;
 use bantam_text::tool_calls::{Convention, ToolCallParser, Tools};
 
 /// How calls are read from an answer.
@@ -13,6 +14,8 @@ pub struct ToolReading {
     pub earlier: usize,
     /// What the prompt holds of the answer: the beginning of a call that was asked for.
     pub opened: String,
+    /// What holds the answer to such calls; thoughts before it are free.
+    pub constraint: Option<Constraint>,
 }
 
 impl ToolReading {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bantam_constrain::{Compiler, Constraint, ConstraintError};
+use bantam_constrain::{CallRules, Compiler, Constraint, ConstraintError};
 use bantam_engine::Answer;
 use bantam_text::Tokenizer;
 use clap::Args;
@@ -155,11 +155,62 @@ fn response_format(format: Value) -> Result<Form, String> {
     }
 }
 
-/// Compiles forms for one tokenizer, which is read when the first one comes.
-pub struct Constraints<'t> {
+/// Compiles constraints for one tokenizer, which is read when the first one comes.
+pub struct LazyCompiler<'t> {
     tokenizer: &'t Tokenizer,
     compiler: OnceCell<Result<Compiler, ConstraintError>>,
     kept: RefCell<HashMap<String, Constraint>>,
+}
+
+impl<'t> LazyCompiler<'t> {
+    /// For this tokenizer.
+    pub fn new(tokenizer: &'t Tokenizer) -> Self {
+        Self { tokenizer, compiler: OnceCell::new(), kept: RefCell::default() }
+    }
+
+    fn compiler(&self) -> Result<&Compiler, ConstraintError> {
+        self.compiler.get_or_init(|| Compiler::new(self.tokenizer)).as_ref().map_err(Clone::clone)
+    }
+
+    /// What is kept under a key, or else what is made.
+    fn get(
+        &self,
+        key: String,
+        make: impl FnOnce(&Compiler) -> Result<Option<Constraint>, ConstraintError>,
+    ) -> Result<Option<Constraint>, ConstraintError> {
+        if let Some(constraint) = self.kept.borrow().get(&key) {
+            return Ok(Some(constraint.clone()));
+        }
+        let Some(constraint) = make(self.compiler()?)? else { return Ok(None) };
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, constraint.clone());
+        Ok(Some(constraint))
+    }
+
+    /// What holds calls to the schemas of their tools, or nothing where they can't be held.
+    ///
+    /// # Errors
+    /// Where a schema can't be honoured, by tool and keyword.
+    pub fn calls(&self, rules: &CallRules<'_>) -> Result<Option<Constraint>, ConstraintError> {
+        let CallRules { convention, tools, required, parallel } = rules;
+        if !convention.is_held() {
+            return Ok(None);
+        }
+        let key = format!("calls {} {required} {parallel} {}", convention.name, tools.to_json());
+        self.get(key, |compiler| {
+            let constraint = compiler.tool_calls(rules)?;
+            constraint.iter().flat_map(|constraint| constraint.notes()).for_each(note);
+            Ok(constraint)
+        })
+    }
+}
+
+/// What forms ask of answers.
+pub struct Constraints<'t> {
+    compiler: &'t LazyCompiler<'t>,
     /// What the command line asks of every answer.
     chosen: Option<Constraint>,
 }
@@ -169,11 +220,10 @@ impl<'t> Constraints<'t> {
     ///
     /// # Errors
     /// Where it can't be read or honoured.
-    pub fn new(tokenizer: &'t Tokenizer, arguments: &ConstraintArguments) -> anyhow::Result<Self> {
-        let (compiler, kept) = (OnceCell::new(), RefCell::default());
-        let mut constraints = Self { tokenizer, compiler, kept, chosen: None };
+    pub fn new(compiler: &'t LazyCompiler<'t>, arguments: &ConstraintArguments) -> anyhow::Result<Self> {
+        let mut constraints = Self { compiler, chosen: None };
         if let Some(form) = arguments.form()? {
-            constraints.chosen = constraints.compile(&form)?;
+            constraints.chosen = constraints.of(Some(&form))?;
         }
         Ok(constraints)
     }
@@ -193,32 +243,18 @@ impl<'t> Constraints<'t> {
             Some(Form::Text) => return Ok(None),
             Some(form) => form,
         };
-        let key = format!("{form:?}");
-        if let Some(constraint) = self.kept.borrow().get(&key) {
-            return Ok(Some(constraint.clone()));
-        }
-        let Some(constraint) = self.compile(form)? else { return Ok(None) };
-        let mut kept = self.kept.borrow_mut();
-        if kept.len() >= MOST_KEPT {
-            kept.clear();
-        }
-        kept.insert(key, constraint.clone());
-        Ok(Some(constraint))
-    }
-
-    /// Compiles a form and says what in it no answer is held to. `None` for any text.
-    fn compile(&self, form: &Form) -> Result<Option<Constraint>, ConstraintError> {
-        let compiler = self.compiler.get_or_init(|| Compiler::new(self.tokenizer)).as_ref().map_err(Clone::clone)?;
-        let constraint = match form {
-            Form::Schema(schema) => compiler.json_schema(schema),
-            Form::Regex(pattern) => compiler.regex(pattern),
-            Form::Choices(choices) => compiler.choices(choices),
-            Form::Gbnf(grammar) => compiler.gbnf(grammar),
-            Form::Lark(grammar) => compiler.lark(grammar),
-            Form::Text => return Ok(None),
-        }?;
-        constraint.notes().iter().for_each(note);
-        Ok(Some(constraint))
+        self.compiler.get(format!("{form:?}"), |compiler| {
+            let constraint = match form {
+                Form::Schema(schema) => compiler.json_schema(schema),
+                Form::Regex(pattern) => compiler.regex(pattern),
+                Form::Choices(choices) => compiler.choices(choices),
+                Form::Gbnf(grammar) => compiler.gbnf(grammar),
+                Form::Lark(grammar) => compiler.lark(grammar),
+                Form::Text => return Ok(None),
+            }?;
+            constraint.notes().iter().for_each(note);
+            Ok(Some(constraint))
+        })
     }
 }
 

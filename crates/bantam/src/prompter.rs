@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bantam_constrain::CallRules;
 use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Request, SamplingOptions, ToolReading};
 use bantam_runtime::Model;
 use bantam_text::template::Thinking;
@@ -9,6 +10,7 @@ use bantam_text::tool_calls::{Convention, Signs, ToolChoice, recognise};
 use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
 use serde_json::{Map, Value, json};
 
+use crate::constraints::LazyCompiler;
 use crate::models;
 use crate::tools::{ToolRequest, convention_names, count_calls, with_fitting_arguments};
 
@@ -36,6 +38,7 @@ pub struct Prompter<'m> {
     defaults: SamplingOptions,
     most_tokens: Option<usize>,
     stops: &'m [String],
+    compiler: LazyCompiler<'m>,
 }
 
 impl<'m> Prompter<'m> {
@@ -46,7 +49,14 @@ impl<'m> Prompter<'m> {
         let most_tokens = defaults.max_tokens.and_then(|most| usize::try_from(most).ok());
         let stops = &defaults.stop_strings;
         let defaults = models::sampling_defaults(defaults);
-        Ok(Self { model, tokenizer: model.tokenizer()?, template, defaults, most_tokens, stops })
+        let tokenizer = model.tokenizer()?;
+        let compiler = LazyCompiler::new(tokenizer);
+        Ok(Self { model, tokenizer, template, defaults, most_tokens, stops, compiler })
+    }
+
+    /// What makes constraints for the model's tokens.
+    pub fn compiler(&self) -> &LazyCompiler<'m> {
+        &self.compiler
     }
 
     /// The model's tokenizer.
@@ -142,8 +152,16 @@ impl<'m> Prompter<'m> {
             }
             input.tools = Some(given);
             let convention = self.convention(template, &input.variables, &extras.tools).map_err(refuse)?;
+            let required = matches!(extras.tools.choice, ToolChoice::Required | ToolChoice::Named(_));
+            let rules = CallRules { convention, tools: &offered, required, parallel: !extras.tools.single };
+            let constraint = self.compiler.calls(&rules)?;
+            if constraint.is_none() && extras.tools.single && convention.frame.parallel {
+                let format = convention.name;
+                return Err(refuse(format!("a model can't be held to one call in the format {format}")));
+            }
             tools = Some(ToolReading {
                 convention,
+                constraint,
                 tools: offered,
                 earlier: count_calls(&input.messages),
                 opened: String::new(),
@@ -154,14 +172,15 @@ impl<'m> Prompter<'m> {
             end: markers.end.to_owned(),
             opened: markers.opened_by(&prompt.text),
         });
-        if let Some(tools) = &mut tools {
+        // Where nothing holds the model to a call, one is begun in its stead.
+        if let Some(tools) = tools.as_mut().filter(|tools| tools.constraint.is_none()) {
             let opening = match &extras.tools.choice {
                 ToolChoice::Auto | ToolChoice::None => None,
                 ToolChoice::Required => Some(tools.convention.frame.opening()),
                 ToolChoice::Named(name) => Some(tools.convention.frame.opening_for(name)),
             };
             if let Some(opening) = opening {
-                // The call that was asked for is begun in the model's stead, behind thoughts that are begun already.
+                // Behind thoughts that are begun already.
                 let thoughts = reasoning.take().filter(|reasoning| reasoning.opened);
                 let before = thoughts.map(|reasoning| format!("{}\n\n", reasoning.end)).unwrap_or_default();
                 // A space at the end would be cut off from the word it belongs to.

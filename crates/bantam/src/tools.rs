@@ -43,6 +43,8 @@ pub struct ToolRequest {
     pub choice: ToolChoice,
     /// How it writes its calls, where that was said.
     pub convention: Option<&'static Convention>,
+    /// Whether an answer may have no more than one call.
+    pub single: bool,
 }
 
 impl ToolRequest {
@@ -56,7 +58,7 @@ impl ToolRequest {
             Some(text) => ToolChoice::from_json(&Value::from(text.as_str()))?,
             None => ToolChoice::Auto,
         };
-        let asked = Self { tools, choice, convention: arguments.tool_format };
+        let asked = Self { tools, choice, convention: arguments.tool_format, single: false };
         if let Some(path) = arguments.tools.as_ref().filter(|_| asked.tools.is_empty()) {
             return Err(anyhow!("{} describes no tool", path.display()));
         }
@@ -181,7 +183,7 @@ mod tests {
         let tools = Tools::from_json(json!([{"name": "a"}, {"name": "b"}])).expect("tools");
         let offered = |choice: &str| {
             let choice = ToolChoice::from_json(&Value::from(choice)).expect("a choice");
-            let asked = ToolRequest { tools: tools.clone(), choice, convention: None };
+            let asked = ToolRequest { tools: tools.clone(), choice, ..ToolRequest::default() };
             asked.offered().map(|tools| tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(offered("auto").as_deref(), Ok("a b"));

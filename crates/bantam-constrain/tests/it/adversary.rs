@@ -65,7 +65,8 @@ impl Traits {
         }
     }
 
-    fn logits(&self, mood: Option<Mood>, dice: &mut Dice, logits: &mut Vec<f32>) {
+    /// Logits in a mood, or, in none, such as want the answer to be done.
+    pub fn logits(&self, mood: Option<Mood>, dice: &mut Dice, logits: &mut Vec<f32>) {
         logits.clear();
         logits.extend((0..self.width).map(|_| (dice.roll() >> 40) as f32 / (1 << 22) as f32));
         let peak = dice.below(self.width);

@@ -4,4 +4,5 @@ mod adversary;
 mod forms;
 mod generations;
 mod refusals;
+mod tools;
 mod vocabularies;

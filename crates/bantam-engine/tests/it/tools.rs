@@ -13,7 +13,7 @@ use crate::fake::{FakeModel, START, request, tokenizer, tokens};
 
 fn reading() -> ToolReading {
     let tools = Tools::from_json(json!([{"name": "add"}, {"name": "now"}])).unwrap();
-    ToolReading { convention: named("hermes").unwrap(), tools, earlier: 0, opened: String::new() }
+    ToolReading { convention: named("hermes").unwrap(), tools, earlier: 0, opened: String::new(), constraint: None }
 }
 
 /// What the model writes behind `Q`, what is asked, and all that is heard of it, a line each.

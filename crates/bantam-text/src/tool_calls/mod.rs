@@ -148,6 +148,16 @@ pub struct Convention {
     parse: fn(&mut Reader<'_>, &Tools) -> Result<Vec<Found>, Stop>,
 }
 
+impl Convention {
+    /// Whether calls can be held to their tools' schemas while they are written: where arguments are JSON, and a mark shows
+    /// that a call begins. Elsewhere calls are read and said to be wrong where they are, but not held.
+    pub fn is_held(&self) -> bool {
+        let json = self.frame.call.contains(&Slot::Arguments(Notation::Json));
+        let opening = self.frame.opening();
+        json && self.triggers.iter().any(|trigger| !trigger.text.is_empty() && opening.starts_with(trigger.text))
+    }
+}
+
 impl std::fmt::Debug for Convention {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Convention").field("name", &self.name).finish_non_exhaustive()

@@ -112,7 +112,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
         without_template(&arguments, job)?;
     }
     let settings = arguments.sampling.settings(think);
-    let constraints = &Constraints::new(prompter.tokenizer(), &arguments.constraint)?;
+    let constraints = &Constraints::new(prompter.compiler(), &arguments.constraint)?;
     let tools = &ToolRequest::from_arguments(&arguments.tools)?;
     if arguments.tools.tools.is_some() && constraints.chosen().is_some() {
         return Err(Usage("--tools doesn't go with a constraint of the whole answer".into()).into());

@@ -108,7 +108,7 @@ fn lines_bring_what_the_template_knows() {
         json!({ "messages": user, "tools": tools }),
     ];
     let stdin = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let found = answers(&[&model, "--jsonl"], &stdin);
+    let found = answers(&[&model, "--jsonl", "--tool-format", "hermes"], &stdin);
     assert!(found[0].get("reasoning_content").is_some() && found[1].get("reasoning_content").is_none());
     for (key, index) in [("reasoning_content", 3), ("reasoning_content", 4), ("usage", 3), ("usage", 4)] {
         assert_eq!(found[index][key], found[2][key], "{key} of line {index}");

@@ -1,11 +1,14 @@
 //! Tools on the command line: what is read, refused, and begun in the model's stead.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Folder, bantam, check, fails, model, model_with_template};
 
-const TOOLS: &str =
-    r#"[{"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}, {"name": "add"}]"#;
+const TOOLS: &str = r#"[
+    {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "additionalProperties": false}}},
+    {"name": "add", "parameters": {"type": "object", "additionalProperties": false, "required": ["a", "b"],
+        "properties": {"a": {"enum": [1, 2]}, "b": {"type": "integer", "minimum": 0, "maximum": 9}}}}
+]"#;
 const HERMES: &str = "{{ tools }} <tool_call>{\"name\": …}</tool_call> {% for m in messages %}{{ m.role }}: {{ m.content }}{{ m.tool_calls }}\n{% endfor %}";
 
 #[test]
@@ -34,34 +37,49 @@ fn tools_that_cannot_be_given_are_refused() {
 }
 
 #[test]
-fn a_call_that_was_asked_for_is_begun() {
-    let folder = Folder::new("tools-begun");
+fn a_call_that_was_asked_for_is_made() {
+    let folder = Folder::new("tools-asked");
     let tools = folder.file("tools.json", TOOLS);
     let model = model_with_template(&folder, HERMES);
     let run = |more: &[&str], stdin: &str| -> Value {
-        let mut arguments = vec!["run", &model, "--max-tokens", "4", "--seed", "1", "--json"];
+        let mut arguments = vec!["run", &model, "--max-tokens", "120", "--seed", "1", "--json"];
         arguments.extend(more);
         let output = bantam(&arguments, stdin.as_bytes());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("one object")
     };
-    let text = |value: &Value| value["text"].as_str().unwrap_or_default().to_owned();
-    // A model that tells stories writes no JSON: what was begun stays text, and is said to be no call.
-    let named = run(&["a", "--tools", &tools, "--tool-choice", "add"], "");
-    assert!(text(&named).starts_with("<tool_call>\n{\"name\": \"add\", \"arguments\":"), "{named}");
-    assert!(named["tool_call_error"].is_string() && named.get("tool_calls").is_none(), "{named}");
-    let required = run(&["a", "--tools", &tools, "--tool-choice", "required"], "");
-    assert!(text(&required).starts_with("<tool_call>\n{\"name\": \""), "{required}");
+    // A model that tells stories writes calls where nothing else may come.
+    let check = |answer: &Value, names: &[&str]| {
+        let call = &answer["tool_calls"][0];
+        assert_eq!((&call["type"], &answer["finish_reason"]), (&json!("function"), &json!("tool_calls")), "{answer}");
+        assert!(names.contains(&call["function"]["name"].as_str().unwrap_or_default()), "{answer}");
+        let arguments = call["function"]["arguments"].as_str().expect("a text");
+        let arguments: Value = serde_json::from_str(arguments).expect("the arguments are JSON");
+        assert!(arguments.is_object(), "{answer}");
+        if call["function"]["name"] == "add" {
+            assert!(arguments["a"].is_i64() && arguments["b"].is_i64(), "{answer}");
+        }
+        assert!(answer["text"] == "" && answer.get("tool_call_error").is_none(), "{answer}");
+        assert_eq!(answer["constraint_met"], true, "{answer}");
+    };
+    check(&run(&["a", "--tools", &tools, "--tool-choice", "add"], ""), &["add"]);
+    check(&run(&["a", "--tools", &tools, "--tool-choice", "required"], ""), &["add", "now"]);
     for choice in ["auto", "none"] {
         let answer = run(&["a", "--tools", &tools, "--tool-choice", choice], "");
-        assert!(answer.get("tool_call_error").is_none(), "{answer}");
+        assert!(answer.get("tool_call_error").is_none() && answer["text"] != "", "{answer}");
     }
     // In a line too, where it goes before the command line.
-    let line = format!(
-        "{{\"prompt\": \"a\", \"tools\": {TOOLS}, \"tool_choice\": {{\"type\": \"function\", \"function\": {{\"name\": \"now\"}}}}}}\n"
-    );
-    let answer = run(&["--jsonl"], &line);
-    assert!(text(&answer).starts_with("<tool_call>\n{\"name\": \"now\""), "{answer}");
+    let line = |choice: Value, parallel: bool| {
+        let tools: Value = serde_json::from_str(TOOLS).expect("tools");
+        format!(
+            "{}\n",
+            json!({ "prompt": "a", "tools": tools, "tool_choice": choice, "parallel_tool_calls": parallel })
+        )
+    };
+    let named = json!({ "type": "function", "function": { "name": "now" } });
+    let single = run(&["--jsonl"], &line(named, false));
+    check(&single, &["now"]);
+    assert_eq!(single["tool_calls"].as_array().map(Vec::len), Some(1));
     let none = run(
         &["--jsonl", "--tools", &tools, "--tool-choice", "required"],
         "{\"prompt\": \"a\", \"tool_choice\": \"none\"}\n",
@@ -75,6 +93,16 @@ fn a_call_that_was_asked_for_is_begun() {
     check(&glm, "", &fails(1, &["a call can't be required here"]));
     let named = run(&["a", "--tools", &tools, "--tool-format", "glm-4", "--tool-choice", "add"], "");
     assert!(text(&named).contains("add"), "{named}");
+    assert!(none.get("tool_calls").is_none(), "{none}");
+    // Where arguments are no JSON, the call is begun in the model's stead and only read.
+    let begun = run(&["a", "--tools", &tools, "--tool-choice", "add", "--tool-format", "qwen3-coder"], "");
+    assert!(begun["text"].as_str().is_some_and(|text| text.starts_with("<tool_call>\n<function=add>")), "{begun}");
+    // A schema that can't be honoured is refused before the model is loaded.
+    let bad = r#"[{"name": "f", "parameters": {"not": {"required": ["a"]}}}]"#;
+    let bad = folder.file("bad.json", bad);
+    let output = bantam(&["run", &model, "a", "--tools", &bad], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("tool \"f\"") && said.contains("\"not\""), "{said}");
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Lines<'_> {
             tools: asked.tools.clone().unwrap_or_else(|| self.asked.tools.tools.clone()),
             choice: asked.tool_choice.clone().unwrap_or_else(|| self.asked.tools.choice.clone()),
             convention: self.asked.tools.convention,
+            single: asked.parallel_tool_calls == Some(false),
         };
         tools.check()?;
         let constraint = self.asked.constraints.of(asked.form.as_ref())?;

@@ -23,6 +23,8 @@ pub struct Request {
     pub tools: Option<Tools>,
     /// Whether it is to call.
     pub tool_choice: Option<ToolChoice>,
+    /// Whether it may call several at once.
+    pub parallel_tool_calls: Option<bool>,
     /// The system prompt, for messages that bring none.
     pub system: Option<String>,
     /// Whether the model is asked to think.
@@ -146,10 +148,6 @@ pub fn parse(line: &str) -> Result<Request, String> {
         };
         return Err(format!("\"{key}\" is not supported in a line; {instead}"));
     }
-    if object.get("parallel_tool_calls") == Some(&Value::Bool(false)) {
-        // Nothing here keeps a model from a second call.
-        return Err("\"parallel_tool_calls\": false is not supported in a line".into());
-    }
     let subject = match (take(&mut object, "prompt"), take(&mut object, "messages")) {
         (Some(Value::String(prompt)), None) => Subject::Prompt(prompt),
         (Some(_), None) => return Err("\"prompt\" is no string".into()),
@@ -165,6 +163,11 @@ pub fn parse(line: &str) -> Result<Request, String> {
     };
     let tool_choice = match take(&mut object, "tool_choice") {
         Some(choice) => Some(ToolChoice::from_json(&choice).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let parallel_tool_calls = match take(&mut object, "parallel_tool_calls") {
+        Some(Value::Bool(parallel)) => Some(parallel),
+        Some(_) => return Err("\"parallel_tool_calls\" is neither true nor false".into()),
         None => None,
     };
     let system = match take(&mut object, "system") {
@@ -196,7 +199,7 @@ pub fn parse(line: &str) -> Result<Request, String> {
         object.entry("max_tokens").or_insert(most);
     }
     let settings = SETTINGS.iter().filter_map(|name| Some((*name, take(&mut object, name)?))).collect();
-    Ok(Request { subject, tools, tool_choice, system, think, variables, form, settings })
+    Ok(Request { subject, tools, tool_choice, parallel_tool_calls, system, think, variables, form, settings })
 }
 
 /// Values with which those keys ask for nothing.
@@ -271,7 +274,8 @@ mod tests {
         check(r#"{"prompt": "a", "think": "yes"}"#, Err("\"think\" is neither"));
         check(r#"{"prompt": "a", "chat_template_kwargs": []}"#, Err("\"chat_template_kwargs\" is no object"));
         check(r#"{"prompt": "a", "tools": 1}"#, Err("\"tools\" is no array"));
-        check(r#"{"prompt": "a", "parallel_tool_calls": false}"#, Err("\"parallel_tool_calls\": false"));
+        check(r#"{"prompt": "a", "parallel_tool_calls": 0}"#, Err("\"parallel_tool_calls\" is neither"));
+        check(r#"{"prompt": "a", "parallel_tool_calls": false}"#, Ok((Subject::Prompt("a".into()), &[])));
         check(r#"{"prompt": "a", "parallel_tool_calls": true}"#, Ok((Subject::Prompt("a".into()), &[])));
     }
 }
