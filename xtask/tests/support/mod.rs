@@ -206,16 +206,17 @@ calls are read*: answers that Jinja2 rendered from the template are read back as
 
 ## Tool calls
 
-| convention | | parsed | read back |
-|---|---|---|---|
+| convention | | parsed | read back | held to schemas |
+|---|---|---|---|---|
 ";
     for convention in CONVENTIONS {
-        let cells = cells(evidence, "tool calls", convention.name, &[("parsed", ""), ("read back", "")]);
+        let cells = cells(evidence, "tool calls", convention.name, &[("parsed", ""), ("read back", ""), ("held", "")]);
         text += &format!("| `{}` | {} |{cells}\n", convention.name, convention.about);
     }
     text + "
 *parsed*: answers as the convention is published, whole and cut at every character. *read back*: answers that a real template
-of the convention renders.
+of the convention renders. *held to schemas*: `--tools` lets through no call but of the tools' schemas, whatever the model would
+rather say; of the others calls are read only.
 "
 }
 

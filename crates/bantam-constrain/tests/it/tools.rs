@@ -1,6 +1,7 @@
 //! Calls for tools, held to their schemas whatever the model would rather say.
 
 use bantam_constrain::{CallRules, Compiler, Constraint};
+use bantam_testkit::evidence;
 use bantam_text::tool_calls::{CONVENTIONS, Convention, Outcome, ToolCallParser, Tools, named};
 use bantam_text::{Detokenizer, Tokenizer, Vocabulary};
 use serde_json::{Value, json};
@@ -113,7 +114,7 @@ fn answer(
     text.push_str(detokenizer.finish());
     let mut parser = ToolCallParser::new(rules.convention, rules.tools.clone(), 1, 0);
     parser.push(&text, &mut |_| {});
-    (text, parser.finish(&mut |_| {}), done)
+    (text, parser.finish(done, &mut |_| {}), done)
 }
 
 fn check(tokenizer: &Tokenizer, conventions: &[&'static Convention], seeds: u64) {
@@ -141,7 +142,7 @@ fn check(tokenizer: &Tokenizer, conventions: &[&'static Convention], seeds: u64)
                     let (text, outcome, done) = answer((&constraint, tokenizer, &traits), &rules, (mood, seed), script);
                     let told =
                         format!("{}, {required}, {mood:?}, {seed}, {script:?}: {text:?}\n{outcome:?}", convention.name);
-                    let cut = !done && outcome.error.as_deref() == Some("the answer ends inside of a call");
+                    let cut = !done && outcome.error.as_deref() == Some("the answer was cut inside of a call");
                     assert!(cut || outcome.error.is_none(), "{told}");
                     assert!(outcome.calls.iter().all(|call| fits(&call.name, &call.arguments)), "{told}");
                     assert!(!required || !done || !outcome.calls.is_empty(), "{told}");
@@ -152,6 +153,7 @@ fn check(tokenizer: &Tokenizer, conventions: &[&'static Convention], seeds: u64)
                     unasked += usize::from(!required && !outcome.calls.is_empty());
                 }
             }
+            evidence::shown("tool calls", convention.name, "held");
         }
     }
     println!(
@@ -197,7 +199,6 @@ fn schemas_that_cannot_be_honoured_are_refused_by_tool_and_keyword() {
     check(json!({ "name": "f", "parameters": { "properties": { "a": {} } } }), None);
     check(json!({ "name": "f", "parameters": { "not": { "required": ["a"] } } }), Some(&["tool \"f\"", "\"not\""]));
     check(json!({ "name": "f", "parameters": { "type": "string" } }), Some(&["tool \"f\"", "\"type\"", "no object"]));
-    check(json!({ "name": "f\"", "parameters": {} }), Some(&["quotation mark"]));
     check(
         json!({ "name": "f", "parameters": { "properties": { "a": { "type": "string", "pattern": "(?=a)" } } } }),
         Some(&["tool \"f\"", "\"pattern\""]),

@@ -7,7 +7,7 @@
 //! Invariants: the result does not depend on how the answer is cut into pieces; what is no whole call stays text, to the
 //! last character, and is said to be none; arguments are a JSON object; nothing is completed, repaired or invented.
 //!
-//! Not in here: running tools, and holding a model to their schemas.
+//! Not in here: running tools; the grammars that hold a model to their schemas (`bantam-constrain`).
 
 mod conventions;
 mod frame;
