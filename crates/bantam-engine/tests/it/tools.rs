@@ -67,7 +67,7 @@ fn a_call_that_is_none_stays_in_the_text() {
     assert!(answer.tool_call_error.is_some());
     let cut = check(CALL, |request| request.max_tokens = Some(20), &format!("t {}", &CALL[..20]));
     assert_eq!(cut.finish_reason, FinishReason::Length);
-    assert_eq!(cut.tool_call_error.as_deref(), Some("the answer ends inside of a call"));
+    assert_eq!(cut.tool_call_error.as_deref(), Some("the answer was cut inside of a call"));
     let unknown = check("<tool_call>{\"name\": \"fly\"}</tool_call>", |_| {}, "c fly({})");
     assert_eq!(unknown.tool_call_error.as_deref(), Some("the model called fly, which is not among the tools"));
 }
