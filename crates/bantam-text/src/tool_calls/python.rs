@@ -258,8 +258,10 @@ fn escape(text: &str, reader: &Reader<'_>, out: &mut String) -> Result<usize, St
     };
     if digits > 0 {
         let written: String = text.chars().skip(2).take(digits).collect();
-        if written.chars().any(|c| !c.is_ascii_hexdigit()) {
-            return Err(Stop::Bad(format!("a call has \\{kind}{written}, which is no character")));
+        if let Some(wrong) = written.find(|c: char| !c.is_ascii_hexdigit()) {
+            // No more than shows it: what comes after may not be there yet.
+            let shown: String = written.chars().take(wrong + 1).collect();
+            return Err(Stop::Bad(format!("a call has \\{kind}{shown}, which is no character")));
         }
         if written.len() < digits {
             return Err(reader.more());

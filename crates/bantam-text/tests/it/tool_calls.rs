@@ -361,6 +361,8 @@ fn python() {
         "now {}\nnow {\"a\": true}",
         "",
     );
+    // What is wrong with an escape is said the same however much of it has come.
+    check("pythonic", r#"[now(a="\ux\"")]"#, r#"[now(a="\ux\"")]"#, "", r"a call has \ux, which is no character");
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub struct EmbedArguments {
 enum PoolingChoice {
     /// The mean of all tokens
     Mean,
-    /// The first token, [CLS]
+    /// The first token, `[CLS]`
     Cls,
     /// The last token
     Last,
