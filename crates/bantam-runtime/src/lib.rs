@@ -29,7 +29,7 @@ pub use embedding::{EmbeddingDefaults, Pooling, normalize};
 pub use error::RuntimeError;
 pub use generation::GenerationDefaults;
 pub use loaded::{Feed, Loaded, Outputs, SequenceId};
-pub use machine::{MemoryLimit, memory_limit};
+pub use machine::{MemoryLimit, memory_limit, peak_memory};
 pub use memory::MemoryPromise;
 pub use metadata::vocabulary;
 pub use model::{DEFAULT_CONTEXT, LoadOptions, Model, OpenOptions, Progress};

@@ -25,6 +25,11 @@ pub fn memory_limit(allowed: Option<u64>) -> Option<MemoryLimit> {
     [allowed, group, machine].into_iter().flatten().min_by_key(|limit| limit.bytes)
 }
 
+/// Most memory that this process has held at once, where the system says.
+pub fn peak_memory() -> Option<u64> {
+    kilobytes(&read("/proc/self/status")?, "VmHWM:")
+}
+
 fn read(path: impl AsRef<Path>) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }

@@ -44,8 +44,8 @@ pub(super) fn pattern_properties(
     let schemas = value.as_object().ok_or_else(|| place.expected(keyword, "an object of schemas", value))?;
     let mut written = Map::new();
     for (name, schema) in schemas {
-        let translated = pattern::translate(name).and_then(|pattern| pattern::parse(&pattern).map(|()| pattern));
-        let translated = translated.map_err(|reason| place.refuse(keyword, format!("{name:?}: {reason}")))?;
+        let translated =
+            pattern::checked(name).map_err(|reason| place.refuse(keyword, format!("{name:?}: {reason}")))?;
         writer.part(place, keyword, json!({ "type": "string", "pattern": translated }));
         let schema = writer.sub(place, &[keyword, name], schema)?;
         if written.insert(translated, schema).is_some() {

@@ -17,6 +17,12 @@ const MOST_TRANSLATED: usize = 1 << 16;
 /// ECMA's white space, without brackets.
 const SPACE: &str = r"\t\n\x0b\x0c\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 
+/// [`translate`], where the outcome is an expression that can be honoured.
+pub(super) fn checked(text: &str) -> Result<String, String> {
+    let pattern = translate(text)?;
+    parse(&pattern).map(|()| pattern)
+}
+
 pub(super) fn keyword(
     writer: &mut Writer<'_>,
     place: &mut Place<'_>,
@@ -24,15 +30,14 @@ pub(super) fn keyword(
     value: &Value,
 ) -> Result<(), ConstraintError> {
     let text = value.as_str().ok_or_else(|| place.expected(keyword, "a string", value))?;
-    let translated = translate(text).and_then(|pattern| parse(&pattern).map(|()| pattern));
-    let translated = translated.map_err(|reason| place.refuse(keyword, reason))?;
+    let translated = checked(text).map_err(|reason| place.refuse(keyword, reason))?;
     writer.part(place, keyword, json!({ "type": "string", keyword: translated }));
     place.put(keyword, Value::String(translated));
     Ok(())
 }
 
 /// An ECMA-262 pattern in the syntax of Rust's `regex`.
-pub(super) fn translate(pattern: &str) -> Result<String, String> {
+fn translate(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern.chars().peekable();
     // Where a class stands: none, or how many characters of it were read.

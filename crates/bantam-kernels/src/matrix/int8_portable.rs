@@ -53,7 +53,7 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
         let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
         let mut unsigned = [[0f32; 4 * COLUMNS]; STEPS];
         for (step, unsigned) in unsigned.iter_mut().enumerate() {
-            let mut line = form.step(codes, step);
+            let mut line: [u8; 4 * COLUMNS] = form.step(codes, step, 0);
             if form.table {
                 line = line.map(|code| kind.table[usize::from(code & 15)]);
             }

@@ -46,32 +46,15 @@ impl Form {
         (header, header + self.header_bytes() + index * self.code_bytes(), index)
     }
 
-    /// The code at byte `place` of a step's line.
+    /// `N` codes of a step from byte `first` of its line on: all 64, or the four of one column.
     #[inline(always)]
-    pub(super) fn code(&self, codes: &[u8], step: usize, place: usize) -> u8 {
-        let line = |line: usize| codes[64 * line + place];
-        let four = |step: usize| line(step / 2) >> (4 * (step % 2)) & 15;
-        let two = |first: usize, step: usize| line(first + step / 4) >> (2 * (step % 4)) & 3;
-        let one = |first: usize, step: usize| line(first) >> step & 1;
-        match self.bits {
-            8 => line(step),
-            6 => four(step) | two(4, step) << 4,
-            5 => four(step) | one(4, step) << 4,
-            4 => four(step),
-            3 => two(0, step) | one(2, step) << 2,
-            2 => two(0, step),
-            _ => one(0, step),
-        }
-    }
-
-    /// The codes of a step, four of each column: [`Form::code`] of every place.
-    #[inline(always)]
-    pub(super) fn step(&self, codes: &[u8], step: usize) -> [u8; 64] {
-        let line = |line: usize| -> &[u8; 64] { codes[64 * line..].first_chunk().expect("a block has all its lines") };
+    pub(super) fn step<const N: usize>(&self, codes: &[u8], step: usize, first: usize) -> [u8; N] {
+        let line =
+            |line: usize| -> &[u8; N] { codes[64 * line + first..].first_chunk().expect("a block has all its lines") };
         let four = || line(step / 2).map(|byte| byte >> (4 * (step % 2)) & 15);
         let two = |first: usize| line(first + step / 4).map(|byte| byte >> (2 * (step % 4)) & 3);
         let one = |first: usize| line(first).map(|byte| byte >> step & 1);
-        let with = |mut low: [u8; 64], high: [u8; 64], shift: usize| {
+        let with = |mut low: [u8; N], high: [u8; N], shift: usize| {
             low.iter_mut().zip(&high).for_each(|(low, high)| *low |= high << shift);
             low
         };
@@ -86,7 +69,7 @@ impl Form {
         }
     }
 
-    /// The words of a block's lines for one column, the inverse of [`Form::code`].
+    /// The words of a block's lines for one column, the inverse of [`Form::step`].
     fn lines(&self, codes: &[u32; STEPS]) -> [u32; 8] {
         const ONES: u32 = 0x0101_0101;
         let mut lines = [0; 8];
@@ -275,9 +258,9 @@ impl Panels {
             let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
             for (part, out) in out.chunks_exact_mut(BLOCK / parts).enumerate() {
                 let (scale, minimum) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
-                for (i, out) in out.iter_mut().enumerate() {
-                    let i = part * (BLOCK / parts) + i;
-                    let code = form.code(codes, i / 4, 4 * column + i % 4);
+                let fours = part * STEPS / parts..(part + 1) * STEPS / parts;
+                let codes = fours.flat_map(|step| form.step::<4>(codes, step, 4 * column));
+                for (out, code) in out.iter_mut().zip(codes) {
                     let unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
                     let value = scale * (i32::from(unsigned) - form.offset as i32) as f32;
                     *out = if form.has_minimum() { value - minimum } else { value };

@@ -100,7 +100,7 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let (bandwidth, int8_peak) = (read_bandwidth(&pool), int8_peak(&pool, Isa::detect()));
     drop(pool);
     let counts_memory = measure::forget_peak_memory();
-    let peak_memory = || if counts_memory { measure::peak_memory() } else { None };
+    let peak_memory = || if counts_memory { bantam_runtime::peak_memory() } else { None };
     let begin = Instant::now();
     let mut loaded = models::load(&model, &options, &interrupt)?;
     let machine = Machine { threads, bandwidth, int8_peak, load: begin.elapsed() };
