@@ -84,4 +84,5 @@ def main():
                 file.write(json.dumps([name, text, words], ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod template;
 mod tokenizer;
 pub mod tool_calls;
+pub mod training;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;

@@ -28,6 +28,7 @@ mod words;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+pub(crate) use bytes::byte_to_char;
 pub use companions::HfFiles;
 pub(crate) use patterns::{Conventions, PUNCTUATION, conventions, recognise};
 pub use patterns::{PreTokenizer, pre_tokenizer_names};

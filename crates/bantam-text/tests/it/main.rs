@@ -13,6 +13,7 @@ mod templates;
 mod thinking;
 mod tokenizers;
 mod tool_calls;
+mod training;
 mod vocabularies;
 
 use std::path::PathBuf;
