@@ -47,6 +47,7 @@ pub fn damaged(inputs: &[Input], seed: u64, iteration: u64) -> Vec<u8> {
     let mut mutator = Mutator::new(seed, iteration);
     let chosen = mutator.below(inputs.len());
     match inputs.get(chosen) {
+        Some(input) if input.text && mutator.below(2) == 0 => mutator.damage_text(&input.bytes),
         Some(input) => mutator.damage(&input.bytes, &input.region),
         None => Vec::new(),
     }

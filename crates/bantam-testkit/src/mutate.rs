@@ -55,6 +55,86 @@ const EDGES: [u64; 22] = [
     0xffff_ffff_ffff_ffff,
 ];
 
+/// Words at the edges of what texts' readers know: numbers and names, then signs, then strings.
+const WORDS: [&[&str]; 3] = [
+    &[
+        "0",
+        "1",
+        "2",
+        "7",
+        "99",
+        "1000",
+        "65536",
+        "4294967296",
+        "18446744073709551616",
+        "1e400",
+        "1e-400",
+        "true",
+        "null",
+        "a",
+        "\u{e9}",
+        "x00",
+        "u0000",
+    ],
+    &[
+        "\"",
+        "'",
+        "\\",
+        "/",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "*",
+        "+",
+        "?",
+        "|",
+        "^",
+        "$",
+        ".",
+        ",",
+        ":",
+        "\n",
+        "&",
+        "~",
+        "-",
+        " ",
+        "\u{1f413}",
+    ],
+    &["\"\"", "\"a\"", "\"\\n\"", "\"^a*$\"", "\"\u{1f413}\"", "[]", "{}", "0.1", "-1"],
+];
+
+/// What a word is: a row of [`WORDS`].
+fn kind(word: &str) -> usize {
+    match word.chars().next() {
+        Some('"') if word.len() > 1 => 2,
+        Some(c) if c.is_alphanumeric() => 0,
+        _ => 1,
+    }
+}
+
+/// Runs of letters and digits, strings if they are to be whole, and every other character.
+fn words(text: &str, strings: bool) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let string = || {
+            let end = rest.get(1..)?.find(['"', '\n'])? + 2;
+            (strings && first == '"').then_some(end)
+        };
+        let end = match first.is_alphanumeric() {
+            true => rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len()),
+            false => string().unwrap_or(first.len_utf8()),
+        };
+        let (word, left) = rest.split_at(end);
+        words.push(word);
+        rest = left;
+    }
+    words
+}
+
 impl Mutator {
     /// The mutator of one iteration of one run.
     pub fn new(seed: u64, iteration: u64) -> Self {
@@ -84,6 +164,54 @@ impl Mutator {
             self.mutate(&mut bytes, region);
         }
         bytes
+    }
+
+    /// A damaged copy of a text: one to eight words taken out, doubled, exchanged or replaced, few being likelier. A word is a
+    /// run of letters and digits or any other character, so that much of what comes out can still be read.
+    pub fn damage_text(&mut self, input: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(input);
+        let mut words = words(&text, self.below(2) == 0);
+        let mut count = 1;
+        while count < 8 && self.below(2) == 0 {
+            count += 1;
+        }
+        for _ in 0..count {
+            self.mutate_words(&mut words);
+        }
+        words.concat().into_bytes()
+    }
+
+    fn mutate_words<'t>(&mut self, words: &mut Vec<&'t str>) {
+        if words.is_empty() {
+            return;
+        }
+        let (at, mut other) = (self.below(words.len()), self.below(words.len()));
+        // Like for like, most often: what comes out is then of the same form.
+        for _ in 0..8 {
+            if kind(words[at]) != kind(words[other]) {
+                other = self.below(words.len());
+            }
+        }
+        let row = if self.below(4) == 0 { self.below(WORDS.len()) } else { kind(words[at]) };
+        let edge = WORDS[row][self.below(WORDS[row].len())];
+        let most = if self.below(4) == 0 { 100 } else { 6 };
+        let end = (at + 1 + self.below(most)).min(words.len());
+        match self.below(10) {
+            0 => drop(words.drain(at..end)),
+            1..=2 => words.swap(at, other),
+            3..=4 => words[at] = words[other],
+            5..=6 => words[at] = edge,
+            7 => words.insert(at, edge),
+            8 => {
+                let times = 1 + if self.below(8) == 0 { self.below(200) } else { self.below(3) };
+                let piece = words[at..end].repeat(times);
+                words.splice(end..end, piece);
+            }
+            _ => {
+                let piece = words[at..end].to_vec();
+                words.splice(other..other, piece);
+            }
+        }
     }
 
     /// One mutation in place.
@@ -218,6 +346,20 @@ mod tests {
         let mut mutator = Mutator::new(7, 0);
         let inside = (0..10_000).filter(|_| mutator.position(input.len(), &region) < 100).count();
         assert!((4_800..5_200).contains(&inside), "{inside} of 10,000");
+    }
+
+    #[test]
+    fn damaged_texts_are_texts() {
+        let input = "root ::= \"a\u{e9}\"{2,3} | [a-z]+ # \u{1f413}\n".as_bytes();
+        let damaged = |iteration| Mutator::new(1, iteration).damage_text(input);
+        let mut same_as_input = 0;
+        for iteration in 0..1000 {
+            assert_eq!(damaged(iteration), damaged(iteration));
+            assert!(String::from_utf8(damaged(iteration)).is_ok());
+            same_as_input += usize::from(damaged(iteration) == input);
+        }
+        assert!(same_as_input < 100, "{same_as_input} of 1000 are undamaged");
+        assert!(Mutator::new(1, 1).damage_text(b"").is_empty());
     }
 
     #[test]

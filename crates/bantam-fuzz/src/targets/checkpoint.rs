@@ -12,6 +12,7 @@ pub(super) const GGUF: Target = Target {
     name: "checkpoint",
     about: "a whole GGUF model as far as its Plan",
     seeds: || vec![MODEL.to_vec(), SCALED_MODEL.to_vec()],
+    text: false,
     region: super::gguf::region,
     take: take_gguf,
 };
@@ -20,6 +21,7 @@ pub(super) const CONFIG: Target = Target {
     name: "config",
     about: "config.json beside whole weights, as far as the Plan",
     seeds: || vec![CONFIG_JSON.to_vec()],
+    text: false,
     region: |bytes| Region { range: 0..bytes.len(), percent: 100 },
     take: take_config,
 };

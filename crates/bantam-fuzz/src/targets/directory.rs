@@ -15,6 +15,7 @@ pub(super) const INDEX: Target = Target {
     name: "index",
     about: "model.safetensors.index.json beside two whole shards",
     seeds: || vec![INDEX_JSON.to_vec()],
+    text: false,
     region: everywhere,
     take: take_index,
 };
@@ -23,6 +24,7 @@ pub(super) const GENERATION: Target = Target {
     name: "generation",
     about: "generation_config.json",
     seeds: || GENERATIONS.iter().map(|text| text.as_bytes().to_vec()).collect(),
+    text: false,
     region: everywhere,
     take: take_generation,
 };
@@ -31,6 +33,7 @@ pub(super) const ROPE: Target = Target {
     name: "rope",
     about: "settings of rope, as far as the angles",
     seeds: || ROPES.iter().map(|text| text.as_bytes().to_vec()).collect(),
+    text: false,
     region: everywhere,
     take: take_rope,
 };

@@ -6,8 +6,14 @@ use bantam_testkit::mutate::Region;
 
 use super::Target;
 
-pub(super) const TARGET: Target =
-    Target { name: "gguf", about: "header, metadata and tensor descriptions of GGUF", seeds, region, take };
+pub(super) const TARGET: Target = Target {
+    name: "gguf",
+    about: "header, metadata and tensor descriptions of GGUF",
+    seeds,
+    text: false,
+    region,
+    take,
+};
 
 /// Everything before the tensors' data.
 pub(super) fn region(bytes: &[u8]) -> Region {

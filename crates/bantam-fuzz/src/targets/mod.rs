@@ -1,6 +1,7 @@
 //! What is fuzzed: one file per target, one row per target in [`TARGETS`].
 
 mod checkpoint;
+mod constraints;
 mod directory;
 mod gguf;
 mod model;
@@ -19,6 +20,8 @@ pub struct Input {
     pub bytes: Vec<u8>,
     /// The part that mutations favour.
     pub region: Region,
+    /// Whether every second one is damaged in its words and not in its bytes.
+    pub text: bool,
 }
 
 /// A parser under attack.
@@ -30,6 +33,8 @@ pub struct Target {
     pub about: &'static str,
     /// Makes well-formed inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Whether inputs are texts, whose words are worth damaging, too.
+    pub text: bool,
     /// Where the mutations of an input should fall.
     pub region: fn(&[u8]) -> Region,
     /// Hands an input to the parser and uses what comes out; whether it was accepted.
@@ -55,6 +60,11 @@ pub const TARGETS: &[Target] = &[
     directory::INDEX,
     directory::GENERATION,
     directory::ROPE,
+    constraints::SCHEMA,
+    constraints::EXPRESSION,
+    constraints::CHOICES,
+    constraints::LARK,
+    constraints::GBNF,
 ];
 
 impl Target {
@@ -65,7 +75,7 @@ impl Target {
 
     /// An input with the region that fits it.
     pub fn input(&self, bytes: Vec<u8>) -> Input {
-        Input { region: (self.region)(&bytes), bytes }
+        Input { region: (self.region)(&bytes), bytes, text: self.text }
     }
 
     /// The inputs made here.

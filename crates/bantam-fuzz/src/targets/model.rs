@@ -10,6 +10,7 @@ pub(super) const TARGET: Target = Target {
     name: "model",
     about: "a whole GGUF model: opened, loaded and run",
     seeds: || vec![checkpoint::MODEL.to_vec(), checkpoint::SCALED_MODEL.to_vec()],
+    text: false,
     region: gguf::region,
     take,
 };

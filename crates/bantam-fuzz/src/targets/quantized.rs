@@ -13,6 +13,7 @@ pub(super) const PARTS: Target = Target {
     name: "quantized",
     about: "parts of quantized weights of every scheme, settings in their file's header",
     seeds: || CASES.iter().map(|case| case.to_vec()).collect(),
+    text: false,
     region: super::safetensors::region,
     take: |bytes| take(bytes, None),
 };
@@ -21,6 +22,7 @@ pub(super) const SETTINGS: Target = Target {
     name: "quantization",
     about: "settings of quantized weights beside whole parts",
     seeds,
+    text: false,
     region: |bytes| Region { range: 1..bytes.len(), percent: 100 },
     take: take_settings,
 };

@@ -6,7 +6,7 @@ use bantam_testkit::mutate::Region;
 use super::Target;
 
 pub(super) const TARGET: Target =
-    Target { name: "safetensors", about: "length and JSON header of safetensors", seeds, region, take };
+    Target { name: "safetensors", about: "length and JSON header of safetensors", seeds, text: false, region, take };
 
 /// The length and the header.
 pub(super) fn region(bytes: &[u8]) -> Region {

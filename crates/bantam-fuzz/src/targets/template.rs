@@ -10,6 +10,7 @@ pub(super) const TARGET: Target = Target {
     name: "template",
     about: "a chat template, parsed and rendered",
     seeds: || SEEDS.iter().map(|seed| seed.as_bytes().to_vec()).collect(),
+    text: false,
     region: |bytes| Region { range: 0..bytes.len(), percent: 100 },
     take,
 };

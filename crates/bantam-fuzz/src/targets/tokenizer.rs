@@ -10,6 +10,7 @@ pub(super) const JSON: Target = Target {
     name: "tokenizer",
     about: "tokenizer.json, and texts through what it makes",
     seeds: json_seeds,
+    text: false,
     region: all,
     take: |bytes| Tokenizer::from_json(bytes, HfFiles::default()).is_ok_and(|tokenizer| use_all_of(&tokenizer)),
 };
@@ -18,6 +19,7 @@ pub(super) const SENTENCEPIECE: Target = Target {
     name: "sentencepiece",
     about: "tokenizer.model, and texts through what it makes",
     seeds: sentencepiece_seeds,
+    text: false,
     region: all,
     take: |bytes| Tokenizer::from_sentencepiece(bytes).is_ok_and(|tokenizer| use_all_of(&tokenizer)),
 };
@@ -26,6 +28,7 @@ pub(super) const VOCABULARY: Target = Target {
     name: "vocabulary",
     about: "the vocabulary in GGUF metadata, and texts through what it makes",
     seeds: vocabulary_seeds,
+    text: false,
     region: all,
     take: |bytes| {
         let Ok(gguf) = Gguf::parse(bytes) else { return false };
@@ -41,6 +44,7 @@ pub(super) const ADDED_TOKENS: Target = Target {
             [br#"{"<|end|>": 8, "<|more|>": 9, " x": 12}"#, br#"{"<pad>": 12, "[INST]": 10, "\u2581\u2581": 13}"#];
         tokens.map(<[u8]>::to_vec).into()
     },
+    text: false,
     region: all,
     take: |bytes| {
         let config = br#"{"additional_special_tokens": ["<|more|>"], "eos_token": "<|end|>"}"#;
@@ -59,6 +63,7 @@ pub(super) const VOCAB_TXT: Target = Target {
     name: "vocab-txt",
     about: "vocab.txt of a WordPiece directory",
     seeds: || vec![b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##b\nend\n##it\n\xe6\xbc\xa2\n.\n1\n##2\n".to_vec()],
+    text: false,
     region: all,
     take: |bytes| Tokenizer::from_vocab_txt(bytes, HfFiles::default()).is_ok_and(|tokenizer| use_all_of(&tokenizer)),
 };

@@ -10,6 +10,7 @@ pub(super) const TARGET: Target = Target {
     name: "tool_calls",
     about: "an answer with calls for tools, by every convention, whole and in pieces",
     seeds,
+    text: false,
     region: |bytes| Region { range: 0..bytes.len(), percent: 100 },
     take,
 };
