@@ -40,9 +40,13 @@ pub(crate) fn with_schemas<E>(source: &str, mut rewrite: impl FnMut(&Value) -> R
         if let Some(text) = rest.strip_prefix("%json") {
             let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
             if let Some(Ok(schema)) = values.next() {
-                out.push_str("%json ");
+                let (read, behind) = text.split_at_checked(values.byte_offset()).unwrap_or((text, ""));
+                // Lines keep their numbers: white space before a schema means nothing.
+                out.push_str("%json");
+                out.extend(std::iter::repeat_n('\n', read.matches('\n').count()));
+                out.push(' ');
                 out.push_str(&rewrite(&schema)?.to_string());
-                rest = text.get(values.byte_offset()..).unwrap_or_default();
+                rest = behind;
                 continue;
             }
             len = "%json".len();
@@ -52,6 +56,76 @@ pub(crate) fn with_schemas<E>(source: &str, mut rewrite: impl FnMut(&Value) -> R
         rest = left;
     }
     Ok(out)
+}
+
+/// A Lark grammar in which what is not of a kind (`~X`) is text: llguidance takes any bytes for it, those of control tokens
+/// and broken characters among them.
+pub(crate) fn with_text_complements(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let len = literal(rest, Kind::Lark).unwrap_or(c.len_utf8());
+        let (taken, left) = rest.split_at_checked(len).unwrap_or((rest, ""));
+        rest = left;
+        if let ("~", Some(end)) = (taken, operand(left)) {
+            let (operand, behind) = left.split_at_checked(end).unwrap_or((left, ""));
+            out.push_str("(/(?s:.*)/ & ~");
+            out.push_str(&with_text_complements(operand));
+            out.push(')');
+            rest = behind;
+        } else {
+            out.push_str(taken);
+        }
+    }
+    out
+}
+
+/// Where the operand of `~` ends; none for a number, which says how often, and for what is none.
+fn operand(text: &str) -> Option<usize> {
+    let begin = text.len() - text.trim_start().len();
+    let body = text.get(begin..)?;
+    let first = body.chars().next()?;
+    let letters = |from: usize| {
+        let behind = body.get(from..).unwrap_or_default();
+        let end = behind.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        from + end.unwrap_or(behind.len())
+    };
+    let len = match literal(body, Kind::Lark) {
+        // Flags of an expression, the other end of a range.
+        Some(len) if matches!(first, '"' | '/') && !body.starts_with("//") => {
+            let len = letters(len);
+            match body.get(len..).and_then(|behind| behind.strip_prefix("..")) {
+                Some(end) => len + 2 + literal(end, Kind::Lark)?,
+                None => len,
+            }
+        }
+        Some(_) => return None,
+        None if matches!(first, '(' | '[') => closing(body)?,
+        None if first.is_ascii_alphabetic() || first == '_' => letters(0),
+        None => return None,
+    };
+    Some(begin + len)
+}
+
+/// The length of a group up to and with the bracket that closes it.
+fn closing(group: &str) -> Option<usize> {
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(c) = group.get(at..)?.chars().next() {
+        let literal = literal(group.get(at..)?, Kind::Lark);
+        at += literal.unwrap_or(c.len_utf8());
+        match c {
+            _ if literal.is_some() => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// How long a literal, an expression, a class, a token's name or a comment is that `text` begins with. What is not closed is

@@ -83,7 +83,7 @@ fn limits() -> ParserLimits {
         max_items_in_row: 20_000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
-        step_max_items: 50_000,
+        step_max_items: 1_000_000,
         max_lexer_states: 50_000,
         max_grammar_size: 500_000,
         precompute_large_lexemes: false,
@@ -185,7 +185,7 @@ impl Compiler {
             schemas.push(rewritten);
             Ok::<_, ConstraintError>(written)
         })?;
-        match self.compile(TopLevelGrammar::from_lark(grammar)) {
+        match self.compile(TopLevelGrammar::from_lark(brackets::with_text_complements(&grammar))) {
             Ok(mut constraint) => {
                 constraint.notes = schemas.into_iter().flat_map(|schema| schema.notes).collect();
                 Ok(constraint)
@@ -237,7 +237,7 @@ impl Compiler {
     }
 
     /// Compiles on a thread with a large stack; panics inside become sentences, as llguidance catches them.
-    fn compile(&self, grammar: TopLevelGrammar) -> Result<Constraint, String> {
+    pub(crate) fn compile(&self, grammar: TopLevelGrammar) -> Result<Constraint, String> {
         let factory = self.factory.clone();
         let work = move || {
             let mut matcher = Matcher::new(factory.create_parser(grammar)).into_cancellable();
@@ -317,6 +317,10 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "Current row has",
+        "there are too many ways to go on at one place, as from one of very many optional properties to another",
+    ),
+    (
+        "Too many items",
         "there are too many ways to go on at one place, as from one of very many optional properties to another",
     ),
 ];

@@ -2,12 +2,16 @@
 //!
 //! GBNF has no words: every character stands for itself, and the parser keeps all readings. llguidance cuts text into words
 //! first, the longest that fits, and would lose readings. So a grammar without recursion becomes one word as a whole (it is
-//! a regular expression, and a fast one), and in any other every character is a word of its own, except where a rule's words
-//! have one reading only.
+//! a regular expression, and a fast one); any other is cut into the longest regular parts whose ends are certain
+//! ([`borders`]), characters at the least.
 //!
 //! Format: llama.cpp, `grammars/README.md`.
 
+mod borders;
 mod parse;
+mod parts;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use bantam_text::Tokenizer;
@@ -27,8 +31,8 @@ enum Expression {
     Repeat(Box<Expression>, u32, Option<u32>),
     /// A rule, by its number.
     Rule(usize),
-    /// A token by its id, or any other token.
-    Token { negated: bool, id: u32 },
+    /// A token by its id, or any other token; whether it is one that steers a model, and no text.
+    Token { negated: bool, id: u32, control: bool },
 }
 
 /// A grammar: rules by number.
@@ -41,5 +45,12 @@ struct Grammar {
 /// The same language in Lark.
 pub(crate) fn to_lark(source: &str, tokenizer: &Tokenizer) -> Result<String, ConstraintError> {
     let grammar = parse::parse(source, tokenizer)?;
-    Ok(write::write(&grammar))
+    Ok(write::write(&parts::Parts::longest(&grammar)))
+}
+
+/// The same, with every character a word of its own: slow, and plainly the same language.
+#[cfg(test)]
+pub(crate) fn to_lark_of_characters(source: &str, tokenizer: &Tokenizer) -> Result<String, ConstraintError> {
+    let grammar = parse::parse(source, tokenizer)?;
+    Ok(write::write(&parts::Parts::characters(&grammar)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bantam_text::Tokenizer;
+use bantam_text::{TokenKind, Tokenizer};
 
 use super::{Expression, Grammar};
 use crate::ConstraintError;
@@ -149,9 +149,16 @@ impl<'s> Reader<'s> {
         let mut items: Vec<Expression> = Vec::new();
         // Where the last item begins, which a repetition is about: a literal is several characters.
         let mut last = None;
+        // Repetitions of repetitions, which nest.
+        let mut repeated = 0;
         loop {
             self.space(depth > 0);
-            match self.rest.chars().next() {
+            let next = self.rest.chars().next();
+            repeated = if matches!(next, Some('*' | '+' | '?' | '{')) { repeated + 1 } else { 0 };
+            if repeated > DEEPEST {
+                return self.fail(format!("more than {DEEPEST} repetitions follow one another"));
+            }
+            match next {
                 Some('"') => {
                     let literal = self.literal()?;
                     last = Some(items.len());
@@ -186,9 +193,8 @@ impl<'s> Reader<'s> {
                 Some('*' | '+' | '?' | '{') => {
                     let (least, most) = self.repetition()?;
                     let Some(begin) = last.take() else { return self.fail("there is nothing before a repetition") };
-                    let mut repeated: Vec<Expression> = items.drain(begin..).collect();
-                    let inner =
-                        if repeated.len() == 1 { repeated.swap_remove(0) } else { Expression::Sequence(repeated) };
+                    let mut inner: Vec<Expression> = items.drain(begin..).collect();
+                    let inner = if inner.len() == 1 { inner.swap_remove(0) } else { Expression::Sequence(inner) };
                     last = Some(items.len());
                     items.push(Expression::Repeat(Box::new(inner), least, most));
                 }
@@ -339,7 +345,11 @@ impl<'s> Reader<'s> {
             None => self.tokenizer.token_id(&format!("<{inside}>")),
         };
         match id {
-            Some(id) => Ok(Expression::Token { negated, id }),
+            Some(id) => {
+                let control = self.tokenizer.token_kind(id) == Some(TokenKind::Control)
+                    || self.tokenizer.end_of_generation().contains(&id);
+                Ok(Expression::Token { negated, id, control })
+            }
             None => self.fail(format!("the vocabulary has no token <{}>", shorten(inside, 40))),
         }
     }

@@ -9,6 +9,8 @@ use crate::ConstraintError;
 
 /// Most properties of an object that may be left out: each is a way to go on from every other.
 const MOST_OPTIONAL: usize = 2_000;
+/// So many of them may be too many for the compiler.
+const MANY_OPTIONAL: usize = 300;
 
 pub(super) fn properties(
     writer: &mut Writer<'_>,
@@ -21,7 +23,8 @@ pub(super) fn properties(
         Some(names) => names.iter().filter_map(Value::as_str).collect(),
         None => HashSet::new(),
     };
-    if schemas.keys().filter(|name| !required.contains(name.as_str())).count() > MOST_OPTIONAL {
+    let optional = schemas.keys().filter(|name| !required.contains(name.as_str())).count();
+    if optional > MOST_OPTIONAL {
         return Err(place.refuse(keyword, format!("it has more than {MOST_OPTIONAL} that may be left out")));
     }
     let mut written = Map::new();
@@ -30,6 +33,12 @@ pub(super) fn properties(
             return Err(place.refuse(keyword, reason));
         }
         written.insert(name.clone(), writer.sub(place, &[keyword, name], schema)?);
+    }
+    if optional > MANY_OPTIONAL {
+        let names: Map<String, Value> = written.keys().map(|name| (name.clone(), json!({ "type": "null" }))).collect();
+        let required = place.source.get("required").filter(|names| names.is_array()).cloned().unwrap_or(json!([]));
+        let bare = json!({ "type": "object", keyword: names, "required": required, "additionalProperties": false });
+        writer.part(place, keyword, bare);
     }
     place.put(keyword, Value::Object(written));
     Ok(())

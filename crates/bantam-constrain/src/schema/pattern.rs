@@ -252,11 +252,18 @@ pub(crate) fn parse(pattern: &str) -> Result<(), String> {
 /// Refuses groups in the command's own expressions that llguidance does not read as Rust's `regex` does. Anchors at the two
 /// ends say what is so already, and are left.
 pub(crate) fn check_groups(pattern: &str) -> Result<(), String> {
-    let escaped = |text: &str| text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
-    for (at, _) in pattern.match_indices("(?") {
-        let (before, head) = pattern.split_at(at);
-        if !escaped(before) {
-            group(head.get(1..).unwrap_or_default())?;
+    // How many classes are open, one in the other; where one begins a "]" stands for itself.
+    let (mut classes, mut begins) = (0_usize, false);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let begun = std::mem::take(&mut begins);
+        match c {
+            '\\' => drop(rest.next()),
+            '[' => (classes, begins) = (classes + 1, true),
+            '^' if begun => begins = true,
+            ']' if !begun => classes = classes.saturating_sub(1),
+            '(' if classes == 0 => group(rest.as_str())?,
+            _ => {}
         }
     }
     Ok(())

@@ -73,6 +73,11 @@ fn schemas() {
     check(dotted, &["\"1./x\""], &["\"1./"], &["\"ab/x\"", "\"12/\\n\""]);
     let small_numbers = schema(json!({ "type": "number", "format": "int8", "multipleOf": 0.5 }));
     check(small_numbers, &["-128", "0.5", "127"], &["0."], &["128", "0.3"]);
+    // A way to go on from each of very many to each behind it, in the midst of an answer, too.
+    let text = json!({ "type": "string" });
+    let many: serde_json::Map<String, Value> = (0..1_200).map(|number| (format!("p{number}"), text.clone())).collect();
+    let many = schema(json!({ "type": "array", "items": { "properties": many, "additionalProperties": false } }));
+    check(many, &["[{\"p0\":\"\",\"p700\":\"a\"}]"], &["[{\"p0\":\"\",\"p"], &["[{\"p1\":\"\",\"p0"]);
     let closed = schema(json!({ "type": "object", "properties": { "a": true }, "unevaluatedProperties": false }));
     check(closed, &["{}", "{\"a\":[]}"], &["{\"a\""], &["{\"b\""]);
 }
@@ -183,6 +188,18 @@ fn gbnf() {
 fn lark() {
     let grammar = "start: \"<\" NAME \">\" body \"</\" NAME \">\"\nNAME: /[a-z]{1,3}/\nbody: /[^<]*/ | start";
     check(json!({ "lark": grammar }), &["<a>b</a>", "<a><b></b></a>"], &["<a>"], &["<1>", "a"]);
+    // What is not of a kind is text: no broken characters, no bytes of control tokens.
+    let grammar = "start: A | B\nA: \"<\" ~( \"(\" | ~ \"é\" )~2 \">\" // not ~ (\nB: ~/[a-z]*/i & /[a-zA-Z0-9]{2}/\n";
+    check(json!({ "lark": grammar }), &["<éé>", "1a", "B2", "12"], &["<é", "a"], &["<ééé", "<é>", "<(", "ab", "Ab"]);
+    let tokenizer = small();
+    let constraint = compile(&Compiler::new(&tokenizer).unwrap(), &json!({ "lark": "start: A\nA: ~\"a\"" })).unwrap();
+    let mut logits = vec![0.0; tokenizer.vocabulary_len()];
+    constraint.begin().mask(&mut logits, false).unwrap();
+    for (token, allowed) in
+        [("<0x62>", true), ("<0xC3>", true), ("<0xFF>", false), ("<0x80>", false), ("<|im_start|>", false)]
+    {
+        assert_eq!(logits[tokenizer.token_id(token).unwrap() as usize] == 0.0, allowed, "{token}");
+    }
     // A schema inside is held to as one alone is.
     let grammar =
         "start: \"%json\" inner // %json {\ninner: %json {\"format\": \"date\", \"type\": \"string\"} \"!\"\n";

@@ -12,7 +12,7 @@ fn check(cases: &[(Value, Option<&str>)]) {
         match (compile(&compiler, case), expected) {
             (Ok(_), None) => {}
             (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{case}: {error}"),
-            (found, _) => panic!("{case}: {:?}", found.map(|_| "taken")),
+            (found, _) => panic!("{:.2000}: {:?}", case.to_string(), found.map(|_| "taken")),
         }
     }
 }
@@ -148,6 +148,8 @@ fn grammars_and_expressions_are_read_or_refused() {
         (regex(&"\\(".repeat(300)), None),
         (regex(""), Some("it is empty")),
         (regex("a(?!b)"), Some("look-around")),
+        (regex("[(?=]a[]^(?!]\\(?"), None),
+        (regex("[^](?=](?=a)"), Some("look-around")),
         (regex("(?P<stop>a)"), Some("\"stop\"")),
         (regex(&format!("{}a{}", "(".repeat(5000), ")".repeat(5000))), Some("nest deeper than 240")),
         (regex("[a&&b]"), Some("no token")),
@@ -168,12 +170,18 @@ fn grammars_and_expressions_are_read_or_refused() {
         (gbnf("root = \"a\""), Some("\"::=\" was expected, found")),
         (gbnf("root ::= \"\\q\""), Some("there is no escape \\q")),
         (gbnf("root ::= root"), Some("no token")),
+        (gbnf(&format!("root ::= \"a\"{}", "*".repeat(20))), None),
+        (
+            gbnf(&format!("root ::= \"a\"{}", "*?".repeat(100_000))),
+            Some("more than 100 repetitions follow one another"),
+        ),
         (lark("start: A \"b\"\nA: /a+/"), None),
         (lark("begin: \"a\""), Some("start")),
         (lark("start: /(a/"), Some("line 1, column 8: a regular expression can't be read: unclosed group")),
         (lark(&format!("start: {}\"b\" // ((", "\"((\" /[(](a)/ ".repeat(300))), None),
         (lark("start: %json {\"not\": {}}"), Some("the schema's \"not\" at its top can't be honoured")),
         (lark("start: %json {\"multipleOf\": 7e-9}"), Some("the schema's \"multipleOf\" at its top can't be honoured")),
+        (lark("start: %json {\n\"type\":\n\"null\"\n} b\n\nb: /(a/"), Some("line 6, column 4: a regular")),
         (lark("start: %json {"), Some("the grammar can't be used")),
         (gbnf(&format!("root ::= {}\"c\"", "\"((\" [(] ".repeat(300))), None),
         (lark("start: b"), Some("the grammar can't be used")),
