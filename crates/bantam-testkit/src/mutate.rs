@@ -181,7 +181,7 @@ impl Mutator {
         words.concat().into_bytes()
     }
 
-    fn mutate_words<'t>(&mut self, words: &mut Vec<&'t str>) {
+    fn mutate_words(&mut self, words: &mut Vec<&str>) {
         if words.is_empty() {
             return;
         }

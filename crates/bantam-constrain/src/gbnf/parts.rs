@@ -313,7 +313,9 @@ pub(super) fn needs(expression: &Expression, needed: &mut Vec<usize>) -> bool {
     match expression {
         Expression::Class { .. } => true,
         Expression::Sequence(items) | Expression::Choice(items) => {
-            items.iter().fold(true, |plain, item| needs(item, needed) && plain)
+            // All of them, whatever the first are.
+            let named = items.iter().filter(|item| !needs(item, needed)).count();
+            named == 0
         }
         Expression::Repeat(inner, _, _) => needs(inner, needed),
         Expression::Rule(number) => {

@@ -71,7 +71,7 @@ fn compare(compiler: &Compiler, tokenizer: &Tokenizer, source: &str, (walks, ste
             if tokenizer.end_of_generation().contains(&token) {
                 break;
             }
-            sessions.each_mut().map(|session| session.accept(token, false).unwrap());
+            sessions.iter_mut().for_each(|session| session.accept(token, false).unwrap());
             answer.extend_from_slice(tokenizer.token_bytes(token).unwrap_or_default());
         }
     }
