@@ -225,7 +225,7 @@ fn take_choices(bytes: &[u8]) -> bool {
     for (answer, whole) in &answers {
         let held =
             |choice: &&str| if *whole { choice.as_bytes() == answer } else { choice.as_bytes().starts_with(answer) };
-        assert!(choices.iter().any(|choice| held(&choice)), "{answer:?} is none of {choices:?}");
+        assert!(choices.iter().any(held), "{answer:?} is none of {choices:?}");
     }
     true
 }

@@ -134,7 +134,10 @@ fn python(value: &str) -> String {
                 .map(|(key, value)| format!("{}: {}", json::quoted(&key), python(value)));
             format!("{{{}}}", written.collect::<Vec<_>>().join(", "))
         }
-        Some('[') => format!("[{}]", json::elements(value).into_iter().map(python).collect::<Vec<_>>().join(", ")),
+        Some('[') => format!(
+            "[{}]",
+            json::elements(value).into_iter().map(|(value, _)| python(value)).collect::<Vec<_>>().join(", ")
+        ),
         Some('t') => "True".to_owned(),
         Some('f') => "False".to_owned(),
         Some('n') => "None".to_owned(),
@@ -153,7 +156,7 @@ fn marked(value: &str, mark: &str) -> String {
         }
         Some('[') => {
             let elements = json::elements(value);
-            format!("[{}]", elements.iter().map(|value| marked(value, mark)).collect::<Vec<_>>().join(","))
+            format!("[{}]", elements.iter().map(|(value, _)| marked(value, mark)).collect::<Vec<_>>().join(","))
         }
         Some('"') => between(&json::text(value).unwrap_or_default()),
         _ => value.to_owned(),

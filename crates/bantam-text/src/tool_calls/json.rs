@@ -278,13 +278,13 @@ pub(super) fn members(object: &str) -> Vec<(String, &str)> {
     out
 }
 
-/// The elements of an array that was scanned, as written.
-pub(super) fn elements(array: &str) -> Vec<&str> {
+/// The elements of an array, as written, as far as they are whole, and where in it each ends.
+pub(super) fn elements(array: &str) -> Vec<(&str, usize)> {
     let mut out = Vec::new();
     let mut rest = array.trim_start().strip_prefix('[').unwrap_or_default().trim_start();
     while let Scan::Whole(length) = scan(rest) {
         let (value, behind) = rest.split_at(length);
-        out.push(value);
+        out.push((value, array.len() - behind.len()));
         match behind.trim_start().strip_prefix(',') {
             Some(behind) => rest = behind.trim_start(),
             None => break,
@@ -347,15 +347,6 @@ pub(super) fn arguments(name: &str, value: Option<&str>) -> Result<String, Stop>
             }
         }
         Some(_) => Err(refuse()),
-    }
-}
-
-/// The calls that a value describes: one, or an array of them.
-pub(super) fn calls(value: &str) -> Result<Vec<Found>, Stop> {
-    if value.trim_start().starts_with('[') {
-        elements(value).into_iter().map(call).collect()
-    } else {
-        Ok(vec![call(value)?])
     }
 }
 

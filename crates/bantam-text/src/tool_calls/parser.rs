@@ -123,10 +123,16 @@ impl ToolCallParser {
                         }
                         Err(Stop::More) if !whole => return,
                         Err(stop) => {
+                            match reader.take_whole(&stop) {
+                                Some((found, length)) => {
+                                    self.held.drain(..length);
+                                    self.add(found, emit);
+                                }
+                                None => self.release(trigger, emit),
+                            }
                             if let Stop::Bad(reason) = stop {
                                 self.blame(reason);
                             }
-                            self.release(trigger, emit);
                             self.begun = true;
                         }
                     }

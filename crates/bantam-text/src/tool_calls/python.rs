@@ -45,7 +45,10 @@ pub(super) fn call(reader: &mut Reader<'_>, tools: &Tools) -> Result<Found, Stop
 pub(super) fn calls(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     reader.white();
     if !reader.maybe("[")? {
-        return Ok(vec![call(reader, tools)?]);
+        let call = call(reader, tools)?;
+        let mut found = Vec::new();
+        reader.call(&mut found, call);
+        return Ok(found);
     }
     let mut found = Vec::new();
     loop {
@@ -53,7 +56,8 @@ pub(super) fn calls(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>
         if reader.maybe("]")? {
             return Ok(found);
         }
-        found.push(call(reader, tools)?);
+        let call = call(reader, tools)?;
+        reader.call(&mut found, call);
         reader.white();
         if !reader.maybe(",")? && reader.peek()? != ']' {
             return Err(reader.unexpected("a comma or a closing bracket"));

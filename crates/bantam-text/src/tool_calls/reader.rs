@@ -4,6 +4,8 @@ use super::json;
 
 /// Longest name of a tool.
 const LONGEST_NAME: usize = 256;
+/// What is wrong with a call that an answer's limit ended.
+const CUT: &str = "the answer was cut inside of a call";
 
 /// Why reading stopped before its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub(super) enum Stop {
 }
 
 /// A call as it was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) name: String,
     /// The text of a JSON object.
@@ -40,6 +42,9 @@ pub(super) struct Reader<'t> {
     at: usize,
     end: End,
     fault: Option<String>,
+    /// Calls of a frame that are whole, and where the last of them ends.
+    whole: Vec<Found>,
+    whole_at: usize,
 }
 
 /// Whether text may go on.
@@ -56,7 +61,7 @@ pub(super) enum End {
 impl<'t> Reader<'t> {
     /// For text that goes on, or not.
     pub(super) fn new(text: &'t str, end: End) -> Self {
-        Self { text, at: 0, end, fault: None }
+        Self { text, at: 0, end, fault: None, whole: Vec::new(), whole_at: 0 }
     }
 
     /// Whether more text may come.
@@ -78,6 +83,22 @@ impl<'t> Reader<'t> {
     pub(super) fn keep(&mut self, at: usize, reason: String) {
         self.at = self.at.min(at);
         self.fault.get_or_insert(reason);
+    }
+
+    /// Takes a call that is whole among those of a frame: it is kept even if the answer is cut behind it.
+    pub(super) fn call(&mut self, found: &mut Vec<Found>, call: Found) {
+        // Only then; while text may go on this is read again and again.
+        if self.end == End::Cut {
+            self.whole.push(call.clone());
+            self.whole_at = self.at;
+        }
+        found.push(call);
+    }
+
+    /// The whole calls before the place where the answer was cut, and where they end.
+    pub(super) fn take_whole(&mut self, stop: &Stop) -> Option<(Vec<Found>, usize)> {
+        let cut = matches!(stop, Stop::Bad(reason) if reason == CUT);
+        (cut && !self.whole.is_empty()).then(|| (std::mem::take(&mut self.whole), self.whole_at))
     }
 
     /// What went wrong behind what was read.
@@ -113,7 +134,7 @@ impl<'t> Reader<'t> {
     pub(super) fn more(&self) -> Stop {
         match self.end {
             End::Open => Stop::More,
-            End::Cut => Stop::Bad("the answer was cut inside of a call".into()),
+            End::Cut => Stop::Bad(CUT.into()),
             End::Ended => Stop::Bad("the answer ends inside of a call".into()),
         }
     }
@@ -131,7 +152,11 @@ impl<'t> Reader<'t> {
             self.skip(expected.len());
             return Ok(true);
         }
-        if !self.is_whole() && expected.starts_with(rest) { Err(Stop::More) } else { Ok(false) }
+        match self.end {
+            End::Open if expected.starts_with(rest) => Err(Stop::More),
+            End::Cut if !rest.is_empty() && expected.starts_with(rest) => Err(self.more()),
+            _ => Ok(false),
+        }
     }
 
     /// Reads this text.
@@ -139,7 +164,7 @@ impl<'t> Reader<'t> {
         if self.maybe(expected)? {
             return Ok(());
         }
-        match self.rest().is_empty() {
+        match expected.starts_with(self.rest()) {
             true => Err(self.more()),
             false => Err(self.unexpected(&format!("{expected:?}"))),
         }
@@ -188,6 +213,41 @@ impl<'t> Reader<'t> {
                 Err(Stop::Bad(format!("a call's JSON is wrong at {near:?}: {reason}")))
             }
         }
+    }
+
+    /// Reads a JSON value and the calls that it describes: one, or an array of them.
+    pub(super) fn json_calls(&mut self) -> Result<Vec<Found>, Stop> {
+        self.json_list(|call, found| {
+            found.push(json::call(call)?);
+            Ok(())
+        })
+    }
+
+    /// Reads a JSON value, or an array of them, with what reads each.
+    pub(super) fn json_list(
+        &mut self,
+        mut read: impl FnMut(&'t str, &mut Vec<Found>) -> Result<(), Stop>,
+    ) -> Result<Vec<Found>, Stop> {
+        let (rest, begin) = (self.rest(), self.at);
+        let mut found = Vec::new();
+        let value = match self.json() {
+            Err(stop) if self.end == End::Cut && rest.starts_with('[') => {
+                for (element, end) in json::elements(rest) {
+                    let mut calls = Vec::new();
+                    read(element, &mut calls)?;
+                    self.at = begin + end;
+                    calls.into_iter().for_each(|call| self.call(&mut found, call));
+                }
+                return Err(stop);
+            }
+            value => value?,
+        };
+        if value.starts_with('[') {
+            json::elements(value).into_iter().try_for_each(|(element, _)| read(element, &mut found))?;
+        } else {
+            read(value, &mut found)?;
+        }
+        Ok(found)
     }
 
     /// Reads the arguments of this tool: a JSON object, or a text that spells one.

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod companions;
+mod cut_calls;
 mod exchange;
 mod gguf;
 mod guarded;

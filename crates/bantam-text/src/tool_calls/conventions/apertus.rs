@@ -26,13 +26,13 @@ fn parse(reader: &mut Reader<'_>, _: &Tools) -> Result<Vec<Found>, Stop> {
     if reader.peek()? != '[' {
         return Err(reader.unexpected("a list of calls"));
     }
-    let mut found = Vec::new();
-    for element in json::elements(reader.json()?) {
+    let found = reader.json_list(|element, found| {
         for (called, value) in json::members(element) {
             let called = name(&called)?;
             found.push(Found::new(called, json::arguments(called, Some(value))?));
         }
-    }
+        Ok(())
+    })?;
     close_or_end(reader, CLOSE)?;
     some(found)
 }

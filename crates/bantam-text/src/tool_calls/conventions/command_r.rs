@@ -26,11 +26,16 @@ fn parse(reader: &mut Reader<'_>, _: &Tools) -> Result<Vec<Found>, Stop> {
     reader.white();
     reader.literal("```json").map_err(no_call)?;
     reader.white();
-    let mut found = json::calls(reader.json()?)?;
+    let found = reader.json_list(|element, found| {
+        let call = json::call(element)?;
+        if call.name != "directly_answer" && call.name != "directly-answer" {
+            found.push(call);
+        }
+        Ok(())
+    })?;
     reader.white();
     if !reader.ended()? {
         reader.literal("```")?;
     }
-    found.retain(|found| found.name != "directly_answer" && found.name != "directly-answer");
     Ok(found)
 }

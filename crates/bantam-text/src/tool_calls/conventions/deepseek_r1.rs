@@ -41,9 +41,10 @@ pub(super) fn calls(
             return Ok(found);
         }
         reader.literal(CALL_BEGIN)?;
-        found.push(call(reader)?);
+        let call = call(reader)?;
         reader.white();
         reader.literal(CALL_END)?;
+        reader.call(&mut found, call);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fenced `tool_code`: Python calls, perhaps in `print(…)` or in a list, or the bare list as the whole answer.
 
 use super::shapes::{among, bare};
-use super::{BASE, Convention, Found, Frame, PYTHON_CALL, Reader, Stop, Tools, Trigger, json, python};
+use super::{BASE, Convention, Found, Frame, PYTHON_CALL, Reader, Stop, Tools, Trigger, python};
 
 const FENCE: &str = "```tool_code";
 
@@ -33,7 +33,7 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     }
     if reader.maybe("```json")? {
         reader.white();
-        let found = reader.json().and_then(json::calls).map_err(|stop| bare(stop, reader, tools))?;
+        let found = reader.json_calls().map_err(|stop| bare(stop, reader, tools))?;
         reader.white();
         if !reader.ended()? {
             reader.literal("```").map_err(|stop| bare(stop, reader, tools))?;
@@ -43,7 +43,7 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
     let inner = reader.rest().trim_start_matches(['[', ' ', '\n']);
     let found = match inner.chars().next() {
         None => Err(reader.more()),
-        Some('{') => reader.json().and_then(json::calls),
+        Some('{') => reader.json_calls(),
         Some(_) => python::calls(reader, tools),
     };
     let found = found.map_err(|stop| bare(stop, reader, tools))?;

@@ -48,6 +48,7 @@ fn parse(reader: &mut Reader<'_>, _: &Tools) -> Result<Vec<Found>, Stop> {
         reader.white();
         reader.literal(CALL_END)?;
         let given = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-        found.push(Found { id: given.then(|| id.to_owned()), ..Found::new(called, arguments) });
+        let call = Found { id: given.then(|| id.to_owned()), ..Found::new(called, arguments) };
+        reader.call(&mut found, call);
     }
 }

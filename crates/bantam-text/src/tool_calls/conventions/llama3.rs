@@ -66,7 +66,7 @@ fn objects(reader: &mut Reader<'_>) -> Result<Vec<Found>, Stop> {
     let mut kept = 0;
     loop {
         match reader.json().and_then(json::call) {
-            Ok(call) => found.push(call),
+            Ok(call) => reader.call(&mut found, call),
             Err(Stop::Bad(reason)) if !found.is_empty() => {
                 reader.keep(kept, reason);
                 return Ok(found);

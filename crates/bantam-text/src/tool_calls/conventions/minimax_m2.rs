@@ -48,6 +48,7 @@ fn parse(reader: &mut Reader<'_>, tools: &Tools) -> Result<Vec<Found>, Stop> {
         }
         reader.literal("<invoke name=\"")?;
         let called = name(reader.until("\">")?)?;
-        found.push(Found::new(called, parameters(reader, tools, called, MARKS)?));
+        let call = Found::new(called, parameters(reader, tools, called, MARKS)?);
+        reader.call(&mut found, call);
     }
 }

@@ -1,6 +1,6 @@
 //! `<|tool_call|>[{"name": …, "arguments": …}]<|/tool_call|>`.
 
-use super::{BASE, Convention, Frame, JSON_CALL, Trigger, json, shapes};
+use super::{BASE, Convention, Frame, JSON_CALL, Trigger, shapes};
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "phi4-mini",
@@ -22,7 +22,7 @@ pub(super) const CONVENTION: Convention = Convention {
             return shapes::json_between(reader, "functools", "");
         }
         if reader.rest().starts_with(['[', '{']) {
-            let found = reader.json().and_then(json::calls).map_err(|stop| shapes::bare(stop, reader, tools))?;
+            let found = reader.json_calls().map_err(|stop| shapes::bare(stop, reader, tools))?;
             return shapes::among(found, tools);
         }
         shapes::json_between(reader, "<|tool_call|>", "<|/tool_call|>")

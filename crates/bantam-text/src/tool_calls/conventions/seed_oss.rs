@@ -30,7 +30,8 @@ pub(super) const CONVENTION: Convention = Convention {
         let mut found = Vec::new();
         loop {
             reader.white();
-            found.push(function(reader, tools)?);
+            let call = function(reader, tools)?;
+            reader.call(&mut found, call);
             reader.white();
             if reader.ended()? || !reader.rest().starts_with("<f") {
                 // "<f" begins the next function, "</" the end.

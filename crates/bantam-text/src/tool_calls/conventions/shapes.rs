@@ -7,7 +7,7 @@ use super::{Found, Reader, Stop, Tools, json, python, value};
 pub(super) fn json_between(reader: &mut Reader<'_>, open: &str, close: &str) -> Result<Vec<Found>, Stop> {
     reader.literal(open)?;
     reader.white();
-    let mut found = json::calls(reader.json()?)?;
+    let mut found = reader.json_calls()?;
     loop {
         reader.white();
         if reader.ended()? || reader.maybe(close)? {
@@ -17,7 +17,7 @@ pub(super) fn json_between(reader: &mut Reader<'_>, open: &str, close: &str) -> 
         if reader.peek()? != '{' {
             return Err(reader.unexpected(&format!("{close:?}")));
         }
-        found.extend(json::calls(reader.json()?)?);
+        found.extend(reader.json_calls()?);
     }
 }
 

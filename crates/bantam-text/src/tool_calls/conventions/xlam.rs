@@ -1,7 +1,7 @@
 //! `[{"name": …, "arguments": …}, …]` as the whole answer.
 
 use super::shapes::{among, bare};
-use super::{BASE, Convention, Frame, JSON_CALL, Trigger, json};
+use super::{BASE, Convention, Frame, JSON_CALL, Trigger};
 
 pub(super) const CONVENTION: Convention = Convention {
     name: "json-list",
@@ -14,7 +14,7 @@ pub(super) const CONVENTION: Convention = Convention {
             || signs.says("[{\"name\": \"tool_call_name\"")
     },
     parse: |reader, tools| {
-        let found = reader.json().and_then(json::calls).map_err(|stop| bare(stop, reader, tools))?;
+        let found = reader.json_calls().map_err(|stop| bare(stop, reader, tools))?;
         among(found, tools)
     },
     ..BASE
