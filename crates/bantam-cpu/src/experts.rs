@@ -82,7 +82,7 @@ impl Routed {
             made.copy_from_slice(&x[row * x_width..][..x_width]);
         }
         let activations = match matrix.activation() {
-            ActivationKind::F32 => Activations::F32(gathered),
+            ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(gathered),
             ActivationKind::Int8 => {
                 int8.quantize(pool, isa, gathered, rows, x_width);
                 Activations::Int8(int8)

@@ -387,7 +387,7 @@ impl Multiply<'_> {
             .get_disjoint_mut([x.range(extent), out(0), out(1), out(2)])
             .expect("the arena keeps live values apart");
         let activations = match kind {
-            ActivationKind::F32 => Activations::F32(source),
+            ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(source),
             ActivationKind::Int8 => Activations::Int8(int8),
         };
         let mut outs = [a, b, c].into_iter();

@@ -81,7 +81,7 @@ fn bench(pool: &Pool, limits: &Limits, weights: &Weights, control: &Weights, row
     let mut turn = |weights: &Weights, number: usize| {
         let matrix = &weights.matrices[number % weights.matrices.len()];
         let activations = match matrix.activation() {
-            ActivationKind::F32 => Activations::F32(&x),
+            ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(&x),
             ActivationKind::Int8 => Activations::Int8(&quantized),
         };
         let call = Instant::now();

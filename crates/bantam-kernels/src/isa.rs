@@ -60,6 +60,12 @@ pub(crate) fn has_avx_vnni() -> bool {
     is_x86_feature_detected!("avxvnni")
 }
 
+/// Whether `vdpbf16ps` (AVX-512 BF16) is there.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+}
+
 fn machine() -> Isa {
     static MACHINE: OnceLock<Isa> = OnceLock::new();
     *MACHINE.get_or_init(|| {

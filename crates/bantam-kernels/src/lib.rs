@@ -47,5 +47,7 @@ pub use error::KernelError;
 pub use isa::Isa;
 pub use limits::{int8_peak, read_bandwidth};
 pub use mapping::Mapping;
-pub use matrix::{ActivationKind, Activations, Int8Rows, Matrix, Product, multiply};
+pub use matrix::{
+    ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, Precision, Product, multiply, multiply_tiles,
+};
 pub use pool::{Pool, available_threads};

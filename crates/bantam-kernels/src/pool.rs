@@ -10,7 +10,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ pub struct Pool {
     /// Per worker, the pieces it still has: start in the low half, end in the high half.
     ranges: Vec<Apart<AtomicU64>>,
     scratch: Vec<Mutex<Vec<f32>>>,
+    rows: Mutex<Vec<f32>>,
 }
 
 thread_local! {
@@ -93,6 +94,7 @@ impl Pool {
             busy: Mutex::new(()),
             ranges: (0..threads).map(|_| Apart(AtomicU64::new(0))).collect(),
             scratch: (0..threads).map(|_| Mutex::new(Vec::new())).collect(),
+            rows: Mutex::new(Vec::new()),
         }
     }
 
@@ -159,6 +161,24 @@ impl Pool {
             if scratch.len() < length {
                 scratch.resize(length, 0.0);
             }
+        }
+    }
+
+    /// Memory for what a caller of regions prepares for all workers, kept between its calls. `None` while another has it:
+    /// waiting could be for one who waits for us.
+    pub(crate) fn rows(&self) -> Option<MutexGuard<'_, Vec<f32>>> {
+        match self.rows.try_lock() {
+            Ok(rows) => Some(rows),
+            Err(TryLockError::Poisoned(rows)) => Some(rows.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Makes [`Pool::rows`] at least `length` long.
+    pub(crate) fn reserve_rows(&self, length: usize) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.len() < length {
+            rows.resize(length, 0.0);
         }
     }
 

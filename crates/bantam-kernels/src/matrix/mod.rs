@@ -1,11 +1,14 @@
 //! Weight matrices and their products with activation rows.
 //!
 //! Weights in block formats are repacked once into panels ([`panels`], [`forms`]) and multiplied with rows quantized to int8
-//! ([`Int8Rows`]). Numbers without blocks stay where they are and are multiplied in f32 ([`float`]).
+//! ([`Int8Rows`]). Plain numbers are repacked as well ([`float_panels`]) and multiplied in floating point, BF16 with rows
+//! rounded to bf16 where that is asked for. [`tiles`] multiplies with what is decoded tile by tile, for training.
 //!
 //! A result is the same bits whatever the number of rows, tiles and threads: each has one order of summation.
 
-mod float;
+mod float_panels;
+mod float_rows;
+mod float_tile;
 mod forms;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx2;
@@ -15,22 +18,29 @@ mod int8_portable;
 mod int8_rows;
 mod multiply;
 mod panels;
+mod tiles;
 mod unpack;
 mod wide;
 
+pub use float_rows::{FloatRows, Precision};
 pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
+pub use tiles::{FillTile, multiply_tiles};
 
 use crate::{Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
+use float_panels::FloatPanels;
 use forms::PanelKind;
 use panels::Panels;
+use std::ops::Range;
 
 /// What a matrix wants to be multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActivationKind {
     /// Plain rows.
     F32,
+    /// Plain rows, which a product rounds to bf16 on their way in.
+    Bf16,
     /// Rows quantized by [`Int8Rows`].
     Int8,
 }
@@ -46,15 +56,14 @@ pub struct Matrix {
 
 enum Store {
     Panels(Panels),
-    InPlace { bytes: SharedBytes, row_bytes: usize },
+    Float(FloatPanels),
 }
 
 impl Matrix {
     /// Takes a weight of `outputs` rows of `inputs` numbers in the given format.
     ///
-    /// Block formats are repacked here, in parallel, into memory of their own ([`Matrix::owned_bytes`] says how much);
-    /// everything else stays in `bytes` and is decoded tile by tile as it is used. The pool's scratch is made large
-    /// enough for the matrix, so that products need no memory.
+    /// The weight is repacked here, in parallel, into memory of its own ([`Matrix::owned_bytes`] says how much). The pool's
+    /// scratch is made large enough for products with few rows to need no memory.
     ///
     /// # Errors
     /// A shape of no rows or columns, one whose width the format cannot hold, bytes of another length, no memory.
@@ -66,8 +75,24 @@ impl Matrix {
         isa: Isa,
         pool: &Pool,
     ) -> Result<Self, KernelError> {
+        Self::with_precision(Precision::F32, tensor_type, outputs, inputs, bytes, isa, pool)
+    }
+
+    /// As [`Matrix::new`], with BF16 multiplied as `precision` says. Other formats are not concerned.
+    ///
+    /// # Errors
+    /// As [`Matrix::new`].
+    pub fn with_precision(
+        precision: Precision,
+        tensor_type: TensorType,
+        outputs: usize,
+        inputs: usize,
+        bytes: SharedBytes,
+        isa: Isa,
+        pool: &Pool,
+    ) -> Result<Self, KernelError> {
         let shape_error = KernelError::WeightShape { tensor_type, outputs, inputs };
-        let (Ok(row_bytes), Ok(expected)) = (tensor_type.row_bytes(inputs), tensor_type.bytes(outputs, inputs)) else {
+        let Ok(expected) = tensor_type.bytes(outputs, inputs) else {
             return Err(shape_error);
         };
         // In f32 too it must be addressable.
@@ -84,26 +109,37 @@ impl Matrix {
                 Store::Panels(panels)
             }
             None => {
-                pool.reserve_scratch(float::scratch_length(inputs));
-                Store::InPlace { bytes, row_bytes }
+                let panels = FloatPanels::pack(tensor_type, precision, (outputs, inputs), &bytes, pool)?;
+                pool.reserve_rows(multiply::rows_length(panels.element, inputs));
+                Store::Float(panels)
             }
         };
         Ok(Self { tensor_type, outputs, inputs, isa: isa.usable(), store })
     }
 
-    /// Bytes that [`Matrix::new`] would take for itself; 0 where the weight stays in place.
+    /// Bytes that [`Matrix::new`] would take for itself, or at most as many.
     pub fn owned_bytes(tensor_type: TensorType, outputs: usize, inputs: usize, _isa: Isa) -> usize {
-        PanelKind::of(tensor_type).and_then(|kind| panels::bytes(kind, outputs, inputs)).unwrap_or(0)
+        let bytes = match PanelKind::of(tensor_type) {
+            Some(kind) => panels::bytes(kind, outputs, inputs),
+            None => float_panels::bytes(float_panels::element(tensor_type, Precision::Bf16), outputs, inputs),
+        };
+        bytes.unwrap_or(0)
     }
 
-    /// What [`Matrix::activation`] of such a weight would say.
+    /// What [`Matrix::activation`] of such a weight, made by [`Matrix::new`], would say.
     pub fn activation_of(tensor_type: TensorType) -> ActivationKind {
         if PanelKind::of(tensor_type).is_some() { ActivationKind::Int8 } else { ActivationKind::F32 }
     }
 
     /// What it wants to be multiplied with.
     pub fn activation(&self) -> ActivationKind {
-        Self::activation_of(self.tensor_type)
+        match &self.store {
+            Store::Panels(_) => ActivationKind::Int8,
+            Store::Float(panels) => match panels.element.precision() {
+                Precision::F32 => ActivationKind::F32,
+                Precision::Bf16 => ActivationKind::Bf16,
+            },
+        }
     }
 
     /// The format of the weight.
@@ -130,28 +166,36 @@ impl Matrix {
     pub fn bytes_read(&self) -> usize {
         match &self.store {
             Store::Panels(panels) => panels.bytes(),
-            Store::InPlace { bytes, .. } => bytes.len(),
+            Store::Float(panels) => panels.bytes(),
         }
     }
 
-    /// Writes one row of the weight as f32: exactly the values that the format decodes to, repacked or not.
+    /// Writes one row of the weight as f32: exactly the values that the format decodes to.
     ///
     /// # Panics
     /// Where `row` is not below [`Matrix::outputs`] or `out` is not [`Matrix::inputs`] long.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
-        assert!(row < self.outputs, "row {row} of a weight of {} rows", self.outputs);
-        assert_eq!(out.len(), self.inputs, "length of a decoded row");
-        match &self.store {
-            Store::Panels(panels) => panels.decode_row(row, out),
-            Store::InPlace { bytes, row_bytes } => self.decode_in_place(&bytes[row * row_bytes..][..*row_bytes], out),
-        }
+        self.decode_tile(row..row + 1, 0..self.inputs, out);
     }
 
-    /// Decodes one row's bytes; both lengths have been checked.
-    #[inline]
-    fn decode_in_place(&self, bytes: &[u8], out: &mut [f32]) {
-        let decoded = self.tensor_type.decode(bytes, out);
-        debug_assert!(decoded.is_ok(), "lengths of a row are checked when the matrix is made");
+    /// Writes some rows' values of some inputs, `[outputs, inputs]`, as [`Matrix::decode_row`] does.
+    ///
+    /// # Panics
+    /// Where the ranges are not inside the weight, inputs of block formats not whole blocks of 32, or `out` is not as long
+    /// as they say.
+    pub fn decode_tile(&self, outputs: Range<usize>, inputs: Range<usize>, out: &mut [f32]) {
+        assert!(outputs.end <= self.outputs, "rows {outputs:?} of a weight of {} rows", self.outputs);
+        assert!(inputs.end <= self.inputs, "inputs {inputs:?} of a weight of {} inputs", self.inputs);
+        assert_eq!(out.len(), outputs.len() * inputs.len(), "length of a decoded tile");
+        if out.is_empty() {
+            return;
+        }
+        for (row, out) in outputs.zip(out.chunks_exact_mut(inputs.len())) {
+            match &self.store {
+                Store::Panels(panels) => panels.decode(row, inputs.clone(), out),
+                Store::Float(panels) => panels.decode(row, inputs.clone(), out),
+            }
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The product of activation rows with one or several matrices, in one parallel region.
 
+use super::float_panels::FloatPanels;
+use super::float_rows::{self, CHUNK, Precision, Source, View};
+use super::float_tile::{Element, FloatTile, PANEL, Sums};
 use super::forms::{PanelKind, number};
 use super::int8_rows::{self, Int8Rows, RECORD, TILE, Tile};
 use super::panels::{BLOCK, COLUMNS, Panels};
 use super::wide::{Expand, Wide, WideTile};
-use super::{ActivationKind, Matrix, Store, float, int8_portable};
+use super::{ActivationKind, Matrix, Store, int8_portable};
+
 #[cfg(target_arch = "x86_64")]
 use super::{int8_avx2, int8_avx512};
 use crate::buffer::Shared;
@@ -14,7 +18,7 @@ use std::ops::Range;
 /// Rows to multiply with.
 #[derive(Clone, Copy, Debug)]
 pub enum Activations<'a> {
-    /// `[rows, inputs]`.
+    /// `[rows, inputs]`, for matrices that ask for [`ActivationKind::F32`] or [`ActivationKind::Bf16`].
     F32(&'a [f32]),
     /// Quantized rows, for matrices that ask for them.
     Int8(&'a Int8Rows),
@@ -60,10 +64,8 @@ struct Job<'a> {
 }
 
 fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, products: &mut [Product<'_>]) {
-    let kind = match activations {
-        Activations::F32(_) => ActivationKind::F32,
-        Activations::Int8(_) => ActivationKind::Int8,
-    };
+    let kind = products.first().map_or(ActivationKind::F32, |product| product.matrix.activation());
+    assert_eq!(kind == ActivationKind::Int8, matches!(activations, Activations::Int8(_)), "kind of activations");
     let mut jobs: [Option<Job<'_>>; AT_ONCE] = [const { None }; AT_ONCE];
     let mut pieces = 0;
     for (job, product) in jobs.iter_mut().zip(products.iter_mut()) {
@@ -84,11 +86,10 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
                 let fair = panels.count.div_ceil(4 * pool.threads());
                 ((bytes / panels.panel_bytes).min(fair).max(1), panels.count)
             }
-            Store::InPlace { row_bytes, .. } => {
-                let tile = float::tile_outputs(inputs);
-                let each = if rows == 1 { (STREAM / row_bytes).clamp(4, tile) } else { tile };
-                let fair = outputs.div_ceil(4 * pool.threads()).next_multiple_of(4);
-                (each.min(fair).max(1), outputs)
+            Store::Float(panels) => {
+                let bytes = if rows <= TILE { STREAM } else { RESIDENT };
+                let fair = panels.count.div_ceil(4 * pool.threads());
+                ((bytes / panels.panel_bytes).min(fair).max(1), panels.count)
             }
         };
         let out = Target { out: Shared::new(product.out), outputs, bias: product.bias, accumulate: product.accumulate };
@@ -98,6 +99,13 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
     if rows == 0 {
         return;
     }
+    // Rows of plain numbers are packed once for all products.
+    let (mut kept, mut own) = (pool.rows(), Vec::new());
+    let room = kept.as_deref_mut().unwrap_or(&mut own);
+    let view = match (activations, jobs.iter().flatten().next()) {
+        (Activations::F32(x), Some(job)) => Some(packed(pool, job.matrix, kind, x, rows, room)),
+        _ => None,
+    };
     pool.pieces_with(pieces, |worker, mut piece| {
         let Some(job) = jobs.iter().flatten().find(|job| {
             let here = piece < job.pieces;
@@ -116,10 +124,11 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
                     _ => work.by_tiles(tile_function(job.matrix.isa)),
                 }
             }
-            (Store::InPlace { .. }, Activations::F32(x)) => {
-                let count = job.each.min(job.matrix.outputs - first);
-                let scratch = &mut *pool.scratch(worker);
-                float::Tile { matrix: job.matrix, first, count, x, rows, scratch, sink: &job.out }.run();
+            (Store::Float(panels), Activations::F32(_)) => {
+                let range = first..(first + job.each).min(panels.count);
+                if let Some(view) = view {
+                    by_float_tiles(job.matrix.isa, panels, range, view, rows, &job.out);
+                }
             }
             // Kinds have been compared above.
             _ => {}
@@ -135,7 +144,8 @@ struct Target<'a> {
     accumulate: bool,
 }
 
-impl float::Sink for &Target<'_> {
+impl Target<'_> {
+    /// Takes the results of `row` and the outputs from `first` on.
     #[inline(always)]
     fn take(&self, row: usize, first: usize, results: &[f32]) {
         // SAFETY: `row` is below the rows, and the outputs from `first` belong to this piece of work alone.
@@ -144,6 +154,77 @@ impl float::Sink for &Target<'_> {
         for (i, (out, &result)) in out.iter_mut().zip(results).enumerate() {
             let result = bias.map_or(result, |bias| result + bias[i]);
             *out = if self.accumulate { *out + result } else { result };
+        }
+    }
+}
+
+/// f32 of room in which few rows are packed for such panels.
+pub(super) fn rows_length(element: Element, inputs: usize) -> usize {
+    float_rows::scratch_length(element.precision(), TILE, inputs)
+}
+
+/// Rows as float kernels read them: packed into `room`, or where they are if that is the same.
+fn packed<'a>(
+    pool: &Pool,
+    matrix: &Matrix,
+    kind: ActivationKind,
+    x: &'a [f32],
+    rows: usize,
+    room: &'a mut Vec<f32>,
+) -> View<'a> {
+    let inputs = matrix.inputs;
+    let precision = if kind == ActivationKind::Bf16 { Precision::Bf16 } else { Precision::F32 };
+    let words = precision.words(inputs);
+    // SAFETY: an f32 is four initialised bytes.
+    let bytes = |x: &'a [f32]| unsafe { std::slice::from_raw_parts(x.as_ptr().cast::<u8>(), size_of_val(x)) };
+    if rows == 1 && precision == Precision::F32 {
+        return View { packed: bytes(x), words };
+    }
+    let needed = float_rows::scratch_length(precision, rows, inputs);
+    if room.len() < needed {
+        room.resize(needed, 0.0);
+    }
+    let room = &mut room[..needed];
+    // SAFETY: as above, and any four bytes are an f32.
+    let target = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room)) };
+    float_rows::pack(pool, matrix.isa, precision, Source::Rows(x), (rows, inputs), target);
+    View { packed: target, words }
+}
+
+/// Tiles of rows that go over a chunk of a panel one after the other, while it stays in the first-level cache and they in
+/// the second.
+const PASSING: usize = 8;
+
+/// A run of panels of plain numbers times all rows.
+fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: View<'_>, rows: usize, out: &Target<'_>) {
+    let (element, row_words) = (panels.element, view.words);
+    let line = element.bytes() * PANEL;
+    let mut sums: [Sums; PASSING] = [[[0f32; PANEL]; TILE]; PASSING];
+    let tiles = int8_rows::tiles(rows);
+    for some in (0..tiles).step_by(PASSING) {
+        let some = some..(some + PASSING).min(tiles);
+        // A single tile goes over a panel from one end to the other.
+        let words = if some.len() == 1 { row_words } else { CHUNK };
+        for panel in range.clone() {
+            let begin = panel * PANEL;
+            let columns = PANEL.min(out.outputs - begin);
+            let panel = panels.panel(panel);
+            sums[..some.len()].as_flattened_mut().as_flattened_mut().fill(0.0);
+            for first in (0..row_words).step_by(words) {
+                let words = words.min(row_words - first);
+                let panel = &panel[first * line..][..words * line];
+                for (index, sums) in some.clone().zip(&mut sums) {
+                    let tile = int8_rows::tile(rows, index);
+                    let (rows, sums) = (view.tile(tile), &mut sums[..tile.rows]);
+                    FloatTile { element, panel, columns, rows, row_words, first, words }.add(isa, sums);
+                }
+            }
+            for (index, sums) in some.clone().zip(&sums) {
+                let tile = int8_rows::tile(rows, index);
+                for (row, sums) in sums[..tile.rows].iter().enumerate() {
+                    out.take(tile.first + row, begin, &sums[..columns]);
+                }
+            }
         }
     }
 }
@@ -218,7 +299,7 @@ fn put(out: &Target<'_>, tile: Tile, panel: usize, sums: &[[f32; COLUMNS]]) {
     let first = panel * COLUMNS;
     let columns = COLUMNS.min(out.outputs - first);
     for (row, sums) in sums.iter().enumerate() {
-        float::Sink::take(&out, tile.first + row, first, &sums[..columns]);
+        out.take(tile.first + row, first, &sums[..columns]);
     }
 }
 

@@ -24,6 +24,7 @@ use super::forms::{Form, PanelKind, Scales};
 use super::unpack::{Parts, half_at, unpack};
 use crate::buffer::{Buffer, Shared};
 use crate::{KernelError, Pool};
+use std::ops::Range;
 
 /// Output columns of a panel.
 pub(super) const COLUMNS: usize = 16;
@@ -249,11 +250,16 @@ impl Panels {
         self.buffer.as_ptr().wrapping_add(panel * self.panel_bytes)
     }
 
-    pub(super) fn decode_row(&self, row: usize, out: &mut [f32]) {
+    /// Some blocks of a row.
+    pub(super) fn decode(&self, row: usize, inputs: Range<usize>, out: &mut [f32]) {
+        assert!(
+            inputs.start.is_multiple_of(BLOCK) && inputs.end.is_multiple_of(BLOCK),
+            "{inputs:?} in blocks of {BLOCK}"
+        );
         let (kind, form, column) = (self.kind, self.kind.form(), row % COLUMNS);
         let panel = &self.buffer.as_ref()[row / COLUMNS * self.panel_bytes..][..self.panel_bytes];
         let parts = form.parts();
-        for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+        for (block, out) in (inputs.start / BLOCK..).zip(out.chunks_exact_mut(BLOCK)) {
             let (header, codes, index) = form.places(block);
             let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
             for (part, out) in out.chunks_exact_mut(BLOCK / parts).enumerate() {

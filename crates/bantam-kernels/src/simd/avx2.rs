@@ -30,6 +30,24 @@ pub(super) unsafe fn sum_eight(a: __m256) -> f32 {
     }
 }
 
+/// Each lane rounded to bf16, in its upper half.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[inline(always)]
+unsafe fn round_to_bf16(value: __m256) -> __m256i {
+    // SAFETY: the caller vouches for the feature.
+    unsafe {
+        let bits = _mm256_castps_si256(value);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let not_a_number = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
+        let all = _mm256_blendv_epi8(rounded, quiet, not_a_number);
+        _mm256_and_si256(all, _mm256_set1_epi32(0xffff_0000u32 as i32))
+    }
+}
+
 /// Calls an instruction, whose feature the token vouches for, on both halves.
 macro_rules! both {
     ($name:ident, $($operand:ident),+) => {
@@ -88,6 +106,29 @@ impl Simd for Avx2 {
             let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(16).cast()));
             [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_at(self, value: Self::F, to: *mut u8) {
+        // SAFETY: the token vouches for the instructions; the caller gives 32 writable bytes.
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(round_to_bf16(value[0]));
+            let high = _mm256_srli_epi32::<16>(round_to_bf16(value[1]));
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            _mm256_storeu_si256(to.cast(), packed);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8) {
+        // SAFETY: the token vouches for the instructions; the caller gives 64 writable bytes.
+        unsafe {
+            for half in 0..2 {
+                let low = _mm256_srli_epi32::<16>(round_to_bf16(lower[half]));
+                let pairs = _mm256_or_si256(low, round_to_bf16(upper[half]));
+                _mm256_storeu_si256(to.add(32 * half).cast(), pairs);
+            }
         }
     }
 
@@ -188,6 +229,32 @@ impl Simd for Avx2 {
             let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 64 readable bytes.
+        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(32).cast())] }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 4 readable bytes.
+        unsafe { [_mm256_set1_epi32(from.cast::<i32>().read_unaligned()); 2] }
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, a: Self::I, b: Self::I) -> Self::F {
+        // SAFETY: the token vouches for the instructions.
+        unsafe {
+            let mask = _mm256_set1_epi32(0xffff_0000u32 as i32);
+            let upper = |pairs: __m256i| _mm256_castsi256_ps(_mm256_and_si256(pairs, mask));
+            let lower = |pairs: __m256i| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs));
+            let dot = |acc: __m256, a: __m256i, b: __m256i| {
+                _mm256_fmadd_ps(lower(a), lower(b), _mm256_fmadd_ps(upper(a), upper(b), acc))
+            };
+            [dot(acc[0], a[0], b[0]), dot(acc[1], a[1], b[1])]
         }
     }
 

@@ -3,11 +3,27 @@
 use super::{LANES, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, with AVX2, FMA and F16C.
+/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, with AVX2, FMA and F16C, and (where `BF16` says so) BF16.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+/// Each lane rounded to bf16, in its upper half (the rest is not cleared).
+///
+/// # Safety
+/// The machine must have AVX-512 F.
+#[inline(always)]
+unsafe fn round_to_bf16(value: __m512) -> __m512i {
+    // SAFETY: the caller vouches for the feature.
+    unsafe {
+        let bits = _mm512_castps_si512(value);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let not_a_number = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+        _mm512_mask_or_epi32(rounded, not_a_number, bits, _mm512_set1_epi32(0x0040_0000))
+    }
+}
+
+impl<const BF16: bool> Avx512<BF16> {
     /// # Safety
     /// The machine must have those features.
     #[inline(always)]
@@ -24,7 +40,7 @@ macro_rules! with_token {
     };
 }
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const MANY_REGISTERS: bool = true;
@@ -64,6 +80,25 @@ impl Simd for Avx512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_at(self, value: Self::F, to: *mut u8) {
+        // SAFETY: the token vouches for the instructions; the caller gives 32 writable bytes.
+        unsafe {
+            let upper = _mm512_srli_epi32::<16>(round_to_bf16(value));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8) {
+        // SAFETY: the token vouches for the instructions; the caller gives 64 writable bytes.
+        unsafe {
+            let lower = _mm512_srli_epi32::<16>(round_to_bf16(lower));
+            let pairs = _mm512_mask_blend_epi16(0xaaaa_aaaa, lower, round_to_bf16(upper));
+            _mm512_storeu_si512(to.cast(), pairs);
         }
     }
 
@@ -143,6 +178,34 @@ impl Simd for Avx512 {
     fn greatest(self, a: Self::F) -> f32 {
         let a = self.max(a, self.splat(f32::NEG_INFINITY));
         with_token!(_mm512_reduce_max_ps(a))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 64 readable bytes.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 4 readable bytes.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, a: Self::I, b: Self::I) -> Self::F {
+        with_token!({
+            if BF16 {
+                // Sixteen pairs, whatever the name of the type.
+                let pairs = |pairs: __m512i| std::mem::transmute::<__m512i, __m512bh>(pairs);
+                _mm512_dpbf16_ps(acc, pairs(a), pairs(b))
+            } else {
+                let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
+                let upper = |pairs: __m512i| _mm512_castsi512_ps(_mm512_and_si512(pairs, mask));
+                let lower = |pairs: __m512i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));
+                _mm512_fmadd_ps(lower(a), lower(b), _mm512_fmadd_ps(upper(a), upper(b), acc))
+            }
+        })
     }
 
     #[inline(always)]

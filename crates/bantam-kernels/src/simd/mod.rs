@@ -54,6 +54,16 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `from` must be readable for 32 bytes.
     unsafe fn load_bf16_at(self, from: *const u8) -> Self::F;
+    /// Rounds to nearest, ties to even; what is not a number stays so.
+    ///
+    /// # Safety
+    /// `to` must be writable for 32 bytes.
+    unsafe fn store_bf16_at(self, value: Self::F, to: *mut u8);
+    /// As [`Simd::store_bf16_at`], lane by lane the lower and then the upper one.
+    ///
+    /// # Safety
+    /// `to` must be writable for 64 bytes.
+    unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8);
     /// # Safety
     /// `from` must be readable for 16 bytes.
     unsafe fn load_i8_at(self, from: *const i8) -> Self::F;
@@ -81,6 +91,20 @@ pub(crate) trait Simd: Copy {
     fn greatest(self, a: Self::F) -> f32;
 
     fn zero_i(self) -> Self::I;
+    /// Reads sixteen i32 at any alignment.
+    ///
+    /// # Safety
+    /// `from` must be readable for 64 bytes.
+    unsafe fn load_i_at(self, from: *const u8) -> Self::I;
+    /// The i32 at `from`, in every lane.
+    ///
+    /// # Safety
+    /// `from` must be readable for 4 bytes.
+    unsafe fn splat_i_at(self, from: *const u8) -> Self::I;
+    /// Adds the products of pairs of bf16 to `acc`: a lane's upper ones and then its lower ones, each rounded once, as
+    /// `vdpbf16ps` does. All paths give the same bits as long as nothing is below 2^-126, which the instruction takes for
+    /// zero.
+    fn dot_bf16(self, acc: Self::F, a: Self::I, b: Self::I) -> Self::F;
     /// Maximum of `acc` and the bits of `|a|`, as integers: orders finite < infinite < not a number.
     fn max_abs_bits(self, acc: Self::I, a: Self::F) -> Self::I;
     fn greatest_i(self, a: Self::I) -> i32;
@@ -150,7 +174,25 @@ pub(crate) fn dispatch<T: Task>(isa: Isa, task: T) -> T::Output {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn with_avx512<T: Task>(task: T) -> T::Output {
     // SAFETY: the caller vouches for the features.
-    task.run(unsafe { Avx512::new() })
+    task.run(unsafe { Avx512::<false>::new() })
+}
+
+/// As [`dispatch`], for tasks that multiply bf16: with AVX-512 BF16 where it is there.
+#[inline]
+pub(crate) fn dispatch_bf16<T: Task>(isa: Isa, task: T) -> T::Output {
+    #[cfg(target_arch = "x86_64")]
+    if isa.usable() == Isa::Avx512 && crate::isa::has_avx512_bf16() {
+        // SAFETY: the machine has every feature that the function enables.
+        return unsafe { with_avx512_bf16(task) };
+    }
+    dispatch(isa, task)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c")]
+unsafe fn with_avx512_bf16<T: Task>(task: T) -> T::Output {
+    // SAFETY: the caller vouches for the features.
+    task.run(unsafe { Avx512::<true>::new() })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -158,6 +200,14 @@ unsafe fn with_avx512<T: Task>(task: T) -> T::Output {
 unsafe fn with_avx2<T: Task>(task: T) -> T::Output {
     // SAFETY: the caller vouches for the features.
     task.run(unsafe { Avx2::new() })
+}
+
+/// Nearest number of the upper half of single precision, ties to even, in the upper half; what is not a number stays so.
+#[inline(always)]
+pub(crate) fn round_to_bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    if value.is_nan() { bits & 0xffff_0000 | 0x0040_0000 } else { rounded }
 }
 
 /// Exact value of a half-precision number.
@@ -220,15 +270,19 @@ mod tests {
             note(s.round(a));
             note(s.select_less(a, b, a, s.splat(1.0)));
             note(s.exp2_whole(whole));
-            let mut halves = [0u8; 32];
+            let (mut halves, mut pairs) = ([0u8; 32], [0u8; 64]);
             // SAFETY: 32 bytes each way; sixteen bytes of i8.
             unsafe {
                 s.store_f16_at(a, halves.as_mut_ptr());
                 note(s.load_f16_at(halves.as_ptr()));
                 note(s.load_bf16_at(halves.as_ptr()));
+                s.store_bf16_at(a, halves.as_mut_ptr());
                 note(s.load_i8_at(halves.as_ptr().cast()));
+                s.store_bf16_pairs_at(a, b, pairs.as_mut_ptr());
+                note(s.dot_bf16(a, s.load_i_at(pairs.as_ptr()), s.splat_i_at(pairs.as_ptr().add(8))));
             }
             results.extend(halves.map(u32::from));
+            results.extend(pairs.map(u32::from));
             results.push(s.sum(a).to_bits());
             results.push(s.greatest(a).to_bits());
             results.push(s.greatest_i(s.max_abs_bits(s.zero_i(), a)) as u32);
@@ -260,6 +314,67 @@ mod tests {
         let odd =
             [0.0, -0.0, 0.5, 1.5, -2.5, 65504.0, 65520.0, 1e-8, -6e-8, 3e-5, 127.0, -127.49, 88.5, -1e9, 1e9, 2.0];
         check(&odd, &[1.0; 16]);
+    }
+
+    struct Dot<'a>(&'a [f32; 16], &'a [u32; 16], &'a [u32; 16]);
+
+    impl Task for Dot<'_> {
+        type Output = [f32; 16];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> [f32; 16] {
+            let mut out = [0f32; 16];
+            // SAFETY: 64 bytes each.
+            let (a, b) = unsafe { (s.load_i_at(self.1.as_ptr().cast()), s.load_i_at(self.2.as_ptr().cast())) };
+            s.store(s.dot_bf16(s.load(self.0), a, b), &mut out);
+            out
+        }
+    }
+
+    /// What `vdpbf16ps` does to a lane.
+    fn twin(acc: f32, a: u32, b: u32) -> f32 {
+        let flush = |x: f32| if x.abs() < f32::MIN_POSITIVE { 0f32.copysign(x) } else { x };
+        let number = |bits: u32| flush(f32::from_bits(bits & 0xffff_0000));
+        let sum = flush(number(a).mul_add(number(b), flush(acc)));
+        flush(number(a << 16).mul_add(number(b << 16), sum))
+    }
+
+    #[test]
+    fn the_instruction_on_bf16_has_a_scalar_twin() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 32) as u32
+        };
+        // Exponents near each other, over a wide range, near the smallest, and all of them with what is not finite.
+        for (least, span) in [(123, 8), (107, 40), (0, 80), (0, 256)] {
+            let mut half = |wide: bool| {
+                let (bits, exponent) = (next(), least + next() % span);
+                bits & 0x8000_0000 | exponent << 23 | bits & if wide { 0x007f_ffff } else { 0x007f_0000 }
+            };
+            for _ in 0..2000 {
+                let acc: [f32; 16] = std::array::from_fn(|_| f32::from_bits(half(true)));
+                let mut pairs = || std::array::from_fn(|_| half(false) | half(false) >> 16);
+                let (a, b): ([u32; 16], [u32; 16]) = (pairs(), pairs());
+                let check = |found: [f32; 16], what: &str| {
+                    for lane in 0..16 {
+                        let (found, expected) = (found[lane], twin(acc[lane], a[lane], b[lane]));
+                        let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                        let operands = (acc[lane], a[lane], b[lane]);
+                        assert!(same, "{found} for {expected} of {operands:x?} on {what}");
+                    }
+                };
+                #[cfg(target_arch = "x86_64")]
+                if crate::isa::has_avx512_bf16() {
+                    check(dispatch_bf16(Isa::Avx512, Dot(&acc, &a, &b)), "avx512bf16");
+                }
+                if least > 0 {
+                    for &isa in Isa::available() {
+                        check(dispatch(isa, Dot(&acc, &a, &b)), isa.name());
+                    }
+                }
+            }
+        }
     }
 
     #[test]

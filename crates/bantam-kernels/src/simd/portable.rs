@@ -1,6 +1,6 @@
 //! Sixteen lanes as an array: the scalar twin of every vector path, and the path of machines without one.
 
-use super::{LANES, Simd, f16_to_f32, f32_to_f16};
+use super::{LANES, Simd, f16_to_f32, f32_to_f16, round_to_bf16};
 
 /// Lanes in plain Rust.
 #[derive(Clone, Copy)]
@@ -64,6 +64,22 @@ impl Simd for Portable {
         // SAFETY: the caller gives 32 readable bytes.
         let bytes = unsafe { from.cast::<[[u8; 2]; LANES]>().read_unaligned() };
         bytes.map(|half| f32::from_bits(u32::from(u16::from_le_bytes(half)) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_at(self, value: Self::F, to: *mut u8) {
+        // SAFETY: the caller gives 32 writable bytes.
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(value.map(|v| (round_to_bf16(v) >> 16) as u16)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8) {
+        let mut pairs = [0u32; LANES];
+        for lane in 0..LANES {
+            pairs[lane] = round_to_bf16(lower[lane]) >> 16 | round_to_bf16(upper[lane]);
+        }
+        // SAFETY: the caller gives 64 writable bytes.
+        unsafe { to.cast::<[u32; LANES]>().write_unaligned(pairs) }
     }
 
     #[inline(always)]
@@ -156,6 +172,31 @@ impl Simd for Portable {
     #[inline(always)]
     fn greatest(self, a: Self::F) -> f32 {
         a.into_iter().fold(f32::NEG_INFINITY, |greatest, a| if a > greatest { a } else { greatest })
+    }
+
+    #[inline(always)]
+    unsafe fn load_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 64 readable bytes.
+        unsafe { from.cast::<[i32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_i_at(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller gives 4 readable bytes.
+        [unsafe { from.cast::<i32>().read_unaligned() }; LANES]
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F, a: Self::I, b: Self::I) -> Self::F {
+        // Products of two bf16 are exact in f32, so multiplying and adding apart is as good as a fused instruction.
+        let upper = |pair: i32| f32::from_bits(pair as u32 & 0xffff_0000);
+        let lower = |pair: i32| f32::from_bits((pair as u32) << 16);
+        let mut result = acc;
+        for lane in 0..LANES {
+            let sum = upper(a[lane]) * upper(b[lane]) + acc[lane];
+            result[lane] = lower(a[lane]) * lower(b[lane]) + sum;
+        }
+        result
     }
 
     #[inline(always)]

@@ -37,7 +37,3 @@ read!(
     /// Half precision.
     F16, 2, |s, from| s.load_f16_at(from)
 );
-read!(
-    /// The upper half of single precision.
-    BF16, 2, |s, from| s.load_bf16_at(from)
-);

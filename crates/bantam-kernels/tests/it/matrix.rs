@@ -1,6 +1,15 @@
 use crate::{Random, bits, close};
-use bantam_kernels::{ActivationKind, Activations, Int8Rows, Isa, KernelError, Matrix, Pool, Product, multiply};
+use bantam_kernels::{
+    ActivationKind, Activations, FloatRows, Int8Rows, Isa, KernelError, Matrix, Pool, Precision, Product, multiply,
+    multiply_tiles,
+};
 use bantam_tensor::{SharedBytes, TensorType};
+
+/// A number as bf16 rounds it.
+fn bf16(x: f32) -> f64 {
+    let bits = x.to_bits();
+    f64::from(f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000))
+}
 
 /// Every type of numbers that a weight can have.
 fn types() -> impl Iterator<Item = TensorType> {
@@ -58,7 +67,7 @@ fn product(
 ) {
     let mut int8 = Int8Rows::with_capacity(rows, matrix.inputs()).expect("small");
     let activations = match matrix.activation() {
-        ActivationKind::F32 => Activations::F32(x),
+        ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
         ActivationKind::Int8 => {
             int8.quantize(pool, matrix.isa(), x, rows, matrix.inputs());
             Activations::Int8(&int8)
@@ -81,16 +90,26 @@ fn rounded(x: &[f32]) -> Vec<f64> {
 }
 
 fn check(tensor_type: TensorType, outputs: usize, inputs: usize, rows: usize) {
-    let what = format!("{} [{outputs}, {inputs}] on {rows} rows", tensor_type.name());
+    check_in(Precision::F32, tensor_type, outputs, inputs, rows);
+    if tensor_type == TensorType::BF16 {
+        check_in(Precision::Bf16, tensor_type, outputs, inputs, rows);
+    }
+}
+
+fn check_in(precision: Precision, tensor_type: TensorType, outputs: usize, inputs: usize, rows: usize) {
+    let what = format!("{} [{outputs}, {inputs}] on {rows} rows in {precision:?}", tensor_type.name());
     let mut random = Random(outputs as u64 * 31 + inputs as u64 * 7 + rows as u64);
     let (bytes, values) = weight(tensor_type, outputs, inputs, &mut random);
     let x = random.numbers(rows * inputs);
     let bias = random.numbers(outputs);
     let before = random.numbers(rows * outputs);
-    let int8 = Matrix::activation_of(tensor_type) == ActivationKind::Int8;
     let mut expected = Vec::new();
     for x in x.chunks(inputs) {
-        let x = if int8 { rounded(x) } else { x.iter().map(|x| f64::from(*x)).collect() };
+        let x: Vec<f64> = match (Matrix::activation_of(tensor_type), precision) {
+            (ActivationKind::Int8, _) => rounded(x),
+            (_, Precision::Bf16) => x.iter().map(|x| bf16(*x)).collect(),
+            (_, Precision::F32) => x.iter().map(|x| f64::from(*x)).collect(),
+        };
         for (w, bias) in values.chunks(inputs).zip(&bias) {
             expected.push(w.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*bias));
         }
@@ -101,7 +120,9 @@ fn check(tensor_type: TensorType, outputs: usize, inputs: usize, rows: usize) {
         let mut of_threads = Vec::new();
         for threads in [1, 3] {
             let pool = Pool::new(threads);
-            let matrix = Matrix::new(tensor_type, outputs, inputs, unaligned(&bytes), isa, &pool).expect("makes");
+            let bytes = unaligned(&bytes);
+            let matrix = Matrix::with_precision(precision, tensor_type, outputs, inputs, bytes, isa, &pool);
+            let matrix = matrix.expect("makes");
             let mut out = vec![f32::NAN; rows * outputs];
             product(&pool, &matrix, &x, rows, Some(&bias), &mut out, false);
             close(&out, &expected, tolerance, &format!("{what}, {}", isa.name()));
@@ -140,12 +161,13 @@ fn products_are_right_and_do_not_depend_on_the_batch() {
     }
     // Widths that are no multiple of a vector.
     for tensor_type in [TensorType::F32, TensorType::F16, TensorType::BF16] {
-        for inputs in [1, 15, 17, 50] {
+        for inputs in [1, 15, 17, 50, 513] {
             check(tensor_type, 9, inputs, 8);
         }
     }
     // Several tiles of decoded weights.
     check(TensorType::F16, 70, 2080, 7);
+    check(TensorType::BF16, 70, 1056, 27);
     check(TensorType::Q5_1, 70, 2080, 7);
     check(TensorType::Q4_0, 70, 2080, 12);
 }
@@ -203,7 +225,7 @@ fn what_is_not_finite_shows_and_stays_in_its_row() {
 fn several_products_of_one_region() {
     let pool = Pool::new(2);
     let mut random = Random(11);
-    for tensor_type in [TensorType::Q8_0, TensorType::F16] {
+    for tensor_type in [TensorType::Q8_0, TensorType::F16, TensorType::BF16] {
         let made: Vec<Matrix> = [64, 16, 33, 1, 5, 70, 128, 9, 40]
             .map(|outputs| {
                 let (bytes, _) = weight(tensor_type, outputs, 64, &mut random);
@@ -214,7 +236,7 @@ fn several_products_of_one_region() {
         let mut int8 = Int8Rows::with_capacity(5, 64).expect("small");
         int8.quantize(&pool, Isa::detect(), &x, 5, 64);
         let activations = match made[0].activation() {
-            ActivationKind::F32 => Activations::F32(&x),
+            ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(&x),
             ActivationKind::Int8 => Activations::Int8(&int8),
         };
         let mut outs: Vec<Vec<f32>> = made.iter().map(|matrix| vec![0f32; 5 * matrix.outputs()]).collect();
@@ -250,5 +272,95 @@ fn weights_that_do_not_fit_are_refused() {
     let error = make(TensorType::Q8_0, 2, 32, 67).expect_err("too short").to_string();
     assert_eq!(error, "a Q8_0 weight of 2 rows of 32 takes 68 bytes, found 67");
     assert_eq!(Matrix::owned_bytes(TensorType::Q8_0, 17, 96, Isa::Portable), 2 * (2 * 64 + 3 * 512));
-    assert_eq!(Matrix::owned_bytes(TensorType::F16, 17, 96, Isa::Portable), 0);
+    assert_eq!(Matrix::owned_bytes(TensorType::F16, 17, 96, Isa::Portable), 32 * 96 * 2);
+    assert_eq!(Matrix::owned_bytes(TensorType::BF16, 33, 95, Isa::Portable), 2 * 32 * 96 * 2);
+}
+
+/// `a · b` by tiles against f64, whatever the instruction set and the number of threads; also with `a` turned, added to what
+/// is there, and row by row.
+fn check_tiles(precision: Precision, rows: usize, depth: usize, columns: usize) {
+    let what = format!("{precision:?} {rows} x {depth} x {columns}");
+    let mut random = Random((rows * 31 + depth * 7 + columns) as u64);
+    let (a, b) = (random.numbers(rows * depth), random.numbers(depth * columns));
+    let before = random.numbers(rows * columns);
+    let number = |x: f32| if precision == Precision::Bf16 { bf16(x) } else { f64::from(x) };
+    let mut expected = vec![0f64; rows * columns];
+    for (row, expected) in expected.chunks_mut(columns).enumerate() {
+        for (k, b) in b.chunks(columns).enumerate() {
+            let a = number(a[row * depth + k]);
+            expected.iter_mut().zip(b).for_each(|(expected, b)| *expected += a * number(*b));
+        }
+    }
+    let turned: Vec<f32> = (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
+    let fill = |depths: std::ops::Range<usize>, range: std::ops::Range<usize>, tile: &mut [f32]| {
+        for (k, tile) in depths.zip(tile.chunks_exact_mut(range.len())) {
+            tile.copy_from_slice(&b[k * columns..][range.clone()]);
+        }
+    };
+    let mut all = Vec::new();
+    for &isa in Isa::available() {
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            let mut packed = FloatRows::with_capacity(precision, rows, depth).expect("small");
+            packed.pack(&pool, isa, &a, rows, depth);
+            let mut out = vec![f32::NAN; rows * columns];
+            multiply_tiles(&pool, isa, &packed, columns, &fill, &mut out, false);
+            close(&out, &expected, 2e-6 * (depth as f64).sqrt().max(2.0), &format!("{what}, {}", isa.name()));
+            packed.pack_transposed(&pool, isa, &turned, rows, depth);
+            let mut sum = vec![0f32; rows * columns];
+            multiply_tiles(&pool, isa, &packed, columns, &fill, &mut sum, true);
+            assert_eq!(bits(&sum), bits(&out), "{what}, turned");
+            sum.copy_from_slice(&before);
+            multiply_tiles(&pool, isa, &packed, columns, &fill, &mut sum, true);
+            let more: Vec<f64> = expected.iter().zip(&before).map(|(a, b)| a + f64::from(*b)).collect();
+            close(&sum, &more, 2e-6 * (depth as f64).sqrt().max(2.0), &format!("{what}, added"));
+            packed.pack(&pool, isa, &a[(rows - 1) * depth..], 1, depth);
+            let mut alone = vec![0f32; columns];
+            multiply_tiles(&pool, isa, &packed, columns, &fill, &mut alone, false);
+            assert_eq!(bits(&alone), bits(&out[(rows - 1) * columns..]), "{what}, a row alone");
+            if isa != Isa::Portable {
+                all.push(bits(&out));
+            }
+        }
+    }
+    assert!(all.windows(2).all(|two| two[0] == two[1]), "{what}: instruction sets and threads");
+}
+
+#[test]
+fn products_by_tiles_are_right() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (rows, depth, columns) in [(1, 1, 1), (3, 17, 16), (13, 300, 33), (50, 7, 290), (70, 1030, 40)] {
+            check_tiles(precision, rows, depth, columns);
+        }
+    }
+}
+
+#[test]
+fn gradients_pass_through_weights_of_every_format() {
+    let (pool, isa) = (Pool::new(2), Isa::detect());
+    let mut random = Random(3);
+    for tensor_type in types() {
+        let (rows, outputs, inputs) = (5, 37, 2 * tensor_type.block_len().max(128));
+        let (bytes, values) = weight(tensor_type, outputs, inputs, &mut random);
+        let matrix = Matrix::new(tensor_type, outputs, inputs, unaligned(&bytes), isa, &pool).expect("makes");
+        let mut tile = vec![0f32; 3 * 32];
+        matrix.decode_tile(30..33, 64..96, &mut tile);
+        for (row, tile) in (30..33).zip(tile.chunks(32)) {
+            assert_eq!(bits(tile), bits(&values[row * inputs + 64..][..32]), "{} row {row}", tensor_type.name());
+        }
+        let dy = random.numbers(rows * outputs);
+        let mut packed = FloatRows::with_capacity(Precision::F32, rows, outputs).expect("small");
+        packed.pack(&pool, isa, &dy, rows, outputs);
+        let mut dx = vec![0f32; rows * inputs];
+        let decode = |outputs, inputs, tile: &mut [f32]| matrix.decode_tile(outputs, inputs, tile);
+        multiply_tiles(&pool, isa, &packed, inputs, &decode, &mut dx, false);
+        let expected: Vec<f64> = (0..rows * inputs)
+            .map(|i| {
+                let (row, input) = (i / inputs, i % inputs);
+                let products = |k: usize| f64::from(dy[row * outputs + k]) * f64::from(values[k * inputs + input]);
+                (0..outputs).map(products).sum()
+            })
+            .collect();
+        close(&dx, &expected, 2e-5, tensor_type.name());
+    }
 }
