@@ -275,6 +275,18 @@ VARIANTS["tiny-phimoe-long"] = dict(
                   rope_scaling=dict(long_factor=LONG, long_mscale=1.3, original_max_position_embeddings=12, short_factor=SHORT,
                                     short_mscale=1.2, type="longrope")))
 
+# What the one published checkpoint has, which GGUF has no keys for.
+PUBLISHED = dict(router_jitter_noise=0.01, rope_scaling=dict(
+    long_factor=LONG, long_mscale=1.243163121016122, original_max_position_embeddings=256, short_factor=SHORT,
+    short_mscale=1.243163121016122, type="longrope"))
+VARIANTS["tiny-phimoe-published"] = dict(
+    about="the router's jitter and the rotation's factor of the published checkpoint, which its GGUF form does not say; experts so close "
+          "to one another that a jitter of 0.01 decides",
+    seed=113, dtype=BF16, llama_cpp=like_llama_cpp(256), gains={"router.weight": 0.25}, shifts={"router.weight": 2.0},
+    skip=VARIANTS["tiny-phimoe-short"]["skip"],
+    config=config("PhiMoEForCausalLM", "phimoe", **{**PHIMOE, "max_position_embeddings": 2048}, **PUBLISHED,
+                  original_max_position_embeddings=256))
+
 VARIANTS["tiny-olmo2"] = dict(
     about="norms after attention and feed-forward, norms over all heads of queries and keys", seed=121, dtype=BF16,
     config=config("Olmo2ForCausalLM", "olmo2", attention_bias=False, pad_token_id=2, rope_scaling=None,

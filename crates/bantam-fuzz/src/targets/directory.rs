@@ -72,7 +72,7 @@ fn everywhere(bytes: &[u8]) -> Region {
 }
 
 /// A folder of this thread's own, in memory where the system has such a place.
-fn folder(name: &str) -> PathBuf {
+pub(super) fn folder(name: &str) -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     let base = if shared.is_dir() { shared } else { std::env::temp_dir() };
     base.join(format!("bantam-fuzz-{name}-{}-{:?}", std::process::id(), std::thread::current().id()))

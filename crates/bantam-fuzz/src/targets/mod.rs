@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod constraints;
+mod convert;
 mod directory;
 mod gguf;
 mod model;
@@ -65,6 +66,8 @@ pub const TARGETS: &[Target] = &[
     constraints::CHOICES,
     constraints::LARK,
     constraints::GBNF,
+    convert::DIRECTORY,
+    convert::GGUF,
 ];
 
 impl Target {

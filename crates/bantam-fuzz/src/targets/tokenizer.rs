@@ -50,8 +50,7 @@ pub(super) const ADDED_TOKENS: Target = Target {
         let config = br#"{"additional_special_tokens": ["<|more|>"], "eos_token": "<|end|>"}"#;
         let added_tokens = Some(bytes);
         let files = HfFiles { tokenizer_config: Some(config), added_tokens, ..HfFiles::default() };
-        let json = json_seeds().into_iter().next().unwrap_or_default();
-        let by_json = Tokenizer::from_json(&json, files).is_ok_and(|tokenizer| use_all_of(&tokenizer));
+        let by_json = Tokenizer::from_json(BYTE_LEVEL.as_bytes(), files).is_ok_and(|tokenizer| use_all_of(&tokenizer));
         let model = sentencepiece_seed();
         let by_model =
             Tokenizer::from_sentencepiece_directory(&model, files).is_ok_and(|tokenizer| use_all_of(&tokenizer));
@@ -77,7 +76,7 @@ fn field(line: &str, key: &str) -> Option<serde_json::Value> {
     serde_json::from_str::<serde_json::Value>(line).ok()?.get_mut(key).map(serde_json::Value::take)
 }
 
-fn sentencepiece_seeds() -> Vec<Vec<u8>> {
+pub(super) fn sentencepiece_seeds() -> Vec<Vec<u8>> {
     let bytes = |line: &str| {
         let model = field(line, "model")?;
         let digits = model.as_str()?.as_bytes();
@@ -122,8 +121,8 @@ fn use_all_of(tokenizer: &Tokenizer) -> bool {
     true
 }
 
-fn json_seeds() -> Vec<Vec<u8>> {
-    let byte_level = r#"{"version":"1.0","truncation":null,"padding":null,
+/// A byte-level tokenizer with every setting that such files have.
+const BYTE_LEVEL: &str = r#"{"version":"1.0","truncation":null,"padding":null,
         "added_tokens":[{"id":8,"content":"<|end|>","single_word":false,"lstrip":false,"rstrip":true,"normalized":false,"special":true}],
         "normalizer":{"type":"NFC"},
         "pre_tokenizer":{"type":"Sequence","pretokenizers":[
@@ -134,6 +133,8 @@ fn json_seeds() -> Vec<Vec<u8>> {
         "decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},
         "model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"","fuse_unk":false,"byte_fallback":false,
             "vocab":{"a":0,"b":1,"Ġ":2,"ab":3,"Ġa":4,"1":5,"2":6,"abab":7},"merges":["a b","Ġ a",["ab","ab"]]}}"#;
+
+pub(super) fn json_seeds() -> Vec<Vec<u8>> {
     let sentencepiece_like = r#"{"version":"1.0",
         "added_tokens":[{"id":0,"content":"<unk>","special":true,"normalized":false},{"id":1,"content":"<s>","special":true,"normalized":false},
             {"id":2,"content":"</s>","special":true,"normalized":true}],
@@ -146,7 +147,7 @@ fn json_seeds() -> Vec<Vec<u8>> {
         "model":{"type":"BPE","unk_token":"<unk>","fuse_unk":true,"byte_fallback":true,
             "vocab":{"<unk>":0,"<s>":1,"</s>":2,"<0x0A>":3,"<0xC3>":4,"▁":5,"a":6,"b":7,"ab":8,"▁ab":9},"merges":["a b","▁ ab"]}}"#;
     let others = WORDS.lines().filter_map(|line| field(line, "tokenizer")).map(|file| file.to_string().into_bytes());
-    [byte_level, sentencepiece_like].map(|file| file.as_bytes().to_vec()).into_iter().chain(others).collect()
+    [BYTE_LEVEL, sentencepiece_like].map(|file| file.as_bytes().to_vec()).into_iter().chain(others).collect()
 }
 
 /// The pieces of the small vocabularies: spelling, score and SentencePiece's number of its kind.
@@ -186,7 +187,7 @@ fn sentencepiece_seed() -> Vec<u8> {
     model
 }
 
-fn vocabulary_seeds() -> Vec<Vec<u8>> {
+pub(super) fn vocabulary_seeds() -> Vec<Vec<u8>> {
     let seed = |model: &str, pre: &str, merges: &[&str]| {
         let mut writer = GgufWriter::new();
         let tokens: Strings = PIECES.iter().map(|(spelling, ..)| spelling).collect();
