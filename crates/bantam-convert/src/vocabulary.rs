@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings, Value};
-use bantam_formats::huggingface::HfFile;
+use bantam_formats::huggingface::{HfDirectory, HfFile};
 use bantam_model::Spec;
 use bantam_text::exchange::{
-    check_tokenizer_json, tokenizer_config, tokenizer_json, vocabulary_of_json, vocabulary_of_sentencepiece,
+    check_tokenizer_json, json_of_merges_txt, json_of_vocab_txt, tokenizer_config, tokenizer_json, vocabulary_of_json,
+    vocabulary_of_sentencepiece,
 };
 use bantam_text::{HfFiles, TextError, Vocabulary};
 use serde_json::{Map, Value as Json, json};
@@ -60,18 +61,11 @@ pub(crate) fn to_gguf(
             (exchanged, _) => Some(exchanged.map_err(wrong)?),
         },
         (None, Some(pieces)) => Some(of_pieces(pieces).map_err(wrong)?),
-        (None, None) => {
-            match ["vocab.txt", "vocab.json"].into_iter().find(|name| directory.path().join(name).is_file()) {
-                Some(name) => {
-                    let problem = format!(
-                        "{} has its tokenizer as {name} alone, which is not converted: save it as tokenizer.json",
-                        directory.path().display()
-                    );
-                    return Err(ConvertError::Request(problem));
-                }
-                None => None,
-            }
-        }
+        // Older directories have one of these alone, which says what a tokenizer.json would.
+        (None, None) => match older_tokenizer(directory, files)? {
+            Some(json) => Some(vocabulary_of_json(&json, files, spec.vocabulary).map_err(wrong)?),
+            None => None,
+        },
     };
     match exchanged {
         Some(exchanged) => {
@@ -107,6 +101,18 @@ pub(crate) fn to_gguf(
     embedding::to_gguf(directory, architecture, spec, model, report)
 }
 
+/// The `tokenizer.json` that the files of an older directory amount to.
+fn older_tokenizer(directory: &HfDirectory, files: HfFiles<'_>) -> Result<Option<Vec<u8>>, ConvertError> {
+    let bytes = |file| directory.bytes(file);
+    let made = match (bytes(HfFile::VocabTxt)?, bytes(HfFile::VocabJson)?, bytes(HfFile::MergesTxt)?) {
+        (Some(vocab), ..) => json_of_vocab_txt(&vocab, files),
+        (None, Some(vocab), Some(merges)) => json_of_merges_txt(&vocab, &merges, files),
+        (None, ..) => return Ok(None),
+    };
+    let made = made.map_err(|error| ConvertError::Text { path: directory.path().to_owned(), error })?;
+    Ok(Some(made.to_string().into_bytes()))
+}
+
 fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     model.set(key("model"), vocabulary.model.as_str());
@@ -123,8 +129,7 @@ fn set_vocabulary(vocabulary: &Vocabulary, model: &mut GgufWriter) {
         model.set(key("merges"), Array::Strings(vocabulary.merges.iter().collect::<Strings>()));
     }
     if !vocabulary.precompiled_charsmap.is_empty() {
-        let bytes = vocabulary.precompiled_charsmap.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
-        model.set(key("precompiled_charsmap"), Array::I8(bytes));
+        model.set(key("precompiled_charsmap"), Array::U8(vocabulary.precompiled_charsmap.clone()));
     }
     for (name, id) in [
         ("bos_token_id", vocabulary.bos),

@@ -89,6 +89,8 @@ fn directory_text(directory: &HfDirectory) -> Result<TextFiles, RuntimeError> {
         Some(Tokenizer::from_sentencepiece_directory(&model, files).map_err(|error| in_model(path, error))?)
     } else if let Some(vocab) = bytes(HfFile::VocabTxt)? {
         Some(Tokenizer::from_vocab_txt(&vocab, files).map_err(|error| in_model(path, error))?)
+    } else if let (Some(vocab), Some(merges)) = (bytes(HfFile::VocabJson)?, bytes(HfFile::MergesTxt)?) {
+        Some(Tokenizer::from_merges_txt(&vocab, &merges, files).map_err(|error| in_model(path, error))?)
     } else {
         None
     };

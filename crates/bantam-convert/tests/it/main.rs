@@ -5,3 +5,4 @@ mod load;
 mod round_trips;
 mod safety;
 mod support;
+mod tokenizers;

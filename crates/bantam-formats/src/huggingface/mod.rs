@@ -54,6 +54,10 @@ files! {
     TokenizerModel "tokenizer.model" 64 * MIB;
     /// A WordPiece vocabulary, a piece a line, in older directories.
     VocabTxt "vocab.txt" 64 * MIB;
+    /// A byte-level vocabulary in older directories; the merges stand in the next file.
+    VocabJson "vocab.json" 64 * MIB;
+    /// The merges of a byte-level vocabulary in older directories.
+    MergesTxt "merges.txt" 64 * MIB;
     /// Tokens that older directories add to their vocabulary.
     AddedTokens "added_tokens.json" 16 * MIB;
     /// Special tokens and, in older directories, the chat template.

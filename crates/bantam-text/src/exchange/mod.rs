@@ -5,7 +5,9 @@
 
 mod to_json;
 mod to_vocabulary;
+mod unigram;
 
+pub use crate::tokenizer::{json_of_merges_txt, json_of_vocab_txt};
 pub use to_json::{tokenizer_config, tokenizer_json};
 pub use to_vocabulary::{Exchanged, vocabulary_of_json, vocabulary_of_sentencepiece};
 
@@ -29,6 +31,7 @@ const PROBES: &[&str] = &[
     "🦜👩‍👩‍👧‍👦🇩🇪 emoji ☃️ ½ ² ™ ∑∫√",
     "CamelCaseWords snake_case_words kebab-case UPPER lower MiXeD",
     "!!!???...---===+++***///\\\\\\###@@@",
+    "\tends in white space\n",
     "a",
     " ",
     "the quick brown fox jumps over the lazy dog THE QUICK",

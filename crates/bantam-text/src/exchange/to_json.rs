@@ -2,7 +2,7 @@
 
 use serde_json::{Map as Object, Value, json};
 
-use super::check_same;
+use super::{check_same, unigram};
 use crate::error::TextError;
 use crate::tokenizer::{BYTE_LEVEL_PATTERN, Conventions, Map, PUNCTUATION, Tokenizer, conventions};
 use crate::vocabulary::{TokenKind, Vocabulary};
@@ -43,6 +43,7 @@ pub fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Value, TextError> {
         "gpt2" => byte_level(vocabulary, vocab)?,
         "llama" => pieces(vocabulary, vocab, unknown),
         "bert" => word_pieces(vocabulary, vocab, unknown),
+        "t5" => unigram::to_json(vocabulary),
         other => {
             return Err(TextError::Unsupported { what: "tokenizer model for tokenizer.json", name: other.to_owned() });
         }

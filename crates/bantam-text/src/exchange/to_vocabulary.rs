@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::check_same;
+use super::{check_same, unigram};
 use crate::error::{TextError, shorten};
 use crate::tokenizer::{HfFiles, Map, PUNCTUATION, Tokenizer, recognise, sentencepiece_vocabulary};
 use crate::vocabulary::Vocabulary;
@@ -26,11 +26,11 @@ pub struct Exchanged {
     pub notes: Vec<String>,
 }
 
-fn damaged(reason: impl ToString) -> TextError {
+pub(super) fn damaged(reason: impl ToString) -> TextError {
     TextError::File { file: FILE, reason: shorten(&reason.to_string(), 200) }
 }
 
-fn unsupported<T>(what: &'static str, name: &str) -> Result<T, TextError> {
+pub(super) fn unsupported<T>(what: &'static str, name: &str) -> Result<T, TextError> {
     Err(TextError::Unsupported { what, name: shorten(name, 60) })
 }
 
@@ -43,7 +43,8 @@ pub fn vocabulary_of_json(json: &[u8], files: HfFiles<'_>, rows: usize) -> Resul
     let meant = Tokenizer::from_json(json, files)?;
     let file: Value = serde_json::from_slice(json).map_err(damaged)?;
     let model = file.get("model").ok_or_else(|| damaged("it has no model"))?;
-    let kind = model.get("type").and_then(Value::as_str).unwrap_or("BPE");
+    let listed = model.get("vocab").is_some_and(Value::is_array);
+    let kind = model.get("type").and_then(Value::as_str).unwrap_or(if listed { "Unigram" } else { "BPE" });
     let mut notes = Vec::new();
     let mut vocabulary = tokens(&file, model, &meant, rows, &mut notes)?;
     match kind {
@@ -62,6 +63,7 @@ pub fn vocabulary_of_json(json: &[u8], files: HfFiles<'_>, rows: usize) -> Resul
             word_pieces(&file, &mut vocabulary)?;
             vocabulary.pre = Some("bert-bge".to_owned());
         }
+        "Unigram" => unigram::to_vocabulary(&file, model, &mut vocabulary, &mut notes)?,
         other => return unsupported("tokenizer for GGUF", other),
     }
     ends(&meant, &mut vocabulary, &mut notes)?;
@@ -126,9 +128,17 @@ fn tokens(
     check_rows(meant.vocabulary_len(), rows)?;
     let mut vocabulary =
         Vocabulary { tokens: (0..rows).map(filler).collect(), types: vec![UNUSED; rows], ..Vocabulary::default() };
-    let in_model = model.get("vocab").and_then(Value::as_object).ok_or_else(|| damaged("model.vocab is no map"))?;
-    for (spelling, id) in in_model {
-        let Some(id) = id.as_u64().and_then(|id| usize::try_from(id).ok()).filter(|id| *id < rows) else { continue };
+    let in_model: Vec<(&str, usize)> = match model.get("vocab") {
+        Some(Value::Object(ids)) => {
+            let id = |id: &Value| id.as_u64().and_then(|id| usize::try_from(id).ok());
+            ids.iter().filter_map(|(spelling, number)| Some((spelling.as_str(), id(number)?))).collect()
+        }
+        Some(Value::Array(list)) => {
+            list.iter().enumerate().filter_map(|(id, entry)| Some((entry.get(0)?.as_str()?, id))).collect()
+        }
+        _ => return Err(damaged("model.vocab is neither a map nor a list")),
+    };
+    for (spelling, id) in in_model.into_iter().filter(|(_, id)| *id < rows) {
         vocabulary.tokens[id] = spelling.as_bytes().to_vec();
         let is_byte = fallback && spelling.len() == 6 && spelling.starts_with("<0x") && spelling.ends_with('>');
         vocabulary.types[id] = if is_byte { BYTE } else { NORMAL };
@@ -156,7 +166,7 @@ fn tokens(
     Ok(vocabulary)
 }
 
-fn steps<'a>(value: Option<&'a Value>, list: &str) -> Vec<&'a Value> {
+pub(super) fn steps<'a>(value: Option<&'a Value>, list: &str) -> Vec<&'a Value> {
     match value {
         Some(value) => match value.get(list).and_then(Value::as_array) {
             Some(inner) => inner.iter().flat_map(|step| steps(Some(step), list)).collect(),
@@ -167,7 +177,7 @@ fn steps<'a>(value: Option<&'a Value>, list: &str) -> Vec<&'a Value> {
     }
 }
 
-fn kind(step: &Value) -> &str {
+pub(super) fn kind(step: &Value) -> &str {
     step.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 

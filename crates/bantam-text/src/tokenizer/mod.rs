@@ -1,6 +1,7 @@
 //! Text to token ids and back.
 
 mod added;
+pub(crate) mod base64;
 mod bpe;
 mod bytes;
 mod charsmap;
@@ -12,6 +13,7 @@ mod gguf;
 mod gguf_words;
 mod json;
 mod json_model;
+mod merges_txt;
 mod normalizer;
 mod patterns;
 mod pieces;
@@ -30,9 +32,11 @@ use std::collections::BTreeMap;
 
 pub(crate) use bytes::byte_to_char;
 pub use companions::HfFiles;
+pub use merges_txt::json_of_merges_txt;
 pub(crate) use patterns::{Conventions, PUNCTUATION, conventions, recognise};
 pub use patterns::{PreTokenizer, pre_tokenizer_names};
 pub(crate) use protobuf::vocabulary as sentencepiece_vocabulary;
+pub use vocab_txt::json_of_vocab_txt;
 pub(crate) use words::GPT2 as BYTE_LEVEL_PATTERN;
 
 use self::added::{AddedTokens, Section};

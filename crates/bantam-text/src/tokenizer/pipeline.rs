@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::base64;
 use super::charsmap::Charsmap;
 use super::classes::PUNCTUATION;
 use super::json::{FILE, damaged, unsupported};
@@ -56,7 +57,7 @@ pub(super) fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
         "ByteLevel" => Normalizer::ByteLevel,
         "Precompiled" => {
             let encoded = text(value, "precompiled_charsmap").unwrap_or("");
-            let map = base64(encoded).ok_or_else(|| damaged(FILE, "precompiled_charsmap is not Base64"))?;
+            let map = base64::decode(encoded).ok_or_else(|| damaged(FILE, "precompiled_charsmap is not Base64"))?;
             // An empty one replaces nothing.
             if map.is_empty() {
                 return Ok(Vec::new());
@@ -81,33 +82,6 @@ pub(super) fn normalizers(value: &Value) -> Result<Vec<Normalizer>, TextError> {
         }
         other => return unsupported("normalizer", other),
     }])
-}
-
-/// Standard Base64 (RFC 4648) with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=').as_bytes();
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for group in text.chunks(4) {
-        let mut bits = 0u32;
-        for &symbol in group {
-            let value = match symbol {
-                b'A'..=b'Z' => symbol - b'A',
-                b'a'..=b'z' => symbol - b'a' + 26,
-                b'0'..=b'9' => symbol - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        let whole = match group.len() {
-            1 => return None,
-            len => len - 1,
-        };
-        let bits = bits << (6 * (4 - group.len()));
-        out.extend_from_slice(bits.to_be_bytes().get(1..=whole)?);
-    }
-    Some(out)
 }
 
 /// A regular expression for one character of a class.

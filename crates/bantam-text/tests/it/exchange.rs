@@ -1,6 +1,6 @@
 //! Tokenizers from GGUF to `tokenizer.json` and back: real vocabularies give the expected ids in every form.
 
-use bantam_text::exchange::{tokenizer_config, tokenizer_json, vocabulary_of_json};
+use bantam_text::exchange::{json_of_merges_txt, tokenizer_config, tokenizer_json, vocabulary_of_json};
 use bantam_text::{HfFiles, Special, Tokenizer, Vocabulary};
 use serde_json::{Value, json};
 
@@ -179,4 +179,81 @@ fn frames_are_kept_or_refused() {
     check(&["<s>"], &["</s>"], json!({ "bos_token": "<end>", "eos_token": "</s>" }), Ok((vec![256], vec![257])));
     check(&["<s>", "<end>"], &[], json!({}), Err("[256, 258] before a text"));
     check(&[], &["<end>", "</s>"], json!({}), Err("[258, 257] behind a text"));
+}
+
+/// Unigram's pipelines (`tests/data/words.jsonl`, from PyPI `tokenizers`) as GGUF's vocabulary and back as `tokenizer.json`.
+#[test]
+fn unigram_pipelines_survive_or_are_refused() {
+    // A space at the start, runs of spaces and what SentencePiece does not do are no settings of GGUF.
+    let refused = [
+        ("unigram", "other tokens for \" leading"),
+        ("unigram, first", "other tokens for \" leading"),
+        ("unigram, words", "other tokens for \"tabs"),
+        ("unigram, bytes", "normalizer for GGUF 'Nmt'"),
+        ("unigram, prepended", "normalizer for GGUF 'Lowercase'"),
+    ];
+    for line in include_str!("../data/words.jsonl").lines() {
+        let variant: Value = serde_json::from_str(line).unwrap();
+        if variant["tokenizer"]["model"]["type"] != "Unigram" {
+            continue;
+        }
+        let name = variant["name"].as_str().unwrap();
+        let json = variant["tokenizer"].to_string().into_bytes();
+        let count = Tokenizer::from_json(&json, HfFiles::default()).unwrap().vocabulary_len();
+        let made = vocabulary_of_json(&json, HfFiles::default(), count + 2);
+        if let Some((_, part)) = refused.iter().find(|(refused, _)| *refused == name) {
+            let error = made.map(|made| made.vocabulary.model).unwrap_err().to_string();
+            assert!(error.contains(part), "{name}: {error}");
+            continue;
+        }
+        let made = made.unwrap_or_else(|error| panic!("{name}: {error}")).vocabulary;
+        let there = Tokenizer::from_vocabulary(made.clone()).unwrap();
+        let (json, config) = written(&made);
+        let files = HfFiles { tokenizer_config: Some(&config), ..HfFiles::default() };
+        let back = Tokenizer::from_json(&json, files).unwrap();
+        // The library finds the spelling of a special token in text too, since it is a piece; in GGUF it is text.
+        let specials: Vec<_> = (0..count as u32).filter(|id| there.is_special(*id)).collect();
+        let spells = |text: &str| specials.iter().any(|id| text.contains(there.token_text(*id).unwrap().as_ref()));
+        for row in variant["rows"].as_array().unwrap() {
+            let (text, expected) = (row[0].as_str().unwrap(), &row[1]);
+            for (form, tokenizer) in [("as GGUF", &there), ("back", &back)].into_iter().filter(|_| !spells(text)) {
+                let ids = tokenizer.encode(text, Special::AsText).unwrap();
+                assert_eq!(&json!(ids), expected, "{name} {form}: {text:?}");
+            }
+        }
+    }
+}
+
+/// `vocab.json` with `merges.txt` against transformers (`tools/goldens/byte_level_directories.py`), and the same as GGUF.
+#[test]
+fn older_byte_level_directories_are_read() {
+    let file: Value = serde_json::from_str(include_str!("../data/byte_level_directories.json")).unwrap();
+    let (vocab, merges) = (file["vocab"].to_string(), file["merges"].as_str().unwrap());
+    for case in file["cases"].as_array().unwrap() {
+        let (config, model) = (case["config"].to_string(), json!({ "model_type": "gpt2" }).to_string());
+        let files =
+            HfFiles { tokenizer_config: Some(config.as_bytes()), config: Some(model.as_bytes()), ..HfFiles::default() };
+        let tokenizer = Tokenizer::from_merges_txt(vocab.as_bytes(), merges.as_bytes(), files).unwrap();
+        let json = json_of_merges_txt(vocab.as_bytes(), merges.as_bytes(), files).unwrap().to_string();
+        let made = vocabulary_of_json(json.as_bytes(), files, tokenizer.vocabulary_len());
+        let spaced = case["config"]["add_prefix_space"] == true;
+        assert_eq!(made.is_err(), spaced, "GGUF has no key for add_prefix_space");
+        let there = made.ok().map(|made| Tokenizer::from_vocabulary(made.vocabulary).unwrap());
+        for row in case["rows"].as_array().unwrap() {
+            let (text, expected) = (row[0].as_str().unwrap(), &row[1]);
+            for tokenizer in std::iter::once(&tokenizer).chain(&there) {
+                let ids = tokenizer.encode_with_ends(text, Special::Parse).unwrap();
+                assert_eq!(&json!(ids), expected, "{} {config}: {text:?}", case["kind"]);
+            }
+        }
+    }
+    let refused = |config: &str, model: &str, vocab: &str, expected: &str| {
+        let files =
+            HfFiles { tokenizer_config: Some(config.as_bytes()), config: Some(model.as_bytes()), ..HfFiles::default() };
+        let error = Tokenizer::from_merges_txt(vocab.as_bytes(), merges.as_bytes(), files).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error} does not say {expected}");
+    };
+    refused(r#"{"tokenizer_class": "RobertaTokenizer"}"#, "{}", &vocab, "beside vocab.json 'RobertaTokenizer'");
+    refused("{}", r#"{"model_type": "other"}"#, &vocab, "without a tokenizer_class 'other'");
+    refused("{}", r#"{"model_type": "gpt2"}"#, "[]", "damaged vocab.json");
 }
