@@ -293,3 +293,14 @@ pub(crate) fn is_exact(values: &[f32], target: TensorType) -> bool {
     let done = target.encode(values, &mut bytes).and_then(|()| target.decode(&bytes, &mut back));
     done.is_ok() && values.iter().zip(&back).all(|(one, other)| one.to_bits() == other.to_bits())
 }
+
+/// Whether a small tensor has numbers of 64 bits that 32 do not hold.
+pub(crate) fn is_narrowed(made: &Made) -> bool {
+    let wide = |part: &&Tensor| part.tensor_type == Ok(TensorType::F64);
+    made.parts.iter().filter(wide).any(|part| {
+        let (numbers, _) = part.bytes.as_chunks::<8>();
+        let number = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes);
+        #[allow(clippy::cast_possible_truncation)] // That is the question.
+        numbers.iter().map(number).any(|x| !x.is_nan() && f64::from(x as f32) != x)
+    })
+}

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use bantam_formats::gguf::{GgufWriter, TensorHeader, TensorKind, Value, is_split_key, plan_split, write_parts};
 use bantam_model::exchange::{self, Change, Made};
+use bantam_model::families::FAMILIES;
 use bantam_model::spec::FeedForward;
 use bantam_model::{Spec, TOKEN_EMBEDDING, Tensor};
 use bantam_tensor::TensorType;
 
-use crate::encode::{Outcome, Work, matrix, numbers, stored, through, unwrapped, values};
+use crate::encode::{Outcome, Work, is_narrowed, matrix, numbers, stored, through, unwrapped, values};
 use crate::report::WrittenFile;
 use crate::source::{DirectorySource, GgufSource, Source};
 use crate::types::{Matrix, is_small};
-use crate::{ConvertError, Options, Report, Types, place, vocabulary};
+use crate::{ConvertError, Options, Report, Types, about, place, vocabulary};
 
 const HEAD: &str = "output.weight";
 
@@ -145,6 +146,11 @@ fn note_fallbacks(fallbacks: &[(TensorType, TensorType, String)], report: &mut R
     }
 }
 
+/// Whether a family goes by the name.
+fn is_known(architecture: &str) -> bool {
+    FAMILIES.iter().any(|family| family.gguf.contains(&architecture))
+}
+
 fn from_gguf(
     gguf: &GgufSource,
     types: Types,
@@ -156,6 +162,14 @@ fn from_gguf(
         model.set(key, value.clone());
     }
     let architecture = metadata.str("general.architecture")?.unwrap_or_default();
+    if types != Types::AsIs && !is_known(architecture) {
+        let problem = format!(
+            "{}: the architecture {architecture:?} is not one whose tensors are known, so that --type cannot say which of \
+             them may be rounded; without it the file is copied, split or put together as it is",
+            gguf.path.display()
+        );
+        return Err(ConvertError::Request(problem));
+    }
     let count = |key: &str| metadata.usize(&format!("{architecture}.{key}")).ok().flatten().unwrap_or(0);
     let head = if gguf.model.tensor(HEAD).is_some() { HEAD } else { TOKEN_EMBEDDING };
     let facts = Facts { layers: count("block_count"), experts: count("expert_count"), head: head.to_owned() };
@@ -201,15 +215,21 @@ fn from_directory(
     for (key, value) in form.metadata {
         model.set(key, value);
     }
+    about::to_gguf(&path, model, report);
+    form.elsewhere.iter().for_each(|what| report.note(format!("llama.cpp runs the file otherwise: it {what}")));
     let head = if checkpoint.spec().is_tied() { TOKEN_EMBEDDING } else { HEAD };
     let facts =
         Facts { layers: checkpoint.spec().layers.len(), experts: experts(checkpoint.spec()), head: head.to_owned() };
     let (mut placed, mut fallbacks, mut rounded) = (Vec::new(), Vec::new(), Vec::new());
+    let mut narrowed = Vec::new();
     for made in form.tensors {
         let target = if made.small {
             let (_, lost) = if made.change == Change::None { (Vec::new(), 0) } else { values(&made)? };
             if lost > 0 {
                 rounded.push(made.parts.first().map_or_else(|| made.name.clone(), |part| part.file_name.clone()));
+            }
+            if is_narrowed(&made) {
+                narrowed.push(made.name.clone());
             }
             TensorType::F32
         } else {
@@ -220,6 +240,7 @@ fn from_directory(
     set_file_type(model, types, &placed);
     note_fallbacks(&fallbacks, report);
     report.note_tensors(&rounded, "hold one more in GGUF, which rounded some of their numbers in 32 bits");
+    report.note_tensors(&narrowed, "had numbers of 64 bits, of which 32 are kept");
     vocabulary::to_gguf(directory, form.architecture, checkpoint.spec(), model, report)?;
     Ok(placed)
 }

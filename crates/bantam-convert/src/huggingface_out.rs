@@ -12,7 +12,7 @@ use bantam_model::exchange::{self, Change, Made};
 use bantam_tensor::TensorType;
 use serde_json::{Map, Value as Json, json};
 
-use crate::encode::{Work, is_exact, numbers, stored, through, unwrapped, values};
+use crate::encode::{Work, is_exact, is_narrowed, numbers, stored, through, unwrapped, values};
 use crate::place::{self, NewFolder};
 use crate::report::{WrittenFile, torch_name};
 use crate::source::{DirectorySource, GgufSource, Source};
@@ -99,11 +99,15 @@ fn from_gguf(
     let main = totals.iter().max_by_key(|(_, total)| *total).map_or(TensorType::F32, |(main, _)| *main);
     let floats = if torch_name(main).is_some() { main } else { TensorType::F32 };
     let usual = wanted.unwrap_or(floats);
+    let mut narrowed = Vec::new();
     let (mut placed, mut decoded, mut wide, mut rounded) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for made in form.tensors {
         let stored = stored(&made)?;
         let target = if made.small {
             let (values, lost) = values(&made)?;
+            if is_narrowed(&made) {
+                narrowed.push(made.name.clone());
+            }
             if lost > 0 {
                 rounded.push(made.name.clone());
             }
@@ -128,6 +132,7 @@ fn from_gguf(
         &decoded,
         &format!("were quantized and are {usual} now; nothing of what quantizing lost is back"),
     );
+    report.note_tensors(&narrowed, "had numbers of 64 bits, of which 32 are kept");
     report.note_tensors(&wide, &format!("are kept as F32: {usual} would round them"));
     report.note_tensors(&rounded, "hold one less than in GGUF, which rounded some of their numbers in 32 bits");
     let mut config = form.config;

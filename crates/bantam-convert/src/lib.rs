@@ -12,6 +12,7 @@
 //! command).
 #![forbid(unsafe_code)]
 
+mod about;
 mod convert;
 mod embedding;
 mod encode;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::huggingface_out::{put, put_json};
 use crate::source::{DirectorySource, GgufSource};
-use crate::{ConvertError, Report, embedding};
+use crate::{ConvertError, Report, about, embedding};
 
 const OWN_JSON: &str = "tokenizer.huggingface.json";
 const TEMPLATE: &str = "tokenizer.chat_template";
@@ -259,18 +259,8 @@ pub(crate) fn to_directory(gguf: &GgufSource, folder: &Path, report: &mut Report
         put(&inner.join(format!("{name}.jinja")), template.as_bytes())?;
     }
     embedding::to_directory(metadata, folder, report)?;
-    let about: Vec<&str> = metadata.metadata().map(|(key, _)| key).filter(|key| is_about(key)).collect();
-    if !about.is_empty() {
-        report.note(format!("a directory has no file for {}", about.join(", ")));
-    }
+    about::to_directory(metadata, folder, report)?;
     put_json(&folder.join("generation_config.json"), &Json::Object(generation_config(metadata, vocabulary.as_ref())))
-}
-
-/// Whether a key says who made a model and on what terms.
-fn is_about(key: &str) -> bool {
-    let parts =
-        ["author", "organization", "license", "url", "repo_url", "doi", "uuid", "description", "tags", "languages"];
-    key.strip_prefix("general.").is_some_and(|rest| parts.iter().any(|part| rest.split('.').next() == Some(*part)))
 }
 
 fn generation_config(metadata: &Gguf, vocabulary: Option<&Vocabulary>) -> Map<String, Json> {

@@ -35,10 +35,10 @@ fn assert_same(one: &Path, other: &Path) {
     }
 }
 
-/// A model of an architecture nobody knows, with unusual metadata and 256 numbers a row.
+/// A model that cannot run, with unusual metadata and 256 numbers a row.
 fn strange(folder: &Folder) -> PathBuf {
     let mut writer = GgufWriter::new();
-    writer.set("general.architecture", "nobodys").set("nobodys.block_count", 8u32).set("odd.key", Value::F64(0.1));
+    writer.set("general.architecture", "llama").set("llama.block_count", 8u32).set("odd.key", Value::F64(0.1));
     writer.set("general.alignment", 64u32);
     writer.add_tensor("token_embd.weight", &[256, 6], TensorKind::Known(TensorType::F32)).unwrap();
     for layer in 0..8 {
@@ -174,7 +174,7 @@ fn targets_are_guarded() {
         &|options| options.types = Types::from_name("q8_0").unwrap(),
         "f32, f16 or bf16",
     );
-    refused(&folder.path("hf"), Form::HuggingFace, &|_| (), "unknown model family `nobodys`");
+    refused(&folder.path("hf"), Form::HuggingFace, &|_| (), "setting `llama.embedding_length` is missing");
     converted(&source, &there, Form::Gguf, |options| options.force = true).unwrap();
     assert_same(&source, &there);
     // Stopped on the way, nothing is left.

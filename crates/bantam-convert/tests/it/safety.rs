@@ -245,3 +245,124 @@ fn a_tokenizer_that_is_not_the_vocabulary_s_is_not_believed() {
         assert_eq!(made == json, note.is_none(), "{name}");
     }
 }
+
+/// A README's front matter goes along, and what it cannot say is named.
+#[test]
+fn licence_and_origin_go_along() {
+    let folder = Folder::new("about");
+    let source = folder.path("source");
+    copied("tiny-qwen2-a", &source);
+    let card = "---\nlicense: other\nlicense_name: my-own\nlanguage:\n- en\n- \"no\"\ntags: [chat]\npipeline_tag: text-generation\n\
+                base_model: An-Org/Base-1.5\ndatasets:\n- own/data\n- https://example.org/x/y/z\nmodel_author: \"A: B\"\n---\n# Text\n";
+    write(&source, "README.md", card);
+    let gguf = folder.path("model.gguf");
+    let report = converted(&source, &gguf, Form::Gguf, |_| ()).unwrap();
+    assert!(
+        report.notes.iter().any(|note| note.starts_with("the text of README.md is left out")),
+        "{:?}",
+        report.notes
+    );
+    let bytes = std::fs::read(&gguf).unwrap();
+    let parsed = Gguf::parse(&bytes).unwrap();
+    for (key, expected) in [
+        ("general.license", "other"),
+        ("general.license.name", "my-own"),
+        ("general.author", "A: B"),
+        ("general.base_model.0.name", "Base 1.5"),
+        ("general.base_model.0.organization", "An Org"),
+        ("general.base_model.0.repo_url", "https://huggingface.co/An-Org/Base-1.5"),
+        ("general.dataset.1.repo_url", "https://example.org/x/y/z"),
+    ] {
+        assert_eq!(parsed.str(key).unwrap(), Some(expected), "{key}");
+    }
+    let strings = |key: &str| -> Vec<String> {
+        let strings = parsed.array(key).unwrap().unwrap().as_strings().unwrap();
+        strings.iter().map(|item| String::from_utf8(item.to_vec()).unwrap()).collect()
+    };
+    assert_eq!(
+        (parsed.u32("general.base_model.count").unwrap(), parsed.u32("general.dataset.count").unwrap()),
+        (Some(1), Some(2))
+    );
+    assert_eq!(
+        (strings("general.languages"), strings("general.tags")),
+        (vec!["en".to_owned(), "no".to_owned()], vec!["chat".to_owned(), "text-generation".to_owned()],)
+    );
+    let back = folder.path("back");
+    converted(&gguf, &back, Form::HuggingFace, |_| ()).unwrap();
+    let made = std::fs::read_to_string(back.join("README.md")).unwrap();
+    let expected = "---\nlicense: other\nlicense_name: my-own\nmodel_author: \"A: B\"\nlanguage:\n- en\n- \"no\"\ntags:\n- chat\n\
+                    - text-generation\nbase_model:\n- An-Org/Base-1.5\ndatasets:\n- own/data\n- \"https://example.org/x/y/z\"\n---\n";
+    assert_eq!(made, expected);
+}
+
+#[test]
+fn what_llama_cpp_does_otherwise_is_said() {
+    let folder = Folder::new("elsewhere");
+    let check = |golden: &str, part: Option<&str>| {
+        let source = Golden::load(golden).directory;
+        let report = converted(&source, &folder.path(&format!("{golden}.gguf")), Form::Gguf, |_| ()).unwrap();
+        let said: Vec<&String> = report.notes.iter().filter(|note| note.starts_with("llama.cpp runs")).collect();
+        match part {
+            Some(part) => assert!(said.len() == 1 && said[0].contains(part), "{golden}: {said:?}"),
+            None => assert!(said.is_empty(), "{golden}: {said:?}"),
+        }
+    };
+    check("tiny-mistral-a", Some("no sliding window"));
+    check("tiny-phi3-a", Some("no sliding window"));
+    check("tiny-qwen2-b", Some("no sliding window"));
+    check("tiny-gemma2-b", Some("query_pre_attn_scalar"));
+    check("tiny-gemma3-b", Some("query_pre_attn_scalar"));
+    check("tiny-qwen3-moe-b", Some("norm_topk_prob"));
+    check("tiny-bert-mean", Some("gelu"));
+    for golden in
+        ["tiny-mistral-b", "tiny-qwen2-a", "tiny-gemma2-a", "tiny-gemma3-a", "tiny-qwen3-moe-a", "tiny-phi3-short"]
+    {
+        check(golden, None);
+    }
+}
+
+#[test]
+fn types_are_for_known_architectures_and_doubles_are_noted() {
+    let folder = Folder::new("types");
+    let write = |name: &str, architecture: &str| {
+        let path = folder.path(name);
+        let mut writer = bantam_formats::gguf::GgufWriter::new();
+        writer.set("general.architecture", architecture);
+        writer
+            .add_tensor("ssm_in.weight", &[32, 2], bantam_formats::gguf::TensorKind::from_ggml_id(0).unwrap())
+            .unwrap();
+        writer.write(&path, |_, out| out.write_all(&[0; 256])).unwrap();
+        path
+    };
+    let q8_0 = bantam_convert::Types::from_name("q8_0").unwrap();
+    let strange = write("strange.gguf", "strange");
+    let error = converted(&strange, &folder.path("a.gguf"), Form::Gguf, |options| options.types = q8_0).unwrap_err();
+    assert!(error.to_string().contains("architecture \"strange\" is not one whose tensors are known"), "{error}");
+    converted(&strange, &folder.path("b.gguf"), Form::Gguf, |_| ()).unwrap();
+    let known = write("known.gguf", "llama");
+    converted(&known, &folder.path("c.gguf"), Form::Gguf, |options| options.types = q8_0).unwrap();
+
+    // A norm in doubles that 32 bits do not hold.
+    let source = folder.path("source");
+    copied("tiny-qwen2-a", &source);
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let parsed = bantam_formats::safetensors::SafeTensors::parse(&bytes).unwrap();
+    let mut writer = SafeTensorsWriter::new();
+    for tensor in parsed.tensors() {
+        let dtype = if tensor.name == "model.norm.weight" { Dtype::F64 } else { tensor.dtype };
+        writer.add_tensor(tensor.name.as_str(), dtype, &tensor.shape).unwrap();
+    }
+    let data = |header: &bantam_formats::safetensors::SafeTensorHeader, out: &mut dyn std::io::Write| {
+        let tensor = parsed.tensor(&header.name).unwrap();
+        match header.name.as_str() {
+            "model.norm.weight" => {
+                (0..tensor.range.len() / 2).try_for_each(|_| out.write_all(&1.000_000_000_1_f64.to_le_bytes()))
+            }
+            _ => out.write_all(&bytes[tensor.range.clone()]),
+        }
+    };
+    writer.write(&source.join("model.safetensors"), data).unwrap();
+    let report = converted(&source, &folder.path("d.gguf"), Form::Gguf, |_| ()).unwrap();
+    let note = "tensor output_norm.weight had numbers of 64 bits, of which 32 are kept";
+    assert!(report.notes.iter().any(|said| said == note), "{:?}", report.notes);
+}

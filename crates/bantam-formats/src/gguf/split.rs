@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::reader::Gguf;
 use super::tensor::TensorInfo;
@@ -220,7 +221,7 @@ pub fn plan_split(
 ///
 /// # Errors
 ///
-/// As for [`GgufWriter::write`]; nothing new is left then.
+/// As for [`GgufWriter::write`]; nothing new is left then, and what was there before is there again.
 pub fn write_parts(
     parts: &[(PathBuf, GgufWriter)],
     mut data: impl FnMut(&TensorHeader, &mut dyn Write) -> io::Result<()>,
@@ -239,20 +240,65 @@ pub fn write_parts(
         file.seal()?;
         whole.push(file);
     }
-    let mut new = Vec::new();
+    let mut placed: Vec<Replaced> = Vec::new();
     while let Some(file) = whole.pop() {
-        let path = file.path().to_owned();
-        let was_there = path.exists();
-        if let Err(error) = file.commit() {
-            // Half a model is none.
-            new.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        let done = Replaced::keep(file.path()).and_then(|old| {
+            placed.push(old);
+            file.commit()
+        });
+        if let Err(error) = done {
+            // What this one did not get to replace is not its own.
+            if placed.last().is_some_and(|last| last.aside.is_none()) {
+                placed.pop();
+            }
+            // Half a model is none, and the one before is better.
+            placed.iter().rev().for_each(Replaced::restore);
             return Err(error);
         }
-        if !was_there {
-            new.push(path);
+    }
+    placed.iter().for_each(Replaced::forget);
+    Ok(())
+}
+
+/// What stood under a part's name, until all parts have theirs.
+struct Replaced {
+    path: PathBuf,
+    /// Its other name; `None` where there was nothing.
+    aside: Option<PathBuf>,
+}
+
+impl Replaced {
+    /// Gives what stands there a second name beside its own; where that cannot be, another instead of it.
+    fn keep(path: &Path) -> Result<Self, FormatError> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let path = path.to_owned();
+        // A pipe or a device stays, and a folder is not replaced.
+        if !std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
+            return Ok(Self { path, aside: None });
+        }
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}-{}.old", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let aside = path.with_file_name(name);
+        std::fs::hard_link(&path, &aside)
+            .or_else(|_| std::fs::rename(&path, &aside))
+            .map_err(|error| FormatError::io("write", &path, error))?;
+        Ok(Self { path, aside: Some(aside) })
+    }
+
+    fn restore(&self) {
+        match &self.aside {
+            Some(aside) => {
+                // Of two names of one file a renaming leaves both.
+                let _ = std::fs::rename(aside, &self.path);
+                let _ = std::fs::remove_file(aside);
+            }
+            None => drop(std::fs::remove_file(&self.path)),
         }
     }
-    Ok(())
+
+    fn forget(&self) {
+        self.aside.iter().for_each(|aside| drop(std::fs::remove_file(aside)));
+    }
 }
 
 /// Whether a metadata key says only how a model is split.

@@ -101,3 +101,35 @@ fn counts_and_names_across_parts() {
     check([part(0, &["a"], 3), part(1, &["b"], 3)], "the split model should have 3 tensors, its parts hold 2");
     check([part(0, &["a"], 2), part(1, &["a"], 2)], "tensor `a` appears twice");
 }
+
+/// A part that cannot have its name midway: those that got theirs give way to what was there before.
+#[test]
+fn what_was_there_comes_back_where_a_part_fails() {
+    let scratch = Scratch::new("split-back");
+    write(&scratch);
+    let read = |name: &str| std::fs::read(scratch.path().join(name)).unwrap();
+    let before = NAMES.map(read);
+    let replaced = |blocked: Option<&str>| {
+        write_split(&model(), &scratch.path().join("m"), 128, |tensor, out| {
+            // Somebody puts a folder where the part is to go, while the last tensor is written.
+            if let Some(name) = blocked.filter(|_| tensor.name == "e") {
+                let path = scratch.path().join(name);
+                std::fs::remove_file(&path)?;
+                std::fs::create_dir(path)?;
+            }
+            out.write_all(&vec![b'x'; tensor.byte_length as usize])
+        })
+    };
+    for (blocked, left) in [(NAMES[0], [1, 2]), (NAMES[1], [0, 2])] {
+        assert!(replaced(Some(blocked)).is_err());
+        assert_eq!(scratch.names(), NAMES, "nothing beside what was there");
+        for index in left {
+            assert_eq!(read(NAMES[index]), before[index], "{blocked} blocked: {} is the old one", NAMES[index]);
+        }
+        std::fs::remove_dir(scratch.path().join(blocked)).unwrap();
+        write(&scratch);
+    }
+    replaced(None).unwrap();
+    assert_eq!(scratch.names(), NAMES);
+    assert!(NAMES.iter().zip(&before).all(|(name, old)| read(name) != *old));
+}

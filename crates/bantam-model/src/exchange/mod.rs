@@ -16,9 +16,12 @@ use serde_json::{Map, Value as Json};
 
 pub use layout::{Change, Made};
 
-use crate::families::{FAMILIES, Family};
+use crate::families::{DEPARTURES, FAMILIES, Family};
 use crate::settings::{Settings, Source, Tensors};
 use crate::{Checkpoint, ModelError, Spec};
+
+/// The key of a sliding window.
+const WINDOW: &str = "attention.sliding_window";
 
 /// A model as GGUF has it.
 pub struct GgufForm {
@@ -28,6 +31,8 @@ pub struct GgufForm {
     pub metadata: Vec<(String, Value)>,
     /// The tensors in the order of layers.
     pub tensors: Vec<Made>,
+    /// What llama.cpp does otherwise than this program where it reads the file, in words that follow its name.
+    pub elsewhere: Vec<&'static str>,
 }
 
 /// A model as Hugging Face's directories have it.
@@ -93,11 +98,25 @@ pub fn to_gguf(checkpoint: &Checkpoint) -> Result<GgufForm, ModelError> {
         };
         if differences.is_empty() {
             let tensors = layout::gguf(checkpoint, &vectors)?;
-            return Ok(GgufForm { architecture, metadata: kept, tensors });
+            let elsewhere = departures(architecture, spec.context, &kept);
+            return Ok(GgufForm { architecture, metadata: kept, tensors, elsewhere });
         }
         closest = nearer(closest, differences);
     }
     Err(inexpressible("GGUF", closest))
+}
+
+/// What llama.cpp does about the keys that it does not read.
+fn departures(architecture: &str, context: usize, metadata: &[(String, Value)]) -> Vec<&'static str> {
+    let said = |key: &str| {
+        let named = |name: &str| name.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) == Some(key);
+        let value = metadata.iter().find(|(name, _)| named(name)).map(|(_, value)| value);
+        // A window as long as the context hides nothing.
+        let hides = |value: &Value| value.as_u64().is_none_or(|window| window < context as u64);
+        value.is_some_and(|value| key != WINDOW || hides(value))
+    };
+    let of = DEPARTURES.iter().filter(|departure| departure.architectures.contains(&architecture));
+    of.filter(|departure| said(departure.key)).map(|departure| departure.what).collect()
 }
 
 /// What a model is as `config.json` of transformers says it.

@@ -4,6 +4,7 @@
 //! changes what differs, and leaves what it does not understand to be refused by name. See `docs/add-a-family.md`.
 
 mod bert;
+mod departures;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -23,6 +24,8 @@ pub(crate) mod rope;
 pub(crate) mod rope_written;
 mod smollm3;
 mod stablelm;
+
+pub(crate) use departures::DEPARTURES;
 
 use bantam_plan::RopePairs;
 use serde_json::Value as Json;
