@@ -32,6 +32,7 @@ def cased(ending, digits):
 O200K, TEKKEN = cased(ENDINGS + "?", r"\p{N}{1,3}"), cased("", r"\p{N}")
 DEEPSEEK_V3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*""" + TAIL)
 BAILING = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 SEED = ENDINGS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+" + TAIL
 EXAONE_MOE = ENDINGS + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 
@@ -67,6 +68,9 @@ KINDS = {
     "seed-coder": splits(SEED),
     "exaone-moe": splits(EXAONE_MOE),
     "minicpm5": splits(r"\p{N}{1,3}", ENDINGS + "|" + LETTERS + r"|\p{N}+|" + REST + TAIL),
+    "bloom": splits(BLOOM),
+    "poro-chat": splits(BLOOM),
+    "gpt3-finnish": splits(BLOOM),
     "tiny_aya": splits(r"\d{1,3}(?=(?:\d{3})*\b)", O200K),
 }
 COMPOSED = {"qwen2", "deepseek-r1-qwen", "qwen35", "mpt"}
