@@ -35,7 +35,8 @@ LLAMA_CPP = 2e-2
 EXACT = 1e-4
 # Settings that llama.cpp's converter writes no key for, with what its reader takes in their place. Such a model is run by llama.cpp
 # from the same file, which must depart from transformers as Bantam does; and converted again with the setting so, where all agree.
-NO_KEY = {"tiny-gemma2-a": ("rope_theta", 10000.0), "tiny-stablelm-a": ("rope_theta", 10000.0)}
+NO_KEY = {"tiny-gemma-a": ("rope_theta", 10000.0), "tiny-gemma2-a": ("rope_theta", 10000.0),
+          "tiny-stablelm-b": ("rope_theta", 10000.0), "tiny-stablelm-a": ("rope_theta", 10000.0)}
 # Its converter knows tokenizers by the hash of what they make of a text; these are of no known model.
 OWN_CONVERSION = """
 import sys, runpy
@@ -64,7 +65,7 @@ hidden state) as a share of the range of transformers' own.
   ([the list](llama-cpp-departures.md)), only the rows before that are compared: how many, the table says.
 * **Back**: `bantam convert model.gguf -o DIR --to hf` from the file with every tensor in its own type, loaded by transformers' `AutoModel…` and run in f32: at most 1e-4.
 * **Import**: llama.cpp's own `convert_hf_to_gguf.py` on the same directory, run by `bantam logits` in f32: at most 1e-4 (files in its
-  form cannot say all; where they differ, it is said). Gemma 2 and StableLM models have a `rope_theta` of 10000, for which its converter
+  form cannot say all; where they differ, it is said). Gemma 1, Gemma 2 and StableLM models have a `rope_theta` of 10000, for which its converter
   writes no key; Phi-2's converter writes four times the width for the feed-forward network's, as real Phi-2 has it. A dash: not run.
 
 | model | export, rows | export | back | import |

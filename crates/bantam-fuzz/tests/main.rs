@@ -3,8 +3,8 @@
 use bantam_fuzz::{Limits, TARGETS, run};
 
 const ITERATIONS: u64 = 3_000;
-/// The same for texts that are compiled, which takes longer.
-const COMPILED: u64 = 300;
+/// The same for texts that are compiled and models that are written to files, which takes longer.
+const SLOW: u64 = 300;
 
 #[test]
 fn whole_inputs_are_accepted() {
@@ -18,7 +18,7 @@ fn whole_inputs_are_accepted() {
 #[test]
 fn damaged_inputs_cause_no_panic() {
     for target in TARGETS {
-        let iterations = if target.text { COMPILED } else { ITERATIONS };
+        let iterations = if target.text || target.name.starts_with("convert-") { SLOW } else { ITERATIONS };
         let report = run(target, &target.inputs(), 1, 0, Limits { iterations, time: None });
         if let Some(finding) = report.finding {
             panic!("{} panics at seed 1 iteration {}: {}", target.name, finding.iteration, finding.message);

@@ -13,6 +13,7 @@ pub(super) const DIRECTORY: Target = Target {
     name: "convert-directory",
     about: "a Hugging Face directory with one damaged file, to GGUF and to another directory",
     seeds: directory_seeds,
+    text: false,
     region: |bytes| match of_directory(bytes) {
         // A header is worth damaging more than weights are.
         Some((_, _, file)) if SafeTensors::parse(file).is_ok() => {
@@ -28,6 +29,7 @@ pub(super) const GGUF: Target = Target {
     name: "convert-gguf",
     about: "a damaged GGUF file to a Hugging Face directory and to other GGUF files",
     seeds: gguf_seeds,
+    text: false,
     region: gguf::region,
     take: take_gguf,
 };
