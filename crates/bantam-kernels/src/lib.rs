@@ -41,13 +41,14 @@ pub use attention::{
     AttentionScratch, AttentionShape, KvFormat, KvLayer, KvMemory, PAGE_CELLS, PageTables, RowPlace, attend,
 };
 pub use elementwise::{
-    Activation, RopePairs, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
+    Activation, RopePairs, RowNorm, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
 };
 pub use error::KernelError;
 pub use isa::Isa;
 pub use limits::{int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{
-    ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, Precision, Product, multiply, multiply_tiles,
+    ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, PANEL_LAYOUT, Precision, Product, multiply,
+    multiply_tiles,
 };
-pub use pool::{Pool, available_threads};
+pub use pool::{Pool, PoolCounts, available_threads};

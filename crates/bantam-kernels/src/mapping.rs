@@ -1,5 +1,6 @@
 //! A file's bytes in memory without reading them first.
 
+use bantam_tensor::OwnBytes;
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::{Advice, UncheckedAdvice};
@@ -80,6 +81,12 @@ impl Mapping {
         let map = self.map.as_ref()?;
         let end = range.end.min(map.len());
         (range.start < end).then(|| (map, range.start, end - range.start))
+    }
+}
+
+impl OwnBytes for Mapping {
+    fn done_with(&self, range: Range<usize>) {
+        Mapping::done_with(self, range);
     }
 }
 

@@ -58,6 +58,19 @@ pub struct Pool {
     ranges: Vec<Apart<AtomicU64>>,
     scratch: Vec<Mutex<Vec<f32>>>,
     rows: Mutex<Vec<f32>>,
+    /// Regions run, the clock of waiting, and whether it is looked at.
+    regions: AtomicU64,
+    waited: AtomicU64,
+    watched: AtomicBool,
+}
+
+/// What a pool has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Parallel regions; each ends with a barrier.
+    pub regions: u64,
+    /// Nanoseconds that callers waited for other workers at the end of a region, while the pool was watched.
+    pub waited: u64,
 }
 
 thread_local! {
@@ -95,7 +108,20 @@ impl Pool {
             ranges: (0..threads).map(|_| Apart(AtomicU64::new(0))).collect(),
             scratch: (0..threads).map(|_| Mutex::new(Vec::new())).collect(),
             rows: Mutex::new(Vec::new()),
+            regions: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
         }
+    }
+
+    /// Regions that were run on several threads, and how long callers waited at their ends.
+    pub fn counts(&self) -> PoolCounts {
+        PoolCounts { regions: self.regions.load(Ordering::Relaxed), waited: self.waited.load(Ordering::Relaxed) }
+    }
+
+    /// Whether to measure how long callers wait (two looks at the clock a region).
+    pub fn watch(&self, on: bool) {
+        self.watched.store(on, Ordering::Relaxed);
     }
 
     /// Workers, the caller of a region among them.
@@ -197,14 +223,19 @@ impl Pool {
                 handle.unpark();
             }
         }
+        self.regions.fetch_add(1, Ordering::Relaxed);
         INSIDE.set(true);
         let own = catch_unwind(AssertUnwindSafe(|| region(0)));
         INSIDE.set(false);
+        let done = self.watched.load(Ordering::Relaxed).then(Instant::now);
         while shared.unfinished.0.load(Ordering::Acquire) != 0 {
             // A straggler may wait for the very processor that we spin on: offer it after a moment, and again.
             if !spin(|| shared.unfinished.0.load(Ordering::Acquire) == 0) {
                 thread::yield_now();
             }
+        }
+        if let Some(done) = done {
+            self.waited.fetch_add(u64::try_from(done.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
         let other = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Err(payload) = own {

@@ -4,8 +4,17 @@
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
+/// Bytes that stay where they are.
+pub trait OwnBytes: AsRef<[u8]> + Send + Sync {
+    /// Told that nobody here will look at a range of them soon. A mapped file lets go of the memory they take, and reads
+    /// them again should somebody look after all; owners that could not get them back do nothing.
+    fn done_with(&self, _range: Range<usize>) {}
+}
+
+impl OwnBytes for Vec<u8> {}
+
 /// Owner of bytes that stay where they are for as long as anyone holds a window into them.
-pub type BytesOwner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type BytesOwner = Arc<dyn OwnBytes>;
 
 /// Makes bytes that are stored nowhere in this form: weights decoded from one format into another.
 pub trait MakeBytes: Send + Sync {
@@ -82,6 +91,17 @@ impl SharedBytes {
                 let made = Made { maker: Arc::clone(&made.maker), of, bytes: OnceLock::new() };
                 Self { owner: Owner::Made(Arc::new(made)), range: 0..self.range.len() }
             }
+        }
+    }
+
+    /// Says that nobody will look at a range of this window soon: see [`OwnBytes::done_with`].
+    pub fn done_with(&self, range: Range<usize>) {
+        let end = self.range.start.saturating_add(range.end).min(self.range.end);
+        let start = self.range.start.saturating_add(range.start);
+        if let Owner::Held(owner) = &self.owner
+            && start < end
+        {
+            owner.done_with(start..end);
         }
     }
 

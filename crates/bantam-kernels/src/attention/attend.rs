@@ -5,7 +5,7 @@
 //! on by a thread of its own (one row, long context) or all by one (many rows), so a row's result is always the same.
 //! Query heads that share a key head, and neighbouring rows of a sequence, go through a page together.
 
-use super::memory::{KvFormat, KvMemory};
+use super::memory::{BLOCK, KvFormat, KvMemory};
 use super::page::{self, Cells, Scoring, Softmax, Weighted};
 use super::{PAGE_CELLS, PageTables, RowPlace};
 use crate::buffer::Shared;
@@ -86,6 +86,8 @@ struct Worker {
     factors: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
+    key_scales: Vec<f32>,
+    value_scales: Vec<f32>,
     span: State,
     whole: State,
 }
@@ -129,7 +131,8 @@ impl Sizes {
 
     fn bytes(&self, threads: usize, rows: usize) -> Option<usize> {
         let numbers = self.queries.checked_mul(PAGE_CELLS + 16)?.checked_add(self.q)?.checked_add(self.keys)?;
-        let numbers = numbers.checked_add(self.values)?.checked_add(self.sums.checked_mul(2)?)?;
+        let scales = self.keys / BLOCK + self.values / BLOCK;
+        let numbers = numbers.checked_add(self.values)?.checked_add(self.sums.checked_mul(2)?)?.checked_add(scales)?;
         let total = numbers.checked_mul(threads)?.checked_add(self.partial)?.checked_mul(4)?;
         total.checked_add(rows.checked_mul(size_of::<Block>())?)
     }
@@ -156,6 +159,8 @@ impl AttentionScratch {
             factors: vec![0.0; sizes.queries],
             keys: vec![0.0; sizes.keys],
             values: vec![0.0; sizes.values],
+            key_scales: vec![0.0; sizes.keys / BLOCK],
+            value_scales: vec![0.0; sizes.values / BLOCK],
             span: state(),
             whole: state(),
         };
@@ -346,10 +351,10 @@ impl Work<'_> {
             let wanted = clip(first..last);
             let (keys, values) = self.memory.head(self.layer, page, item.kv_head);
             let direct = count <= page::TILE;
-            let keys =
-                cells(s, self.memory.format(), direct, keys, shape.key_width, true, wanted.clone(), &mut worker.keys);
-            let values =
-                cells(s, self.memory.format(), direct, values, shape.value_width, false, wanted, &mut worker.values);
+            let room = Room { direct, scales: &mut worker.key_scales, decoded: &mut worker.keys };
+            let keys = cells(s, self.memory.format(), keys, shape.key_width, true, wanted.clone(), room);
+            let room = Room { direct, scales: &mut worker.value_scales, decoded: &mut worker.values };
+            let values = cells(s, self.memory.format(), values, shape.value_width, false, wanted, room);
             let scores = &mut worker.scores[..count];
             page::scores(s, keys, shape.key_width, &worker.q[..count * shape.key_width], scoring, scores);
             for (i, scores) in scores.iter_mut().enumerate() {
@@ -419,24 +424,34 @@ impl Work<'_> {
     }
 }
 
-/// A page's cells as the kernels read them: in place where the format allows and few rows read them, else decoded.
+/// Where a page is decoded to, unless it is read in place.
+struct Room<'a> {
+    direct: bool,
+    scales: &'a mut [f32],
+    decoded: &'a mut [f32],
+}
+
+/// A page's cells as the kernels read them: in place where few rows read them, else decoded.
 #[inline(always)]
 fn cells<'a, S: Simd>(
     s: S,
     format: KvFormat,
-    direct: bool,
     bytes: &'a [u8],
     width: usize,
     keys: bool,
     wanted: Range<usize>,
-    decoded: &'a mut [f32],
+    room: Room<'a>,
 ) -> Cells<'a> {
     match format {
         KvFormat::F32 => Cells::F32(bytes),
-        KvFormat::F16 if direct => Cells::F16(bytes),
+        KvFormat::F16 if room.direct => Cells::F16(bytes),
+        KvFormat::Q8_0 if room.direct => {
+            let (codes, scales) = page::scales(s, bytes, width, room.scales);
+            Cells::Q8_0(codes, scales)
+        }
         KvFormat::F16 | KvFormat::Q8_0 => {
-            let decoded = &mut decoded[..width * PAGE_CELLS];
-            page::decode(s, format, bytes, width, keys, wanted, decoded);
+            let decoded = &mut room.decoded[..width * PAGE_CELLS];
+            page::decode(s, format, bytes, width, keys, wanted, room.scales, decoded);
             // SAFETY: f32 may be looked at as bytes.
             Cells::F32(unsafe { std::slice::from_raw_parts(decoded.as_ptr().cast(), decoded.len() * 4) })
         }

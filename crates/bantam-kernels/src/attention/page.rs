@@ -12,11 +12,101 @@ const VECTORS: usize = PAGE_CELLS / LANES;
 /// Query rows that go through a page together where there are registers for it.
 pub(super) const TILE: usize = 6;
 
-/// Keys and values of a page as they are read: in place, or decoded to f32.
+/// Keys or values of a page as they are read: in place, or decoded to f32.
 #[derive(Clone, Copy)]
 pub(super) enum Cells<'a> {
     F32(&'a [u8]),
     F16(&'a [u8]),
+    /// Codes of `q8_0`, and their scales in f32, in the page's order.
+    Q8_0(&'a [u8], &'a [f32]),
+}
+
+/// How a page's numbers become lanes: sixteen from (`major`, `minor`) on, which is (column, cell) of keys and (cell, column)
+/// of values.
+trait Take: Copy {
+    /// # Safety
+    /// The sixteen numbers must be inside the page.
+    unsafe fn take<S: Simd>(self, s: S, major: usize, minor: usize) -> S::F;
+
+    /// Fewer than sixteen, the rest zero. Widths of whole blocks have none such.
+    ///
+    /// # Safety
+    /// As many numbers must be inside the page.
+    unsafe fn take_part<S: Simd>(self, s: S, major: usize, minor: usize, count: usize) -> S::F;
+}
+
+/// Numbers that stand as they are, so many to a major step.
+#[derive(Clone, Copy)]
+struct Plain<R>(R, *const u8, usize);
+
+impl<R: Read> Take for Plain<R> {
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, s: S, major: usize, minor: usize) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.load(s, self.1.add((major * self.2 + minor) * R::BYTES)) }
+    }
+
+    #[inline(always)]
+    unsafe fn take_part<S: Simd>(self, s: S, major: usize, minor: usize, count: usize) -> S::F {
+        let mut padded = [0u8; 4 * LANES];
+        let count = count.min(LANES) * R::BYTES;
+        // SAFETY: the caller's promise; 64 bytes are there to write and to read.
+        unsafe {
+            let from = self.1.add((major * self.2 + minor) * R::BYTES);
+            std::ptr::copy_nonoverlapping(from, padded.as_mut_ptr(), count);
+            self.0.load(s, padded.as_ptr())
+        }
+    }
+}
+
+/// Keys in `q8_0`: codes, and scales side by side as the cells are.
+#[derive(Clone, Copy)]
+struct Keys8(*const u8, *const f32);
+
+impl Take for Keys8 {
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, s: S, column: usize, cell: usize) -> S::F {
+        // SAFETY: the caller's promise; a block of columns has a scale for each cell.
+        unsafe {
+            let scales = s.load_at(self.1.add(column / BLOCK * PAGE_CELLS + cell));
+            s.mul(s.load_i8_at(self.0.add(column * PAGE_CELLS + cell).cast()), scales)
+        }
+    }
+
+    unsafe fn take_part<S: Simd>(self, _: S, _: usize, _: usize, _: usize) -> S::F {
+        unreachable!("widths of q8_0 are whole blocks")
+    }
+}
+
+/// Values in `q8_0`: codes, scales, columns of a cell.
+#[derive(Clone, Copy)]
+struct Values8(*const u8, *const f32, usize);
+
+impl Take for Values8 {
+    #[inline(always)]
+    unsafe fn take<S: Simd>(self, s: S, cell: usize, column: usize) -> S::F {
+        // SAFETY: the caller's promise; sixteen columns from a multiple of 16 on are of one block.
+        unsafe {
+            let scale = s.splat(*self.1.add(cell * (self.2 / BLOCK) + column / BLOCK));
+            s.mul(s.load_i8_at(self.0.add(cell * self.2 + column).cast()), scale)
+        }
+    }
+
+    unsafe fn take_part<S: Simd>(self, _: S, _: usize, _: usize, _: usize) -> S::F {
+        unreachable!("widths of q8_0 are whole blocks")
+    }
+}
+
+/// Parts a page's `q8_0` bytes into its codes and its scales, these turned to f32 in `made`.
+#[inline(always)]
+pub(super) fn scales<'a, S: Simd>(s: S, bytes: &'a [u8], width: usize, made: &'a mut [f32]) -> (&'a [u8], &'a [f32]) {
+    let (halves, codes) = bytes.split_at(width / BLOCK * PAGE_CELLS * 2);
+    let made = &mut made[..width / BLOCK * PAGE_CELLS];
+    for (made, halves) in made.as_chunks_mut::<LANES>().0.iter_mut().zip(halves.as_chunks::<{ 2 * LANES }>().0) {
+        // SAFETY: 32 bytes are read.
+        s.store(unsafe { s.load_f16_at(halves.as_ptr()) }, made);
+    }
+    (codes, made)
 }
 
 /// The running softmax of one query row: greatest score, sum of weights.
@@ -38,7 +128,7 @@ pub(super) struct Scoring {
 }
 
 /// Decodes the cells that are wanted of a page's keys (`[width][64]`, all cells) or values (`[64][width]`, those in
-/// `wanted`) to f32.
+/// `wanted`) to f32; `factors` is room for scales.
 #[inline(always)]
 pub(super) fn decode<S: Simd>(
     s: S,
@@ -47,6 +137,7 @@ pub(super) fn decode<S: Simd>(
     width: usize,
     keys: bool,
     wanted: Range<usize>,
+    factors: &mut [f32],
     out: &mut [f32],
 ) {
     let range = if keys { 0..width * PAGE_CELLS } else { wanted.start * width..wanted.end * width };
@@ -69,26 +160,20 @@ pub(super) fn decode<S: Simd>(
             }
         }
         KvFormat::Q8_0 => {
-            let blocks = width / BLOCK;
-            let (scales, codes) = bytes.split_at(blocks * PAGE_CELLS * 2);
+            let (codes, scales) = scales(s, bytes, width, factors);
             let (vectors, _) = out.as_chunks_mut::<LANES>();
             for (i, out) in vectors.iter_mut().enumerate() {
                 let at = range.start + i * LANES;
-                // SAFETY: `range` lies inside the codes (16 bytes are read), and the scales of these 16 numbers inside the
-                // scales: 16 cells side by side of one block, or one of one cell.
-                let (codes, scale) = unsafe {
-                    let scale = if keys {
-                        s.load_f16_at(
-                            scales[(at / PAGE_CELLS / BLOCK * PAGE_CELLS + at % PAGE_CELLS) * 2..][..2 * LANES]
-                                .as_ptr(),
-                        )
+                // SAFETY: `range` lies inside the codes, and the scales of these 16 numbers inside the scales: 16 cells side
+                // by side of one block, or one of one cell.
+                let numbers = unsafe {
+                    if keys {
+                        Keys8(codes.as_ptr(), scales.as_ptr()).take(s, at / PAGE_CELLS, at % PAGE_CELLS)
                     } else {
-                        let scale = at / BLOCK * 2;
-                        s.splat(f16_to_f32(u16::from_ne_bytes([scales[scale], scales[scale + 1]])))
-                    };
-                    (s.load_i8_at(codes[at..][..LANES].as_ptr().cast()), scale)
+                        Values8(codes.as_ptr(), scales.as_ptr(), width).take(s, at / width, at % width)
+                    }
                 };
-                s.store(s.mul(codes, scale), out);
+                s.store(numbers, out);
             }
         }
     }
@@ -104,9 +189,23 @@ pub(super) fn scores<S: Simd>(
     scoring: Scoring,
     scores: &mut [[f32; PAGE_CELLS]],
 ) {
-    match keys {
-        Cells::F32(keys) => scores_of(s, F32, keys, width, q, scores),
-        Cells::F16(keys) => scores_of(s, F16, keys, width, q, scores),
+    let whole = |length: usize, bytes: usize| assert!(length >= width * PAGE_CELLS * bytes, "a page of keys");
+    // SAFETY: each page is whole.
+    unsafe {
+        match keys {
+            Cells::F32(keys) => {
+                whole(keys.len(), 4);
+                scores_of(s, Plain(F32, keys.as_ptr(), PAGE_CELLS), width, q, scores);
+            }
+            Cells::F16(keys) => {
+                whole(keys.len(), 2);
+                scores_of(s, Plain(F16, keys.as_ptr(), PAGE_CELLS), width, q, scores);
+            }
+            Cells::Q8_0(codes, scales) => {
+                whole(codes.len().min(scales.len() * BLOCK), 1);
+                scores_of(s, Keys8(codes.as_ptr(), scales.as_ptr()), width, q, scores);
+            }
+        }
     }
     let scale = s.splat(scoring.scale);
     for score in scores.iter_mut().flat_map(|row| row.as_chunks_mut::<LANES>().0) {
@@ -118,24 +217,26 @@ pub(super) fn scores<S: Simd>(
     }
 }
 
+/// # Safety
+/// `keys` must have `width` columns of 64 cells.
 #[inline(always)]
-fn scores_of<S: Simd, R: Read>(s: S, read: R, keys: &[u8], width: usize, q: &[f32], scores: &mut [[f32; PAGE_CELLS]]) {
-    assert!(keys.len() >= width * PAGE_CELLS * R::BYTES && q.len() == scores.len() * width);
+unsafe fn scores_of<S: Simd, K: Take>(s: S, keys: K, width: usize, q: &[f32], scores: &mut [[f32; PAGE_CELLS]]) {
+    assert!(q.len() == scores.len() * width);
     let mut row = 0;
     while row < scores.len() {
         let q = &q[row * width..];
         let scores = &mut scores[row..];
-        // SAFETY: the keys are long enough by the assertion, and as many rows are left as are taken.
+        // SAFETY: the caller's promise, the assertion, and as many rows are left as are taken.
         row += unsafe {
             match (S::MANY_REGISTERS, scores.len()) {
-                (true, 1) => score_tile::<S, R, 1, VECTORS>(s, read, keys, width, q, scores),
-                (true, 2) => score_tile::<S, R, 2, VECTORS>(s, read, keys, width, q, scores),
-                (true, 3) => score_tile::<S, R, 3, VECTORS>(s, read, keys, width, q, scores),
-                (true, 4) => score_tile::<S, R, 4, VECTORS>(s, read, keys, width, q, scores),
-                (true, 5) => score_tile::<S, R, 5, VECTORS>(s, read, keys, width, q, scores),
-                (true, _) => score_tile::<S, R, TILE, VECTORS>(s, read, keys, width, q, scores),
-                (false, 1) => score_tile::<S, R, 1, VECTORS>(s, read, keys, width, q, scores),
-                (false, _) => score_tile::<S, R, 2, 2>(s, read, keys, width, q, scores),
+                (true, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, scores),
+                (true, 2) => score_tile::<S, K, 2, VECTORS>(s, keys, width, q, scores),
+                (true, 3) => score_tile::<S, K, 3, VECTORS>(s, keys, width, q, scores),
+                (true, 4) => score_tile::<S, K, 4, VECTORS>(s, keys, width, q, scores),
+                (true, 5) => score_tile::<S, K, 5, VECTORS>(s, keys, width, q, scores),
+                (true, _) => score_tile::<S, K, TILE, VECTORS>(s, keys, width, q, scores),
+                (false, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, scores),
+                (false, _) => score_tile::<S, K, 2, 2>(s, keys, width, q, scores),
             }
         };
     }
@@ -144,12 +245,11 @@ fn scores_of<S: Simd, R: Read>(s: S, read: R, keys: &[u8], width: usize, q: &[f3
 /// `ROWS` query rows, `COLUMNS` vectors of cells at a time. Each score is one sum over the columns in order.
 ///
 /// # Safety
-/// `keys` must hold `width * 64` numbers, `q` `ROWS` rows and `scores` `ROWS`.
+/// `keys` must have `width` columns of 64 cells, `q` `ROWS` rows and `scores` `ROWS`.
 #[inline(always)]
-unsafe fn score_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn score_tile<S: Simd, K: Take, const ROWS: usize, const COLUMNS: usize>(
     s: S,
-    read: R,
-    keys: &[u8],
+    keys: K,
     width: usize,
     q: &[f32],
     scores: &mut [[f32; PAGE_CELLS]],
@@ -159,12 +259,12 @@ unsafe fn score_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>(
     while vector < VECTORS {
         // SAFETY: the caller's promise.
         unsafe {
-            let (q, keys) = (q.as_ptr(), keys.as_ptr().add(vector * LANES * R::BYTES));
+            let q = q.as_ptr();
             let mut sums = [[s.splat(0.0); COLUMNS]; ROWS];
             for column in 0..width {
                 let mut k = [s.splat(0.0); COLUMNS];
                 for c in 0..COLUMNS {
-                    k[c] = read.load(s, keys.add((column * PAGE_CELLS + c * LANES) * R::BYTES));
+                    k[c] = keys.take(s, column, (vector + c) * LANES);
                 }
                 for r in 0..ROWS {
                     let q = s.splat(*q.add(r * width + column));
@@ -228,43 +328,59 @@ pub(super) struct Weighted<'a> {
 /// `sums[row] = sums[row] · factor + Σ weight · value` over the cells that the row sees, in order.
 #[inline(always)]
 pub(super) fn gather<S: Simd>(s: S, values: Cells<'_>, width: usize, rows: &Weighted<'_>, sums: &mut [f32]) {
-    match values {
-        Cells::F32(values) => gather_of(s, F32, values, width, rows, sums),
-        Cells::F16(values) => gather_of(s, F16, values, width, rows, sums),
+    let whole = |length: usize, bytes: usize| assert!(length >= width * PAGE_CELLS * bytes, "a page of values");
+    // SAFETY: each page is whole; `q8_0` has widths of whole blocks only.
+    unsafe {
+        match values {
+            Cells::F32(values) => {
+                whole(values.len(), 4);
+                gather_of(s, Plain(F32, values.as_ptr(), width), width, rows, sums);
+            }
+            Cells::F16(values) => {
+                whole(values.len(), 2);
+                gather_of(s, Plain(F16, values.as_ptr(), width), width, rows, sums);
+            }
+            Cells::Q8_0(codes, scales) => {
+                assert!(width.is_multiple_of(BLOCK));
+                whole(codes.len().min(scales.len() * BLOCK), 1);
+                gather_of(s, Values8(codes.as_ptr(), scales.as_ptr(), width), width, rows, sums);
+            }
+        }
     }
 }
 
+/// # Safety
+/// `values` must have 64 cells of `width` columns.
 #[inline(always)]
-fn gather_of<S: Simd, R: Read>(s: S, read: R, values: &[u8], width: usize, rows: &Weighted<'_>, sums: &mut [f32]) {
+unsafe fn gather_of<S: Simd, V: Take>(s: S, values: V, width: usize, rows: &Weighted<'_>, sums: &mut [f32]) {
     let count = rows.weights.len();
-    assert!(values.len() >= width * PAGE_CELLS * R::BYTES && sums.len() == count * width);
+    assert!(sums.len() == count * width);
     assert!(rows.seen.len() == count && rows.factors.len() == count);
     assert!(rows.seen.iter().all(|seen| seen.end <= PAGE_CELLS));
     let mut row = 0;
     while row < count {
-        // SAFETY: lengths are asserted above, and as many rows are left as are taken.
+        // SAFETY: the caller's promise, lengths are asserted above, and as many rows are left as are taken.
         row += unsafe {
             match (S::MANY_REGISTERS, count - row) {
-                (true, 1) => gather_tile::<S, R, 1, 4>(s, read, values, width, rows, row, sums),
-                (true, 2) => gather_tile::<S, R, 2, 4>(s, read, values, width, rows, row, sums),
-                (true, 3) => gather_tile::<S, R, 3, 4>(s, read, values, width, rows, row, sums),
-                (true, 4) => gather_tile::<S, R, 4, 4>(s, read, values, width, rows, row, sums),
-                (true, 5) => gather_tile::<S, R, 5, 4>(s, read, values, width, rows, row, sums),
-                (true, _) => gather_tile::<S, R, TILE, 4>(s, read, values, width, rows, row, sums),
-                (false, 1) => gather_tile::<S, R, 1, 4>(s, read, values, width, rows, row, sums),
-                (false, _) => gather_tile::<S, R, 2, 2>(s, read, values, width, rows, row, sums),
+                (true, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, sums),
+                (true, 2) => gather_tile::<S, V, 2, 4>(s, values, width, rows, row, sums),
+                (true, 3) => gather_tile::<S, V, 3, 4>(s, values, width, rows, row, sums),
+                (true, 4) => gather_tile::<S, V, 4, 4>(s, values, width, rows, row, sums),
+                (true, 5) => gather_tile::<S, V, 5, 4>(s, values, width, rows, row, sums),
+                (true, _) => gather_tile::<S, V, TILE, 4>(s, values, width, rows, row, sums),
+                (false, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, sums),
+                (false, _) => gather_tile::<S, V, 2, 2>(s, values, width, rows, row, sums),
             }
         };
     }
 }
 
 /// # Safety
-/// `values` must hold `64 * width` numbers, `sums` and `rows` `row + ROWS` rows, and no row may see beyond the page.
+/// `values` must have 64 cells of `width` columns, `sums` and `rows` `row + ROWS` rows, and no row may see beyond the page.
 #[inline(always)]
-unsafe fn gather_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn gather_tile<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usize>(
     s: S,
-    read: R,
-    values: &[u8],
+    values: V,
     width: usize,
     rows: &Weighted<'_>,
     row: usize,
@@ -281,13 +397,13 @@ unsafe fn gather_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>
         // SAFETY: the caller's promise; columns stay below `width`.
         unsafe {
             if vectors >= COLUMNS {
-                gather_columns::<S, R, ROWS, COLUMNS>(s, read, values, width, rows, row, column, start..end, sums);
+                gather_columns::<S, V, ROWS, COLUMNS>(s, values, width, rows, row, column, start..end, sums);
                 column += COLUMNS * LANES;
             } else if vectors >= 1 {
-                gather_columns::<S, R, ROWS, 1>(s, read, values, width, rows, row, column, start..end, sums);
+                gather_columns::<S, V, ROWS, 1>(s, values, width, rows, row, column, start..end, sums);
                 column += LANES;
             } else {
-                gather_rest::<S, R>(s, read, values, width, rows, row..row + ROWS, column, sums);
+                gather_rest::<S, V>(s, values, width, rows, row..row + ROWS, column, sums);
                 column = width;
             }
         }
@@ -298,10 +414,9 @@ unsafe fn gather_tile<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>
 /// # Safety
 /// As [`gather_tile`]; `column + COLUMNS * 16` must not exceed `width`, and all rows must see the cells of `common`.
 #[inline(always)]
-unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn gather_columns<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usize>(
     s: S,
-    read: R,
-    values: &[u8],
+    values: V,
     width: usize,
     rows: &Weighted<'_>,
     row: usize,
@@ -311,7 +426,6 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
 ) {
     // SAFETY: the caller's promise: rows, cells and columns are inside.
     unsafe {
-        let values = values.as_ptr().add(column * R::BYTES);
         let sums = sums.as_mut_ptr().add(row * width + column);
         let mut totals = [[s.splat(0.0); COLUMNS]; ROWS];
         for r in 0..ROWS {
@@ -326,7 +440,7 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
             for cell in seen.start..seen.end.min(common.start) {
                 let weight = s.splat(*weights.add(r * PAGE_CELLS + cell));
                 for c in 0..COLUMNS {
-                    let v = read.load(s, values.add((cell * width + c * LANES) * R::BYTES));
+                    let v = values.take(s, cell, column + c * LANES);
                     totals[r][c] = s.mul_add(weight, v, totals[r][c]);
                 }
             }
@@ -334,7 +448,7 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
         for cell in common.clone() {
             let mut v = [s.splat(0.0); COLUMNS];
             for c in 0..COLUMNS {
-                v[c] = read.load(s, values.add((cell * width + c * LANES) * R::BYTES));
+                v[c] = values.take(s, cell, column + c * LANES);
             }
             for r in 0..ROWS {
                 let weight = s.splat(*weights.add(r * PAGE_CELLS + cell));
@@ -348,7 +462,7 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
             for cell in seen.start.max(common.end)..seen.end {
                 let weight = s.splat(*weights.add(r * PAGE_CELLS + cell));
                 for c in 0..COLUMNS {
-                    let v = read.load(s, values.add((cell * width + c * LANES) * R::BYTES));
+                    let v = values.take(s, cell, column + c * LANES);
                     totals[r][c] = s.mul_add(weight, v, totals[r][c]);
                 }
             }
@@ -366,10 +480,9 @@ unsafe fn gather_columns<S: Simd, R: Read, const ROWS: usize, const COLUMNS: usi
 /// # Safety
 /// As [`gather_tile`].
 #[inline(always)]
-unsafe fn gather_rest<S: Simd, R: Read>(
+unsafe fn gather_rest<S: Simd, V: Take>(
     s: S,
-    read: R,
-    values: &[u8],
+    values: V,
     width: usize,
     rows: &Weighted<'_>,
     range: Range<usize>,
@@ -381,11 +494,8 @@ unsafe fn gather_rest<S: Simd, R: Read>(
         let sums = &mut sums[row * width + column..][..count];
         let mut total = s.mul(s.load_part(sums), s.splat(rows.factors[row]));
         for cell in rows.seen[row].clone() {
-            let mut padded = [0u8; 4 * LANES];
-            let bytes = &values[(cell * width + column) * R::BYTES..][..count * R::BYTES];
-            padded[..bytes.len()].copy_from_slice(bytes);
-            // SAFETY: 64 bytes are there.
-            let v = unsafe { read.load(s, padded.as_ptr()) };
+            // SAFETY: the caller's promise.
+            let v = unsafe { values.take_part(s, cell, column, count) };
             total = s.mul_add(s.splat(rows.weights[row][cell]), v, total);
         }
         s.store_part(total, sums);

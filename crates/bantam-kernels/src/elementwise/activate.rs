@@ -89,7 +89,7 @@ fn each(pool: &Pool, isa: Isa, op: Op, a: &[f32], b: Option<&[f32]>, out: &mut [
 }
 
 /// A function of one number in each lane.
-trait Function: Copy {
+pub(crate) trait Function: Copy {
     fn at<S: Simd>(self, s: S, x: S::F) -> S::F;
 }
 
@@ -101,7 +101,7 @@ trait Function2: Copy {
 macro_rules! function {
     ($name:ident $(($field:ident: $type:ty))?, |$s:ident, $x:ident| $value:expr) => {
         #[derive(Clone, Copy)]
-        struct $name $(($type))?;
+        pub(crate) struct $name $(($type))?;
         impl Function for $name {
             #[inline(always)]
             fn at<S: Simd>(self, $s: S, $x: S::F) -> S::F {

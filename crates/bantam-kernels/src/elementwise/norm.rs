@@ -23,7 +23,7 @@ pub fn norm_rms(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm(pool, isa, x, rows, width, groups, Kind { weight, bias: None, eps, center: false }, out);
+    norm(pool, isa, x, rows, width, groups, RowNorm { weight, bias: None, eps, center: false }, out);
 }
 
 /// `out = (x - mean(x)) / sqrt(mean((x - mean(x))²) + eps) · weight + bias`, over each of the `groups` parts of each row.
@@ -41,18 +41,63 @@ pub fn norm_layer(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm(pool, isa, x, rows, width, groups, Kind { weight, bias, eps, center: true }, out);
+    norm(pool, isa, x, rows, width, groups, RowNorm { weight, bias, eps, center: true }, out);
 }
 
-#[derive(Clone, Copy)]
-struct Kind<'a> {
-    weight: Option<&'a [f32]>,
-    bias: Option<&'a [f32]>,
-    eps: f32,
-    center: bool,
+/// What a norm over rows does.
+#[derive(Clone, Copy, Debug)]
+pub struct RowNorm<'a> {
+    /// One factor for each column, else 1.
+    pub weight: Option<&'a [f32]>,
+    /// What is added to each column.
+    pub bias: Option<&'a [f32]>,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// Whether the mean is taken off (layer norm).
+    pub center: bool,
 }
 
-fn norm(pool: &Pool, isa: Isa, x: &[f32], rows: usize, width: usize, groups: usize, kind: Kind<'_>, out: &mut [f32]) {
+impl RowNorm<'_> {
+    /// What a row (or group of one) is shifted and multiplied by.
+    #[inline(always)]
+    pub(crate) fn moments<S: Simd>(&self, s: S, x: &[f32]) -> Moments {
+        let count = x.len() as f32;
+        let mean = if self.center { sum(s, x) / count } else { 0.0 };
+        Moments { mean, factor: 1.0 / (sum_of_squares(s, x, mean) / count + self.eps).sqrt() }
+    }
+}
+
+/// What a row is shifted and multiplied by.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Moments {
+    mean: f32,
+    factor: f32,
+}
+
+impl Moments {
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(&self, s: S, x: S::F, weight: Option<S::F>, bias: Option<S::F>) -> S::F {
+        let mut y = s.mul(s.sub(x, s.splat(self.mean)), s.splat(self.factor));
+        if let Some(weight) = weight {
+            y = s.mul(y, weight);
+        }
+        if let Some(bias) = bias {
+            y = s.add(y, bias);
+        }
+        y
+    }
+}
+
+fn norm(
+    pool: &Pool,
+    isa: Isa,
+    x: &[f32],
+    rows: usize,
+    width: usize,
+    groups: usize,
+    kind: RowNorm<'_>,
+    out: &mut [f32],
+) {
     expect_length("x of a norm", x.len(), rows, width);
     expect_length("out of a norm", out.len(), rows, width);
     assert!(groups > 0 && width.is_multiple_of(groups), "a norm of {groups} groups cannot part rows of {width}");
@@ -76,7 +121,7 @@ struct Rows<'a> {
     x: &'a [f32],
     groups: usize,
     group: usize,
-    kind: Kind<'a>,
+    kind: RowNorm<'a>,
     out: &'a mut [f32],
 }
 
@@ -87,14 +132,12 @@ impl Task for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let parts = self.x.chunks_exact(self.group).zip(self.out.chunks_exact_mut(self.group));
         for (i, (x, out)) in parts.enumerate() {
-            let count = self.group as f32;
-            let mean = if self.kind.center { sum(s, x) / count } else { 0.0 };
-            let factor = 1.0 / (sum_of_squares(s, x, mean) / count + self.kind.eps).sqrt();
+            let moments = self.kind.moments(s, x);
             let start = (i % self.groups) * self.group;
             let weight =
                 self.kind.weight.map(|w| if w.len() == self.group { w } else { &w[start..start + self.group] });
             let bias = self.kind.bias.map(|b| if b.len() == self.group { b } else { &b[start..start + self.group] });
-            apply(s, x, mean, factor, weight, bias, out);
+            apply(s, x, moments, weight, bias, out);
         }
     }
 }
@@ -139,26 +182,12 @@ fn sum_of_squares<S: Simd>(s: S, x: &[f32], mean: f32) -> f32 {
 }
 
 #[inline(always)]
-fn apply<S: Simd>(
-    s: S,
-    x: &[f32],
-    mean: f32,
-    factor: f32,
-    weight: Option<&[f32]>,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let (m, f) = (s.splat(mean), s.splat(factor));
+fn apply<S: Simd>(s: S, x: &[f32], moments: Moments, weight: Option<&[f32]>, bias: Option<&[f32]>, out: &mut [f32]) {
     let mut at = 0;
     while at < x.len() {
         let end = (at + LANES).min(x.len());
-        let mut y = s.mul(s.sub(load(s, x, at, end), m), f);
-        if let Some(weight) = weight {
-            y = s.mul(y, load(s, weight, at, end));
-        }
-        if let Some(bias) = bias {
-            y = s.add(y, load(s, bias, at, end));
-        }
+        let of = |vector: Option<&[f32]>| vector.map(|vector| load(s, vector, at, end));
+        let y = moments.apply(s, load(s, x, at, end), of(weight), of(bias));
         match out[at..end].as_mut_array::<LANES>() {
             Some(whole) => s.store(y, whole),
             None => s.store_part(y, &mut out[at..end]),

@@ -6,9 +6,10 @@
 
 use super::float_rows::Precision;
 use super::float_tile::{Element, PANEL};
+use super::panels::AT_ONCE;
 use crate::buffer::{Buffer, Shared};
 use crate::{KernelError, Pool};
-use bantam_tensor::{TensorType, f16_to_f32};
+use bantam_tensor::{SharedBytes, TensorType, f16_to_f32};
 use std::ops::Range;
 
 /// What panels of a format hold.
@@ -44,21 +45,21 @@ impl FloatPanels {
         tensor_type: TensorType,
         precision: Precision,
         (outputs, inputs): (usize, usize),
-        source: &[u8],
+        source: &SharedBytes,
         pool: &Pool,
     ) -> Result<Self, KernelError> {
         let element = element(tensor_type, precision);
         let total = bytes(element, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let count = outputs.div_ceil(PANEL);
         let panel_bytes = total / count;
-        let mut buffer = Buffer::zeroed(total, "repacked weights")?;
+        let mut buffer = Buffer::filled(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
-        let row_bytes = source.len() / outputs;
-        pool.pieces(count, |panel| {
+        let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
+        let piece = |panel: usize| {
             // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
             let target = unsafe { target.part(panel * panel_bytes, panel_bytes) };
             let rows = panel * PANEL..((panel + 1) * PANEL).min(outputs);
-            let source = &source[rows.start * row_bytes..rows.end * row_bytes];
+            let source = &bytes[rows.start * row_bytes..rows.end * row_bytes];
             match (element, tensor_type) {
                 (Element::F16 | Element::Bf16, _) => interleave::<2>(source, row_bytes, target),
                 (Element::Bf16Pairs, _) | (_, TensorType::F32) => interleave::<4>(source, row_bytes, target),
@@ -75,7 +76,13 @@ impl FloatPanels {
                     interleave::<4>(&bytes, 4 * inputs, target);
                 }
             }
-        });
+        };
+        let together = (AT_ONCE / panel_bytes).max(1);
+        for start in (0..count).step_by(together) {
+            let some = together.min(count - start);
+            pool.pieces(some, |panel| piece(start + panel));
+            source.done_with(start * PANEL * row_bytes..((start + some) * PANEL).min(outputs) * row_bytes);
+        }
         Ok(Self { element, count, panel_bytes, buffer })
     }
 

@@ -552,7 +552,8 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        let panels = Panels::pack(kind, COLUMNS, inputs, &source, &pool).expect("small");
+        let panels =
+            Panels::pack(kind, COLUMNS, inputs, &bantam_tensor::SharedBytes::from_vec(source), &pool).expect("small");
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
         int8.quantize(&pool, Isa::detect(), &x, rows, inputs);

@@ -18,9 +18,12 @@
 use super::ActivationKind;
 use super::panels::BLOCK;
 use crate::buffer::{Buffer, Shared};
-use crate::elementwise::{expect_length, spread};
+use crate::elementwise::{
+    Activation, Function, GeluErf, GeluTanh, Moments, Relu, ReluSquared, RowNorm, Silu, expect_length, spread,
+};
 use crate::simd::{LANES, Simd, Task, dispatch};
 use crate::{Isa, KernelError, Pool};
+use std::ops::Range;
 
 /// Most rows of a tile.
 pub(super) const TILE: usize = 12;
@@ -92,9 +95,47 @@ impl Int8Rows {
     /// Takes in `x`, `[rows, width]`: each block of 32 columns by its own scale, max|x| / 127, to the nearest code.
     ///
     /// # Panics
-    /// Where the length does not fit, `width` is no multiple of 32, or there is no room.
+    /// Where the length does not fit, `width` is no multiple of 32, or there is no room; likewise below.
     pub fn quantize(&mut self, pool: &Pool, isa: Isa, x: &[f32], rows: usize, width: usize) {
         expect_length("rows to quantize", x.len(), rows, width);
+        self.take(pool, isa, rows, width, &Plain { x, width });
+    }
+
+    /// Takes in `activation(gate) · up`, both `[rows, width]`: the bits of [`crate::glu`], which need not be written anywhere.
+    pub fn quantize_glu(
+        &mut self,
+        pool: &Pool,
+        isa: Isa,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        rows: usize,
+        width: usize,
+    ) {
+        expect_length("gates to quantize", gate.len(), rows, width);
+        expect_length("rows to gate and quantize", up.len(), rows, width);
+        match activation {
+            Activation::Silu => self.take(pool, isa, rows, width, &Gate { function: Silu, gate, up, width }),
+            Activation::GeluTanh => self.take(pool, isa, rows, width, &Gate { function: GeluTanh, gate, up, width }),
+            Activation::GeluErf => self.take(pool, isa, rows, width, &Gate { function: GeluErf, gate, up, width }),
+            Activation::Relu => self.take(pool, isa, rows, width, &Gate { function: Relu, gate, up, width }),
+            Activation::ReluSquared => {
+                self.take(pool, isa, rows, width, &Gate { function: ReluSquared, gate, up, width });
+            }
+        }
+    }
+
+    /// Takes in the norm of `x`, `[rows, width]`, over whole rows: the bits of [`crate::norm_rms`] or [`crate::norm_layer`],
+    /// which need not be written anywhere.
+    pub fn quantize_norm(&mut self, pool: &Pool, isa: Isa, norm: RowNorm<'_>, x: &[f32], rows: usize, width: usize) {
+        expect_length("rows to norm and quantize", x.len(), rows, width);
+        for vector in [norm.weight, norm.bias].into_iter().flatten() {
+            expect_length("vector of a norm", vector.len(), 1, width);
+        }
+        self.take(pool, isa, rows, width, &Normed { norm, x, width });
+    }
+
+    fn take<R: Source>(&mut self, pool: &Pool, isa: Isa, rows: usize, width: usize, source: &R) {
         assert!(width.is_multiple_of(BLOCK), "rows of {width} cannot be quantized in blocks of {BLOCK}");
         let total = bytes(rows, width).unwrap_or(usize::MAX);
         assert!(total <= self.buffer.len(), "room for {} bytes of quantized rows, {total} needed", self.buffer.len());
@@ -102,16 +143,27 @@ impl Int8Rows {
         if total == 0 {
             return;
         }
-        let blocks = width / BLOCK;
+        let (blocks, tiles) = (width / BLOCK, tiles(rows));
+        // Few tiles are cut by columns too, so that every thread has work; what a block becomes does not depend on it.
+        let parts = if tiles >= 2 * pool.threads() { 1 } else { (rows * width / PART).clamp(1, 4 * pool.threads()) };
+        let each = blocks.div_ceil(parts);
+        let parts = blocks.div_ceil(each);
         let target = Shared::new(self.buffer.as_mut());
-        spread(pool, tiles(rows), width * rows.min(TILE), |range| {
-            for index in range {
-                let Tile { first, rows: count } = tile(rows, index);
-                const EACH: usize = RECORD + HALVES;
-                // SAFETY: tiles are disjoint runs of rows, and each takes EACH bytes a row and block.
-                let target = unsafe { target.part(first * blocks * EACH, count * blocks * EACH) };
-                let x = &x[first * width..][..count * width];
-                dispatch(isa, Quantize { x, rows: count, width, target });
+        spread(pool, tiles * parts, width.div_ceil(parts) * rows.min(TILE), |range| {
+            for item in range {
+                let Tile { first, rows: count } = tile(rows, item / parts);
+                let some = item % parts * each..(item % parts * each + each).min(blocks);
+                let start = first * blocks * (RECORD + HALVES);
+                // SAFETY: tiles are disjoint runs of rows, and each takes RECORD + HALVES bytes a row and block: first all
+                // records, then all halves, of which every item has those of its own blocks.
+                let (records, halves) = unsafe {
+                    let halves = start + count * (blocks * RECORD + some.start * HALVES);
+                    (
+                        target.part(start + count * some.start * RECORD, count * some.len() * RECORD),
+                        target.part(halves, count * some.len() * HALVES),
+                    )
+                };
+                dispatch(isa, Quantize { source, first, rows: count, blocks: some, records, halves });
             }
         });
     }
@@ -129,55 +181,279 @@ impl std::fmt::Debug for Int8Rows {
     }
 }
 
-struct Quantize<'a> {
-    x: &'a [f32],
-    rows: usize,
-    width: usize,
-    target: &'a mut [u8],
+/// Numbers in a piece of a tile that is cut.
+const PART: usize = 4096;
+
+/// Where the numbers come from.
+trait Source: Sync {
+    /// What is found out once about each row of a tile.
+    #[inline(always)]
+    fn begin<S: Simd>(&self, _: S, _first: usize, _rows: usize) -> [Moments; TILE] {
+        [Moments::default(); TILE]
+    }
+
+    /// 32 numbers of a row; they may be made in `made`.
+    fn block<'s, S: Simd>(
+        &'s self,
+        s: S,
+        row: usize,
+        block: usize,
+        moments: &Moments,
+        made: &'s mut [f32; BLOCK],
+    ) -> &'s [f32; BLOCK];
 }
 
-impl Task for Quantize<'_> {
+/// The block of a row, as an array.
+#[inline(always)]
+fn part(x: &[f32], at: usize) -> &[f32; BLOCK] {
+    x[at..].first_chunk().expect("lengths have been compared")
+}
+
+struct Plain<'a> {
+    x: &'a [f32],
+    width: usize,
+}
+
+impl Source for Plain<'_> {
+    #[inline(always)]
+    fn block<'s, S: Simd>(
+        &'s self,
+        _: S,
+        row: usize,
+        block: usize,
+        _: &Moments,
+        _: &'s mut [f32; BLOCK],
+    ) -> &'s [f32; BLOCK] {
+        part(self.x, row * self.width + block * BLOCK)
+    }
+}
+
+struct Gate<'a, A> {
+    function: A,
+    gate: &'a [f32],
+    up: &'a [f32],
+    width: usize,
+}
+
+impl<A: Function + Sync> Source for Gate<'_, A> {
+    #[inline(always)]
+    fn block<'s, S: Simd>(
+        &'s self,
+        s: S,
+        row: usize,
+        block: usize,
+        _: &Moments,
+        made: &'s mut [f32; BLOCK],
+    ) -> &'s [f32; BLOCK] {
+        let at = row * self.width + block * BLOCK;
+        let (gate, up) = (part(self.gate, at).as_chunks::<LANES>().0, part(self.up, at).as_chunks::<LANES>().0);
+        for (made, (gate, up)) in made.as_chunks_mut::<LANES>().0.iter_mut().zip(gate.iter().zip(up)) {
+            s.store(s.mul(self.function.at(s, s.load(gate)), s.load(up)), made);
+        }
+        made
+    }
+}
+
+struct Normed<'a> {
+    norm: RowNorm<'a>,
+    x: &'a [f32],
+    width: usize,
+}
+
+impl Source for Normed<'_> {
+    #[inline(always)]
+    fn begin<S: Simd>(&self, s: S, first: usize, rows: usize) -> [Moments; TILE] {
+        let mut moments = [Moments::default(); TILE];
+        for (moments, x) in moments.iter_mut().zip(self.x[first * self.width..][..rows * self.width].chunks(self.width))
+        {
+            *moments = self.norm.moments(s, x);
+        }
+        moments
+    }
+
+    #[inline(always)]
+    fn block<'s, S: Simd>(
+        &'s self,
+        s: S,
+        row: usize,
+        block: usize,
+        moments: &Moments,
+        made: &'s mut [f32; BLOCK],
+    ) -> &'s [f32; BLOCK] {
+        let of = |vector: &'s [f32]| part(vector, block * BLOCK).as_chunks::<LANES>().0;
+        let x = part(self.x, row * self.width + block * BLOCK).as_chunks::<LANES>().0;
+        for (half, made) in made.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let weight = self.norm.weight.map(|weight| s.load(&of(weight)[half]));
+            let bias = self.norm.bias.map(|bias| s.load(&of(bias)[half]));
+            s.store(moments.apply(s, s.load(&x[half]), weight, bias), made);
+        }
+        made
+    }
+}
+
+/// Four blocks, quantized.
+#[repr(C, align(64))]
+struct Four {
+    codes: [[u8; BLOCK]; AT_ONCE],
+    scales: [f32; AT_ONCE],
+    /// Sums of the codes of each block's halves.
+    sums: [[i32; 2]; AT_ONCE],
+}
+
+/// Blocks that are quantized together, since one alone leaves most lanes of its sums empty.
+const AT_ONCE: usize = 4;
+
+struct Quantize<'a, R> {
+    source: &'a R,
+    /// The tile's first row, and how many it has.
+    first: usize,
+    rows: usize,
+    blocks: Range<usize>,
+    records: &'a mut [u8],
+    halves: &'a mut [u8],
+}
+
+impl<R: Source> Task for Quantize<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let rows = self.rows;
-        let (records, sums) = self.target.split_at_mut(rows * (self.width / BLOCK) * RECORD);
-        for (row, x) in self.x.chunks_exact(self.width).enumerate() {
-            let records = records.chunks_exact_mut(rows * RECORD).zip(sums.chunks_exact_mut(rows * HALVES));
-            for (block, (record, sums)) in x.as_chunks::<BLOCK>().0.iter().zip(records) {
-                let (halves, _) = block.as_chunks::<LANES>();
-                let (low, high) = (s.load(&halves[0]), s.load(&halves[1]));
-                let bits = s.greatest_i(s.max_abs_bits(s.max_abs_bits(s.zero_i(), low), high));
-                let greatest = f32::from_bits(bits as u32);
-                let (scale, inverse) = if !greatest.is_finite() {
-                    (f32::NAN, 0.0)
-                } else if greatest < 1e-30 {
-                    // Nothing to see (and 127 / greatest would overflow).
-                    (0.0, 0.0)
-                } else {
-                    (greatest / 127.0, 127.0 / greatest)
-                };
-                let mut codes = [[0i8; LANES]; 2];
-                let (mut first, mut second) = (0, 0);
-                if inverse != 0.0 {
-                    let factor = s.splat(inverse);
-                    let (low, high) = (s.to_whole(s.mul(low, factor)), s.to_whole(s.mul(high, factor)));
-                    first = s.sum_i(low);
-                    second = s.sum_i(s.add_i(low, high)) - first;
-                    codes = [s.low_bytes(low), s.low_bytes(high)];
-                }
-                let sum = first + second;
-                sums[4 * row..][..4].copy_from_slice(&(-64 * first).to_ne_bytes());
-                sums[4 * (rows + row)..][..4].copy_from_slice(&(-64 * second).to_ne_bytes());
-                record[4 * row..][..4].copy_from_slice(&(-8 * sum).to_ne_bytes());
-                record[4 * (rows + row)..][..4].copy_from_slice(&(-128 * sum).to_ne_bytes());
-                record[4 * (2 * rows + row)..][..4].copy_from_slice(&scale.to_ne_bytes());
-                let steps = &mut record[12 * rows..];
-                for (step, four) in codes.as_flattened().as_chunks::<4>().0.iter().enumerate() {
-                    steps[4 * (step * rows + row)..][..4].copy_from_slice(&four.map(|code| code as u8));
+        let moments = self.source.begin(s, self.first, rows);
+        let count = rows * self.blocks.len();
+        let mut four = Four { codes: [[0; BLOCK]; AT_ONCE], scales: [0.0; AT_ONCE], sums: [[0; 2]; AT_ONCE] };
+        let mut made = [[0f32; BLOCK]; AT_ONCE];
+        // Row after row of a block, block after block.
+        let (mut row, mut block) = (0, 0);
+        for from in (0..count).step_by(AT_ONCE) {
+            let here = AT_ONCE.min(count - from);
+            let mut places = [(row, block); AT_ONCE];
+            for place in &mut places[..here] {
+                *place = (row, block);
+                row += 1;
+                if row == rows {
+                    (row, block) = (0, block + 1);
                 }
             }
+            let [a, b, c, d] = &mut made;
+            let take = |place: usize, made| {
+                let (row, block) = places[place];
+                self.source.block(s, self.first + row, self.blocks.start + block, &moments[row], made)
+            };
+            quantize_four(s, [take(0, a), take(1, b), take(2, c), take(3, d)], &mut four);
+            for (i, &(row, block)) in places[..here].iter().enumerate() {
+                let record = &mut self.records[block * rows * RECORD..][..rows * RECORD];
+                let halves = &mut self.halves[block * rows * HALVES..][..rows * HALVES];
+                let [first, second] = four.sums[i];
+                let sum = first + second;
+                put(halves, row, (-64 * first).to_ne_bytes());
+                put(halves, rows + row, (-64 * second).to_ne_bytes());
+                put(record, row, (-8 * sum).to_ne_bytes());
+                put(record, rows + row, (-128 * sum).to_ne_bytes());
+                put(record, 2 * rows + row, four.scales[i].to_ne_bytes());
+                let steps = record[12 * rows..].as_chunks_mut::<4>().0;
+                for (step, codes) in four.codes[i].as_chunks::<4>().0.iter().enumerate() {
+                    steps[step * rows + row] = *codes;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn put(bytes: &mut [u8], place: usize, four: [u8; 4]) {
+    bytes.as_chunks_mut::<4>().0[place] = four;
+}
+
+#[inline(always)]
+fn quantize_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+    #[cfg(target_arch = "x86_64")]
+    if S::MANY_REGISTERS {
+        // SAFETY: on this architecture only AVX-512 has so many, and `s` is the proof that the machine has it.
+        return unsafe { quantize_four_avx512(x, four) };
+    }
+    for (i, x) in x.into_iter().enumerate() {
+        let (halves, _) = x.as_chunks::<LANES>();
+        let (low, high) = (s.load(&halves[0]), s.load(&halves[1]));
+        let bits = s.greatest_i(s.max_abs_bits(s.max_abs_bits(s.zero_i(), low), high));
+        let greatest = f32::from_bits(bits as u32);
+        let (scale, inverse) = if !greatest.is_finite() {
+            (f32::NAN, 0.0)
+        } else if greatest < TINY {
+            (0.0, 0.0)
+        } else {
+            (greatest / 127.0, 127.0 / greatest)
+        };
+        four.scales[i] = scale;
+        (four.codes[i], four.sums[i]) = ([0; BLOCK], [0; 2]);
+        if inverse != 0.0 {
+            let factor = s.splat(inverse);
+            let (low, high) = (s.to_whole(s.mul(low, factor)), s.to_whole(s.mul(high, factor)));
+            let first = s.sum_i(low);
+            four.sums[i] = [first, s.sum_i(s.add_i(low, high)) - first];
+            let codes = [s.low_bytes(low), s.low_bytes(high)];
+            for (to, code) in four.codes[i].iter_mut().zip(codes.as_flattened()) {
+                *to = *code as u8;
+            }
+        }
+    }
+}
+
+/// Below it there is nothing to see, and 127 / greatest would overflow.
+const TINY: f32 = 1e-30;
+
+/// The same with the four blocks' greatest numbers and sums found together.
+///
+/// # Safety
+/// The machine must have these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn quantize_four_avx512(x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+    use std::arch::x86_64::*;
+    // SAFETY: each block is 128 readable bytes.
+    let x = x.map(|x| unsafe { [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES))] });
+    // As integers, so that what is not a number is the greatest.
+    let [a, b, c, d] = x.map(|[low, high]| {
+        _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)))
+    });
+    let ab = _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_max_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let all = _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let half = _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    let bits = _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let greatest = _mm_castsi128_ps(bits);
+    let finite = _mm_cmplt_epi32_mask(bits, _mm_set1_epi32(0x7f80_0000));
+    let usable = finite & _mm_cmp_ps_mask::<_CMP_GE_OQ>(greatest, _mm_set1_ps(TINY));
+    let most = _mm_set1_ps(127.0);
+    let scales = _mm_maskz_div_ps(usable, greatest, most);
+    let scales = _mm_mask_blend_ps(finite, _mm_set1_ps(f32::NAN), scales);
+    let mut inverse = [0f32; AT_ONCE];
+    // SAFETY: each array is 16 writable bytes.
+    unsafe {
+        _mm_storeu_ps(four.scales.as_mut_ptr(), scales);
+        _mm_storeu_ps(inverse.as_mut_ptr(), _mm_maskz_div_ps(usable, most, greatest));
+    }
+    for pair in 0..AT_ONCE / 2 {
+        // What is not finite times zero has all its set bits above the low byte.
+        let codes = |block: usize, half: usize| {
+            let whole = _mm512_cvtps_epi32(_mm512_mul_ps(x[block][half], _mm512_set1_ps(inverse[block])));
+            _mm512_cvtepi32_epi8(whole)
+        };
+        let (first, second) = (2 * pair, 2 * pair + 1);
+        let line = _mm512_castsi128_si512(codes(first, 0));
+        let line = _mm512_inserti32x4::<1>(line, codes(first, 1));
+        let line = _mm512_inserti32x4::<2>(line, codes(second, 0));
+        let line = _mm512_inserti32x4::<3>(line, codes(second, 1));
+        let sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), line);
+        let sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32::<0b01_00_11_10>(sums));
+        let sums = _mm512_add_epi32(sums, _mm512_shuffle_epi32::<0b10_11_00_01>(sums));
+        // Number 0 of each quarter: a half's sum.
+        let sums = _mm512_maskz_compress_epi32(0x1111, sums);
+        // SAFETY: two blocks' codes are 64 bytes, their sums 16.
+        unsafe {
+            _mm512_storeu_si512(four.codes[first..].as_mut_ptr().cast(), line);
+            _mm_storeu_si128(four.sums[first..].as_mut_ptr().cast(), _mm512_castsi512_si128(sums));
         }
     }
 }
@@ -208,9 +484,7 @@ mod tests {
             let record = rows.tile(tile(1, 0));
             let found = f32::from_ne_bytes(record[8..12].try_into().expect("four"));
             assert!(found == scale || (found.is_nan() && scale.is_nan()), "{found} for {scale}");
-            let sum = |range: std::ops::Range<usize>| {
-                record[range].iter().map(|&code: &u8| i32::from(code as i8)).sum::<i32>()
-            };
+            let sum = |range: Range<usize>| record[range].iter().map(|&code: &u8| i32::from(code as i8)).sum::<i32>();
             for (at, expected) in
                 [(0, -8 * sum(12..44)), (4, -128 * sum(12..44)), (44, -64 * sum(12..28)), (48, -64 * sum(28..44))]
             {
@@ -236,5 +510,79 @@ mod tests {
         check(&x, 0.0, &[(3, 0)]);
         x = [3e38; 32];
         check(&x, 3e38 / 127.0, &[(3, 127)]);
+    }
+
+    /// Numbers of all sizes, with blocks of zeros, of what is infinite and of what is no number.
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut state = 5u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        let mut x: Vec<f32> = (0..count).map(|_| (next() as f32 / 8_388_608.0 - 1.0) * 3.0).collect();
+        for (block, x) in x.chunks_mut(BLOCK).enumerate() {
+            match block % 23 {
+                3 => x.fill(0.0),
+                7 => x[5] = f32::INFINITY,
+                11 => x[31] = f32::NAN,
+                13 => x.iter_mut().for_each(|x| *x *= 1e-33),
+                17 => x[0] = 1e30,
+                _ => {}
+            }
+        }
+        x
+    }
+
+    /// Bytes that one way of quantizing makes.
+    fn made(rows: usize, width: usize, quantize: impl FnOnce(&mut Int8Rows)) -> Vec<u8> {
+        let mut int8 = Int8Rows::with_capacity(rows, width).expect("small");
+        quantize(&mut int8);
+        int8.buffer.as_ref().to_vec()
+    }
+
+    #[test]
+    fn every_instruction_set_and_number_of_threads_makes_the_same_bytes() {
+        for (rows, width) in
+            [(1, 32), (1, 2080), (2, 96), (3, 64), (4, 416), (7, 8192), (12, 256), (13, 544), (40, 1024)]
+        {
+            let x = numbers(rows * width);
+            let expected = made(rows, width, |int8| int8.quantize(&Pool::new(1), Isa::Portable, &x, rows, width));
+            for &isa in Isa::available() {
+                for threads in [1, 3] {
+                    let found = made(rows, width, |int8| int8.quantize(&Pool::new(threads), isa, &x, rows, width));
+                    assert!(found == expected, "{rows} rows of {width} on {}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_on_the_way_has_the_bits_of_the_steps_alone() {
+        let pool = Pool::new(2);
+        for (rows, width) in [(1, 64), (5, 2048), (30, 544)] {
+            let (x, up) = (numbers(rows * width), numbers(rows * width + 7).split_off(7));
+            let weight = numbers(width + 1).split_off(1);
+            for &isa in Isa::available() {
+                let mut out = vec![0f32; rows * width];
+                let whole = |out: &[f32]| made(rows, width, |int8| int8.quantize(&pool, isa, out, rows, width));
+                for activation in [Activation::Silu, Activation::GeluTanh, Activation::ReluSquared] {
+                    crate::glu(&pool, isa, activation, &x, &up, &mut out);
+                    let found = made(rows, width, |int8| {
+                        int8.quantize_glu(&pool, isa, activation, &x, &up, rows, width);
+                    });
+                    assert!(found == whole(&out), "{activation:?} of {rows} rows of {width} on {}", isa.name());
+                }
+                for weight in [None, Some(&weight[..])] {
+                    crate::norm_rms(&pool, isa, &x, rows, width, 1, weight, 1e-5, &mut out);
+                    let norm = RowNorm { weight, bias: None, eps: 1e-5, center: false };
+                    let found = made(rows, width, |int8| int8.quantize_norm(&pool, isa, norm, &x, rows, width));
+                    assert!(found == whole(&out), "norm of {rows} rows of {width} on {}", isa.name());
+                    crate::norm_layer(&pool, isa, &x, rows, width, 1, weight, weight, 1e-5, &mut out);
+                    let norm = RowNorm { weight, bias: weight, eps: 1e-5, center: true };
+                    let found = made(rows, width, |int8| int8.quantize_norm(&pool, isa, norm, &x, rows, width));
+                    assert!(found == whole(&out), "layer norm of {rows} rows of {width} on {}", isa.name());
+                }
+            }
+        }
     }
 }

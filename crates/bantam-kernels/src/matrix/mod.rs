@@ -34,6 +34,9 @@ use forms::PanelKind;
 use panels::Panels;
 use std::ops::Range;
 
+/// Number of the way in which panels are laid out: another one whenever a byte of them changes its place or meaning.
+pub const PANEL_LAYOUT: u32 = 1;
+
 /// What a matrix wants to be multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActivationKind {
@@ -62,8 +65,9 @@ enum Store {
 impl Matrix {
     /// Takes a weight of `outputs` rows of `inputs` numbers in the given format.
     ///
-    /// The weight is repacked here, in parallel, into memory of its own ([`Matrix::owned_bytes`] says how much). The pool's
-    /// scratch is made large enough for products with few rows to need no memory.
+    /// The weight is repacked here, in parallel, into memory of its own ([`Matrix::owned_bytes`] says how much), and `bytes` are
+    /// told piece by piece that they are done with ([`SharedBytes::done_with`]), so that a mapped file and what is made of it
+    /// are not in memory both. The pool's scratch is made large enough for products with few rows to need no memory.
     ///
     /// # Errors
     /// A shape of no rows or columns, one whose width the format cannot hold, bytes of another length, no memory.
@@ -115,6 +119,41 @@ impl Matrix {
             }
         };
         Ok(Self { tensor_type, outputs, inputs, isa: isa.usable(), store })
+    }
+
+    /// As [`Matrix::new`] of a block format, from what [`Matrix::panels`] gave before: in place, for as long as the matrix lives.
+    ///
+    /// # Errors
+    /// A format without panels, or panels of another length or alignment than this shape has.
+    pub fn from_panels(
+        tensor_type: TensorType,
+        outputs: usize,
+        inputs: usize,
+        panels: SharedBytes,
+        isa: Isa,
+        pool: &Pool,
+    ) -> Result<Self, KernelError> {
+        let shape_error = KernelError::WeightShape { tensor_type, outputs, inputs };
+        let (Some(kind), Ok(_)) = (PanelKind::of(tensor_type), tensor_type.bytes(outputs, inputs)) else {
+            return Err(shape_error);
+        };
+        if outputs == 0 || inputs == 0 || outputs.checked_mul(inputs).and_then(|n| n.checked_mul(8)).is_none() {
+            return Err(shape_error);
+        }
+        let (expected, found) = (panels::bytes(kind, outputs, inputs).unwrap_or(usize::MAX), panels.len());
+        let panels = Panels::from_bytes(kind, outputs, inputs, panels);
+        let panels = panels.ok_or(KernelError::WeightBytes { tensor_type, outputs, inputs, expected, found })?;
+        pool.reserve_scratch(multiply::scratch_length(isa, kind, inputs));
+        Ok(Self { tensor_type, outputs, inputs, isa: isa.usable(), store: Store::Panels(panels) })
+    }
+
+    /// The repacked form of a block format, for [`Matrix::from_panels`] on a machine that lays panels out alike
+    /// ([`PANEL_LAYOUT`], and the same byte order).
+    pub fn panels(&self) -> Option<&[u8]> {
+        match &self.store {
+            Store::Panels(panels) => Some(panels.packed()),
+            Store::Float(_) => None,
+        }
     }
 
     /// Bytes that [`Matrix::new`] would take for itself, or at most as many.

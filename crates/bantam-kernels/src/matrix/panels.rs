@@ -24,12 +24,17 @@ use super::forms::{Form, PanelKind, Scales};
 use super::unpack::{Parts, half_at, unpack};
 use crate::buffer::{Buffer, Shared};
 use crate::{KernelError, Pool};
+use bantam_tensor::SharedBytes;
 use std::ops::Range;
 
 /// Output columns of a panel.
 pub(super) const COLUMNS: usize = 16;
 /// Inputs of a block.
 pub(super) const BLOCK: usize = 32;
+/// What the first panel is aligned to.
+const LINE: usize = 64;
+/// Bytes that are repacked before the file's are let go.
+pub(super) const AT_ONCE: usize = 8 << 20;
 /// Groups of four inputs in a block.
 pub(super) const STEPS: usize = BLOCK / 4;
 
@@ -70,36 +75,39 @@ impl Form {
         }
     }
 
-    /// The words of a block's lines for one column, the inverse of [`Form::step`].
-    fn lines(&self, codes: &[u32; STEPS]) -> [u32; 8] {
+    /// The words of a block's lines, a column each, the inverse of [`Form::step`].
+    fn lines(&self, codes: &[Words; STEPS]) -> [Words; 8] {
         const ONES: u32 = 0x0101_0101;
-        let mut lines = [0; 8];
-        let fours = |lines: &mut [u32], mask: u32| {
+        let mut lines = [[0; COLUMNS]; 8];
+        let or = |line: &mut Words, codes: &Words, mask: u32, right: usize, left: usize| {
+            line.iter_mut().zip(codes).for_each(|(line, codes)| *line |= (codes >> right & mask) << left);
+        };
+        let fours = |lines: &mut [Words]| {
             for (step, codes) in codes.iter().enumerate() {
-                lines[step / 2] |= (codes & mask) << (4 * (step % 2));
+                or(&mut lines[step / 2], codes, 15 * ONES, 0, 4 * (step % 2));
             }
         };
-        let twos = |lines: &mut [u32], shift: usize| {
+        let twos = |lines: &mut [Words], shift: usize| {
             for (step, codes) in codes.iter().enumerate() {
-                lines[step / 4] |= (codes >> shift & (3 * ONES)) << (2 * (step % 4));
+                or(&mut lines[step / 4], codes, 3 * ONES, shift, 2 * (step % 4));
             }
         };
-        let one = |line: &mut u32, shift: usize| {
+        let one = |line: &mut Words, shift: usize| {
             for (step, codes) in codes.iter().enumerate() {
-                *line |= (codes >> shift & ONES) << step;
+                or(line, codes, ONES, shift, step);
             }
         };
         match self.bits {
             8 => lines = *codes,
             6 => {
-                fours(&mut lines, 15 * ONES);
+                fours(&mut lines);
                 twos(&mut lines[4..], 4);
             }
             5 => {
-                fours(&mut lines, 15 * ONES);
+                fours(&mut lines);
                 one(&mut lines[4], 4);
             }
-            4 => fours(&mut lines, 15 * ONES),
+            4 => fours(&mut lines),
             3 => {
                 twos(&mut lines, 0);
                 one(&mut lines[2], 2);
@@ -212,7 +220,39 @@ pub(super) struct Panels {
     pub(super) blocks: usize,
     pub(super) count: usize,
     pub(super) panel_bytes: usize,
-    buffer: Buffer,
+    buffer: Memory,
+}
+
+/// Where panels lie.
+enum Memory {
+    Owned(Buffer),
+    /// A file of panels, and its first byte here.
+    Shared(SharedBytes, Start),
+}
+
+struct Start(*const u8);
+
+// SAFETY: it points into bytes that the window beside it keeps, and that are only read.
+unsafe impl Send for Start {}
+// SAFETY: as above.
+unsafe impl Sync for Start {}
+
+impl Memory {
+    fn as_ptr(&self) -> *const u8 {
+        match self {
+            Self::Owned(buffer) => buffer.as_ptr(),
+            Self::Shared(_, start) => start.0,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Owned(buffer) => buffer.as_ref(),
+            Self::Shared(bytes, _) => bytes,
+        }
+    }
 }
 
 impl Panels {
@@ -221,27 +261,57 @@ impl Panels {
         kind: &'static PanelKind,
         outputs: usize,
         inputs: usize,
-        source: &[u8],
+        source: &SharedBytes,
         pool: &Pool,
     ) -> Result<Self, KernelError> {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
         let panel_bytes = total / count;
-        let mut buffer = Buffer::zeroed(total, "repacked weights")?;
+        let mut buffer = Buffer::filled(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
-        let row_bytes = source.len() / outputs;
-        pool.pieces(count, |panel| {
-            // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
-            let target = unsafe { target.part(panel * panel_bytes, panel_bytes) };
-            let first = panel * COLUMNS;
-            let last = (first + COLUMNS).min(outputs);
-            pack_panel(kind, &source[first * row_bytes..last * row_bytes], row_bytes, target);
-        });
-        Ok(Self { kind, blocks, count, panel_bytes, buffer })
+        let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
+        let together = (AT_ONCE / panel_bytes).max(1);
+        for start in (0..count).step_by(together) {
+            let some = together.min(count - start);
+            pool.pieces(some, |panel| {
+                let panel = start + panel;
+                // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
+                let target = unsafe { target.part(panel * panel_bytes, panel_bytes) };
+                let first = panel * COLUMNS;
+                let last = (first + COLUMNS).min(outputs);
+                pack_panel(kind, &bytes[first * row_bytes..last * row_bytes], row_bytes, target);
+            });
+            let last = ((start + some) * COLUMNS).min(outputs);
+            source.done_with(start * COLUMNS * row_bytes..last * row_bytes);
+        }
+        Ok(Self { kind, blocks, count, panel_bytes, buffer: Memory::Owned(buffer) })
+    }
+
+    /// Panels that were packed before, or `None` where they are not as long as they should be or begin between lines.
+    pub(super) fn from_bytes(
+        kind: &'static PanelKind,
+        outputs: usize,
+        inputs: usize,
+        packed: SharedBytes,
+    ) -> Option<Self> {
+        let total = bytes(kind, outputs, inputs)?;
+        let start = packed.as_ptr();
+        // Looked at once more than the length it says: an owner's bytes may have gone.
+        if packed.len() != total || packed[..].len() != total || !(start as usize).is_multiple_of(LINE) {
+            return None;
+        }
+        let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
+        let buffer = Memory::Shared(packed, Start(start));
+        Some(Self { kind, blocks, count, panel_bytes: total / count, buffer })
+    }
+
+    /// All panels.
+    pub(super) fn packed(&self) -> &[u8] {
+        self.buffer.as_ref()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.buffer.len()
+        self.count * self.panel_bytes
     }
 
     /// The first byte of a panel.
@@ -276,22 +346,32 @@ impl Panels {
     }
 }
 
+/// Four codes of each column.
+type Words = [u32; COLUMNS];
+
 fn pack_panel(kind: &PanelKind, rows: &[u8], row_bytes: usize, target: &mut [u8]) {
     let form = kind.form();
     let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
     let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
+    let per_unit = form.unit_blocks() / blocks * block_bytes;
     let mut parts = Parts::default();
-    for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
-        let per_unit = form.unit_blocks() / blocks * block_bytes;
-        for (unit, target) in row.chunks(per_unit).zip(target.chunks_mut(form.unit_bytes())) {
-            let (header, codes) = target.split_at_mut(header_bytes);
-            let blocks_codes = unit.chunks_exact(block_bytes).zip(codes.chunks_exact_mut(blocks * code_bytes));
-            for (at, (bytes, codes)) in blocks_codes.enumerate() {
-                unpack(kind, bytes, &mut parts);
+    // A block of all columns at a time, so that lines are made and written whole.
+    let mut words = [[[0; COLUMNS]; STEPS]; 8];
+    for (unit, target) in target.chunks_mut(form.unit_bytes()).enumerate() {
+        let (header, codes) = target.split_at_mut(header_bytes);
+        for (at, codes) in codes.chunks_exact_mut(blocks * code_bytes).enumerate() {
+            let start = unit * per_unit + at * block_bytes;
+            for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
+                unpack(kind, &row[start..start + block_bytes], &mut parts);
                 form.write_scales(header, at, column, &parts);
-                for (codes, target) in parts.codes.iter().zip(codes.chunks_exact_mut(code_bytes)) {
-                    for (word, line) in form.lines(codes).iter().zip(target.chunks_exact_mut(64)) {
-                        line[4 * column..][..4].copy_from_slice(&word.to_le_bytes());
+                for (words, codes) in words[..blocks].iter_mut().zip(&parts.codes) {
+                    words.iter_mut().zip(codes).for_each(|(words, codes)| words[column] = *codes);
+                }
+            }
+            for (words, target) in words[..blocks].iter().zip(codes.chunks_exact_mut(code_bytes)) {
+                for (line, target) in form.lines(words).iter().zip(target.as_chunks_mut::<64>().0) {
+                    for (word, target) in line.iter().zip(target.as_chunks_mut::<4>().0) {
+                        *target = word.to_le_bytes();
                     }
                 }
             }
