@@ -14,6 +14,7 @@ use bantam_plan::{
 use crate::experts::{Routed, most_rows};
 use crate::fuse::Fusions;
 use crate::program::{Angles, CpuProgram, Instruction, ProductSlot, Slot};
+use crate::repacked::{RepackedWeight, RepackedWeights};
 use crate::vectors;
 
 /// What a Program is compiled for, beside its sizes.
@@ -21,6 +22,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) pool: &'a Arc<Pool>,
     pub(crate) isa: Isa,
     pub(crate) cache: KvFormat,
+    pub(crate) repacked: Option<&'a dyn RepackedWeights>,
 }
 
 /// Most products that run as one (queries, keys and values).
@@ -114,7 +116,7 @@ fn activation(activation: Activation) -> bantam_kernels::Activation {
     }
 }
 
-fn kernel_error(name: &str, error: KernelError) -> PlanError {
+pub(crate) fn kernel_error(name: &str, error: KernelError) -> PlanError {
     PlanError::Unsupported { backend: "cpu", step: name.to_owned(), problem: error.to_string() }
 }
 
@@ -131,6 +133,17 @@ pub(crate) fn compile(
     let mut places = Vec::with_capacity(plan.weights.len());
     let is_vector = vectors::wanted(plan);
     for (weight, is_vector) in plan.weights.iter().zip(is_vector) {
+        let kept = setting.repacked.filter(|_| !is_vector).and_then(|repacked| repacked.weight(&weight.name));
+        if let Some(RepackedWeight { tensor_type, bytes }) = kept {
+            let stored = tensor_type.bytes(weight.rows, weight.width).unwrap_or(0);
+            let matrix = Matrix::from_panels(tensor_type, weight.rows, weight.width, bytes, setting.isa, setting.pool);
+            places.push(matrices.len());
+            matrices.push(matrix.map_err(|error| kernel_error(&weight.name, error))?);
+            if !progress(stored as u64) {
+                return Err(PlanError::Interrupted);
+            }
+            continue;
+        }
         let view = fetch_weight(weights, weight)?;
         // Asked for once: a weight may be encoded anew each time.
         let stored = view.bytes.len();
@@ -149,10 +162,15 @@ pub(crate) fn compile(
             return Err(PlanError::Interrupted);
         }
     }
-    let fusions = Fusions::of(plan);
+    let int8: Vec<bool> = (plan.weights.iter().zip(vectors::wanted(plan)).zip(&places))
+        .map(|((_, is_vector), &place)| !is_vector && matrices[place].activation() == ActivationKind::Int8)
+        .collect();
+    let fusions = Fusions::of(plan, &int8);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
     let mut writer = Writer { plan, fusions: &fusions, arena: &arena, places: &places, matrices: &matrices, vectors };
     let instructions = writer.instructions()?;
+    let names = plan.weights.iter().zip(vectors::wanted(plan)).filter(|(_, is_vector)| !is_vector);
+    let names = names.map(|(weight, _)| weight.name.clone()).collect();
     let output = plan.output.map(|id| writer.slot(id)).ok_or_else(|| unsupported("the plan", "it has no output"))?;
     let vectors = writer.vectors;
 
@@ -171,6 +189,8 @@ pub(crate) fn compile(
         places_known: places_known(plan),
         instructions,
         matrices,
+        names,
+        watch: None,
         vectors,
         angles,
         arena: vec![0.0; arena.length],
@@ -244,6 +264,17 @@ impl Writer<'_> {
                         None => continue,
                     }
                 }
+                Op::Norm(norm) if self.fusions.is_quantized(index) => {
+                    let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
+                    Instruction::QuantizeNorm {
+                        kind: norm.kind,
+                        eps: norm.eps,
+                        weight,
+                        bias: self.vector(norm.bias),
+                        x: input(0),
+                        out: output,
+                    }
+                }
                 Op::Norm(norm) => {
                     let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
                     Instruction::Norm {
@@ -278,10 +309,18 @@ impl Writer<'_> {
                         products.push(product);
                         continue;
                     }
-                    // The form made for the instruction before serves where its input is the same.
-                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
-                    let quantize = kind == ActivationKind::Int8 && !ready;
-                    Instruction::Multiply { x, kind, quantize, products: vec![product] }
+                    // The form made by or for the instruction before serves where its input is the same.
+                    let read = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
+                    let made = matches!(
+                        out.last(),
+                        Some(Instruction::QuantizeNorm { out: same, .. } | Instruction::QuantizeGlu { out: same, .. })
+                            if *same == x
+                    );
+                    let ready = read || made;
+                    if kind == ActivationKind::Int8 && !ready {
+                        out.push(Instruction::Quantize { x });
+                    }
+                    Instruction::Multiply { x, kind, products: vec![product] }
                 }
                 Op::Rope(rope) => Instruction::Rope {
                     heads: rope.heads,
@@ -301,6 +340,12 @@ impl Writer<'_> {
                     q: input(0),
                     k: input(1),
                     v: input(2),
+                    out: output,
+                },
+                Op::Glu(glu) if self.fusions.is_quantized(index) => Instruction::QuantizeGlu {
+                    activation: activation(glu.activation),
+                    gate: input(0),
+                    up: input(1),
                     out: output,
                 },
                 Op::Glu(glu) => Instruction::Glu {

@@ -15,15 +15,19 @@
 mod compile;
 mod experts;
 mod fuse;
+mod profile;
 mod program;
+mod repacked;
 mod vectors;
 
 use std::sync::Arc;
 
-use bantam_kernels::{Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool};
+use bantam_kernels::{ActivationKind, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool};
 use bantam_plan::{
     Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, WeightView, Weights, fetch_weight,
 };
+
+pub use repacked::{RepackedWeight, RepackedWeights, TakePanels, repack};
 
 const _: () = assert!(PAGE_CELLS == bantam_plan::PAGE_CELLS, "kernels and Plan agree on the page");
 
@@ -34,18 +38,24 @@ pub struct CpuBackend {
     cache: KvFormat,
     /// Threads that memory is counted for.
     threads: usize,
+    repacked: Option<Arc<dyn RepackedWeights>>,
 }
 
 impl CpuBackend {
     /// A backend on a thread pool, with the number format of its key-value memory.
     pub fn new(pool: Arc<Pool>, isa: Isa, cache: KvFormat) -> Self {
         let threads = pool.threads();
-        Self { pool, isa, cache, threads }
+        Self { pool, isa, cache, threads, repacked: None }
     }
 
     /// Counts memory as if the pool had so many threads.
     pub fn counted_for(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Takes weights from here that were repacked before.
+    pub fn with_repacked(self, repacked: Option<Arc<dyn RepackedWeights>>) -> Self {
+        Self { repacked, ..self }
     }
 }
 
@@ -57,12 +67,14 @@ impl Backend for CpuBackend {
     fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError> {
         let mut memory = ProgramMemory::default();
         let vectors = vectors::wanted(plan);
+        let mut int8 = vec![false; plan.weights.len()];
         for (index, weight) in plan.weights.iter().enumerate() {
             let view = fetch_weight(weights, weight)?;
             if vectors[index] {
                 memory.scratch += 4 * (weight.rows * weight.width) as u64;
                 continue;
             }
+            int8[index] = Matrix::activation_of(view.tensor_type) == ActivationKind::Int8;
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {
                 // What is made for this model lies beside the file.
                 0 if view.bytes.is_made() => memory.weights += bytes_of(&view),
@@ -74,7 +86,7 @@ impl Backend for CpuBackend {
         compile::check_cache(&layers, self.cache)?;
         let cache = KvMemory::bytes(&layers, options.pages, self.cache);
         memory.cache = cache.ok_or(PlanError::OutOfMemory { what: "the key-value memory", bytes: u64::MAX })?;
-        let fused = fuse::Fusions::of(plan);
+        let fused = fuse::Fusions::of(plan, &int8);
         let arena =
             Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fused.in_place(index, step));
         memory.scratch += 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.threads);
@@ -88,7 +100,8 @@ impl Backend for CpuBackend {
         options: &CompileOptions,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError> {
-        let setting = compile::Setting { pool: &self.pool, isa: self.isa, cache: self.cache };
+        let repacked = self.repacked.as_deref();
+        let setting = compile::Setting { pool: &self.pool, isa: self.isa, cache: self.cache, repacked };
         Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
     }
 }

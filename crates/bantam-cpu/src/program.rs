@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bantam_kernels::{
     self as kernels, Activation, ActivationKind, Activations, AttentionScratch, AttentionShape, Int8Rows, Isa,
-    KvMemory, Matrix, Pool, Product, RopePairs, RowPlace,
+    KvMemory, Matrix, Pool, Product, RopePairs, RowNorm, RowPlace,
 };
-use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Program, RopeTable, Route, Rows};
+use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Profile, Program, RopeTable, Route, Rows};
 
 use crate::experts::{ExpertJob, Routed};
+use crate::profile::{self, Watch};
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +52,30 @@ pub(crate) enum Instruction {
         x: Slot,
         out: Slot,
     },
-    /// `quantize`: make the int8 form of `x` first; otherwise the one made last still serves.
+    /// A norm over whole rows whose result, never written, is only wanted in int8.
+    QuantizeNorm {
+        kind: NormKind,
+        eps: f32,
+        weight: Option<usize>,
+        bias: Option<usize>,
+        x: Slot,
+        out: Slot,
+    },
+    /// Likewise a gated activation.
+    QuantizeGlu {
+        activation: Activation,
+        gate: Slot,
+        up: Slot,
+        out: Slot,
+    },
+    /// Makes the int8 form of `x`, for the products that follow.
+    Quantize {
+        x: Slot,
+    },
+    /// Of the int8 form, the one made last serves.
     Multiply {
         x: Slot,
         kind: ActivationKind,
-        quantize: bool,
         products: Vec<ProductSlot>,
     },
     Rope {
@@ -156,6 +177,9 @@ pub(crate) struct CpuProgram {
     pub(crate) places_known: usize,
     pub(crate) instructions: Vec<Instruction>,
     pub(crate) matrices: Vec<Matrix>,
+    /// By matrix: the weight's name.
+    pub(crate) names: Vec<String>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) vectors: Vec<Vec<f32>>,
     pub(crate) angles: Vec<Angles>,
     pub(crate) arena: Vec<f32>,
@@ -170,13 +194,13 @@ pub(crate) struct CpuProgram {
 
 /// Rows of this batch.
 #[derive(Clone, Copy)]
-struct Extent {
+pub(crate) struct Extent {
     tokens: usize,
     outputs: usize,
 }
 
 impl Slot {
-    fn rows(&self, extent: Extent) -> usize {
+    pub(crate) fn rows(&self, extent: Extent) -> usize {
         match self.rows {
             Rows::Tokens => extent.tokens,
             Rows::Outputs => extent.outputs,
@@ -227,8 +251,15 @@ impl Program for CpuProgram {
             let (cosines, sines) = (&mut angles.cosines[..length], &mut angles.sines[..length]);
             kernels::rope_angles(&self.positions, &angles.table.frequencies, angles.table.magnitude, cosines, sines);
         }
+        let start = self.watch.as_ref().map(|_| Instant::now());
         for index in 0..self.instructions.len() {
-            self.execute(index, batch, extent);
+            match self.watch {
+                None => self.execute(index, batch, extent),
+                Some(_) => self.watched(index, batch, extent),
+            }
+        }
+        if let (Some(watch), Some(start)) = (&mut self.watch, start) {
+            watch.note_run(start);
         }
         Ok(&self.arena[self.output.range(extent)])
     }
@@ -236,9 +267,23 @@ impl Program for CpuProgram {
     fn copy_page(&mut self, from: u32, to: u32) {
         self.memory.copy_page(from, to);
     }
+
+    fn profile(&mut self, on: bool) -> Profile {
+        let watched = self.watch.take().map(|watch| watch.end(&self.pool)).unwrap_or_default();
+        self.watch = on.then(|| Watch::new(&self.instructions, &self.names, &self.pool));
+        watched
+    }
 }
 
 impl CpuProgram {
+    fn watched(&mut self, index: usize, batch: &Batch, extent: Extent) {
+        let start = Instant::now();
+        self.execute(index, batch, extent);
+        let Some(watch) = &mut self.watch else { return };
+        let work = profile::work(&self.instructions[index], extent, &self.matrices, &self.memory, &self.places);
+        watch.note(index, start, work);
+    }
+
     fn execute(&mut self, index: usize, batch: &Batch, extent: Extent) {
         let Self { pool, isa, arena, matrices, vectors, angles, int8, routed, attention, memory, places, .. } = self;
         let (pool, isa) = (&**pool, *isa);
@@ -271,10 +316,22 @@ impl CpuProgram {
                     }
                 }
             }
-            Instruction::Multiply { x, kind, quantize, products } => {
-                if *quantize {
-                    int8.quantize(pool, isa, &arena[x.range(extent)], x.rows(extent), x.width);
-                }
+            Instruction::QuantizeNorm { kind, eps, weight, bias, x, .. } => {
+                let vector = |index: &Option<usize>| index.map(|index| vectors[index].as_slice());
+                let center = matches!(kind, NormKind::Layer);
+                let bias = if center { vector(bias) } else { None };
+                let norm = RowNorm { weight: vector(weight), bias, eps: *eps, center };
+                int8.quantize_norm(pool, isa, norm, &arena[x.range(extent)], x.rows(extent), x.width);
+            }
+            Instruction::QuantizeGlu { activation, gate, up, .. } => {
+                let (rows, width) = (gate.rows(extent), gate.width);
+                let [gate, up] = borrow(arena, [*gate, *up], extent);
+                int8.quantize_glu(pool, isa, *activation, gate, up, rows, width);
+            }
+            Instruction::Quantize { x } => {
+                int8.quantize(pool, isa, &arena[x.range(extent)], x.rows(extent), x.width);
+            }
+            Instruction::Multiply { x, kind, products } => {
                 let run = Multiply { pool, arena, matrices, vectors, int8, x: *x, kind: *kind, extent };
                 match &products[..] {
                     [a] => run.products([a]),

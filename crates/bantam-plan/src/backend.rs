@@ -1,6 +1,6 @@
 //! What a backend must offer: turning a Plan into a Program, and saying beforehand what memory that takes.
 
-use crate::{Batch, Plan, PlanError, Weights};
+use crate::{Batch, Plan, PlanError, Profile, Weights};
 
 /// Sizes a Program is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,4 +61,10 @@ pub trait Program: Send {
 
     /// Copies one page of the paged memory over another, in every layer.
     fn copy_page(&mut self, from: u32, to: u32);
+
+    /// Begins (or ends) to time every step, and gives what was found since it last began; empty where it was not on, or
+    /// where a backend cannot tell.
+    fn profile(&mut self, _on: bool) -> Profile {
+        Profile::default()
+    }
 }

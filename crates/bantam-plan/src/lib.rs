@@ -22,6 +22,7 @@ mod error;
 mod op;
 mod plan;
 mod print;
+mod profile;
 pub mod reference;
 pub mod rewrite;
 mod weights;
@@ -36,4 +37,5 @@ pub use op::{
     NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
 };
 pub use plan::{Plan, RopeTable, Rows, Step, TableId, Value, ValueId, Weight, WeightId};
+pub use profile::{Profile, ProfiledStep};
 pub use weights::{WeightView, Weights, fetch as fetch_weight};

@@ -38,6 +38,14 @@ pub enum RuntimeError {
         /// What the system said.
         problem: String,
     },
+    /// A file cannot be written or removed.
+    #[error("cannot write {path}: {problem}")]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        problem: String,
+    },
     /// The vocabulary and the embedding disagree.
     #[error("{path}: the vocabulary has {tokens} tokens, but the token embedding only {rows} rows")]
     Vocabulary {

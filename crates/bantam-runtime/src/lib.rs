@@ -21,9 +21,12 @@ mod memory;
 mod metadata;
 mod model;
 mod open;
+mod optimised;
+mod processors;
 mod quantize;
 
 pub use bantam_kernels::KvFormat;
+pub use bantam_plan::{Profile, ProfiledStep};
 pub use describe::{Description, TypeShare, describe};
 pub use embedding::{EmbeddingDefaults, Pooling, normalize};
 pub use error::RuntimeError;
@@ -34,3 +37,5 @@ pub use memory::MemoryPromise;
 pub use metadata::vocabulary;
 pub use model::{DEFAULT_CONTEXT, LoadOptions, Model, OpenOptions, Progress};
 pub use open::{TextFiles, open_text};
+pub use optimised::Optimised;
+pub use processors::preferred_threads;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bantam_plan::{Batch, PAGE_CELLS, Place, Program};
+use bantam_plan::{Batch, PAGE_CELLS, Place, Profile, Program};
 
 use crate::RuntimeError;
 
@@ -196,6 +196,11 @@ impl Loaded {
         }
         self.flush()?;
         Ok(&self.gathered)
+    }
+
+    /// Begins (or ends) to time every step, and gives what was found since it last began.
+    pub fn profile(&mut self, on: bool) -> Profile {
+        self.program.profile(on)
     }
 
     fn check(&self, feeds: &[Feed<'_>]) -> Result<(), RuntimeError> {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bantam_cpu::CpuBackend;
+use bantam_cpu::{CpuBackend, RepackedWeights};
 use bantam_formats::huggingface::HfDirectory;
 use bantam_formats::{ModelReference, what_is_it};
-use bantam_kernels::{Isa, KvFormat, Matrix, Pool, available_threads};
+use bantam_kernels::{Isa, KvFormat, Matrix, Pool};
 use bantam_model::{Checkpoint, Spec, TOKEN_EMBEDDING};
 use bantam_plan::{Backend, CompileOptions, PAGE_CELLS, Plan, Weights};
 use bantam_tensor::TensorType;
@@ -17,6 +17,8 @@ use crate::generation::GenerationDefaults;
 use crate::machine::memory_limit;
 use crate::memory::{MemoryPromise, in_words};
 use crate::open::{GgufFiles, TextFiles};
+use crate::optimised::Kept;
+use crate::processors::preferred_threads;
 use crate::quantize::Quantized;
 use crate::{Loaded, RuntimeError};
 
@@ -30,7 +32,7 @@ pub struct OpenOptions {
 /// How to load a model.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
-    /// Threads; all that this process may use where not given.
+    /// Threads; [`preferred_threads`] where not given.
     pub threads: Option<usize>,
     /// Most tokens of one sequence; the model's own up to [`DEFAULT_CONTEXT`] where not given.
     pub context: Option<usize>,
@@ -68,10 +70,12 @@ pub struct Progress {
 pub struct Model {
     path: PathBuf,
     name: Option<String>,
-    checkpoint: Checkpoint,
+    pub(crate) checkpoint: Checkpoint,
     text: TextFiles,
     defaults: GenerationDefaults,
-    quantize: Option<TensorType>,
+    pub(crate) quantize: Option<TensorType>,
+    /// Where repacked weights may lie.
+    pub(crate) optimised: Option<PathBuf>,
     /// By weight of the Plan: whether it may be re-encoded.
     matrices: Vec<bool>,
 }
@@ -89,7 +93,7 @@ impl Model {
             return Err(RuntimeError::Vocabulary { path, tokens, rows });
         }
         let matrices = checkpoint.plan().matrices();
-        Ok(Self { path, name, checkpoint, text, defaults, quantize: None, matrices })
+        Ok(Self { path, name, checkpoint, text, defaults, quantize: None, optimised: None, matrices })
     }
 
     pub(crate) fn with(mut self, options: &OpenOptions) -> Result<Self, RuntimeError> {
@@ -246,7 +250,7 @@ impl Model {
         })
     }
 
-    fn with_weights<T>(&self, use_them: impl FnOnce(&dyn Weights) -> T) -> T {
+    pub(crate) fn with_weights<T>(&self, use_them: impl FnOnce(&dyn Weights) -> T) -> T {
         match self.quantize {
             None => use_them(&self.checkpoint),
             Some(wanted) => {
@@ -258,7 +262,7 @@ impl Model {
     /// What loading would take. Reads no weights.
     pub fn memory(&self, options: &LoadOptions) -> Result<MemoryPromise, RuntimeError> {
         let compile = self.compile_options(options)?;
-        let threads = options.threads.unwrap_or_else(available_threads);
+        let threads = options.threads.unwrap_or_else(preferred_threads);
         let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv).counted_for(threads);
         let types = |name: &str, stored: TensorType, width: usize| self.loaded_type(name, stored, width);
         let mut program =
@@ -321,8 +325,11 @@ impl Model {
     ) -> Result<Loaded, RuntimeError> {
         let compile = self.compile_options(options)?;
         self.fits(options)?;
-        let threads = options.threads.unwrap_or_else(available_threads);
-        let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), options.kv);
+        let threads = options.threads.unwrap_or_else(preferred_threads);
+        let pool = Arc::new(Pool::new(threads));
+        let kept = self.optimised.as_deref().and_then(|directory| Kept::find(self, directory, &pool));
+        let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn RepackedWeights>);
+        let backend = CpuBackend::new(pool, Isa::detect(), options.kv).with_repacked(kept);
         let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
         let plan = self.checkpoint.plan_for(self.context_for(options));
         let plan = plan.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;

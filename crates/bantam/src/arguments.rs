@@ -41,7 +41,7 @@ pub struct SizeArguments {
     /// Quantize the weights to this type while loading, such as q8_0
     #[arg(long = "type", value_name = "TYPE", value_parser = tensor_type)]
     pub quantize: Option<TensorType>,
-    /// Threads that compute; by default all that this process may use
+    /// Threads that compute; by default one for each performance core that this process may use
     #[arg(short = 't', long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
 }
@@ -172,7 +172,8 @@ pub fn threads() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u64).range(1..=1024).map(|number| number as usize)
 }
 
-fn tensor_type(name: &str) -> Result<TensorType, String> {
+/// Reads the name of a type.
+pub fn tensor_type(name: &str) -> Result<TensorType, String> {
     TensorType::from_name(name).ok_or_else(|| {
         let names: Vec<_> = TensorType::ALL.iter().map(|known| known.name().to_ascii_lowercase()).collect();
         format!("there is no type '{name}'; known are {}", names.join(", "))

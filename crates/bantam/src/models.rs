@@ -1,6 +1,6 @@
 //! From the command line to a model in memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bantam_engine::SamplingOptions;
 use bantam_runtime::{GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError};
@@ -14,7 +14,14 @@ use crate::progress::Progress;
 
 /// Reads what a model is, without its weights.
 pub fn open(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
-    Ok(Model::open(path, &OpenOptions { quantize })?)
+    Ok(Model::open(path, &OpenOptions { quantize })?.with_optimised(optimised_directory()))
+}
+
+/// Where repacked weights are kept: `$XDG_CACHE_HOME/bantam/optimised`, by default below `~/.cache`.
+pub fn optimised_directory() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
+    Some(cache.join("bantam").join("optimised"))
 }
 
 /// The same for what makes text: an encoder is refused.

@@ -11,7 +11,7 @@ use bantam_model::spec::{
     Rope, RopeScaling, Spec, Wiring,
 };
 use bantam_plan::{
-    Activation, Backend, Batch, CompileOptions, NormKind, PAGE_CELLS, Place, Plan, Program, RopePairs, Router,
+    Activation, Backend, Batch, CompileOptions, NormKind, PAGE_CELLS, Place, Plan, Profile, Program, RopePairs, Router,
     WeightView, Weights,
 };
 use bantam_tensor::{SharedBytes, TensorType};
@@ -303,4 +303,35 @@ fn keys_and_values_that_do_not_fit_are_refused_before_loading_too() {
     let compiled = backend.compile(&plan, &weights, &options, &mut |_| true).map(drop).unwrap_err().to_string();
     assert_eq!(promised, compiled);
     assert_eq!(promised, "keys and values in q8_0 need a head width that is a multiple of 32, found 24 in layer 0");
+}
+
+#[test]
+fn a_layer_has_few_barriers_and_a_profile_tells_of_every_step() {
+    let plan = lower(&spec(|spec, layer| {
+        spec.width = 256;
+        attention(layer).heads = 8;
+        layer.feed_forward = FeedForward::Gated(Dense { hidden: 256, activation: Activation::Silu, bias: false });
+    }))
+    .unwrap();
+    let layers = plan.memory_layers().len() as u64;
+    let weights = weights(&plan, TensorType::Q8_0);
+    let mut program = compile(&plan, &weights, 2, KvFormat::F16);
+    assert_eq!(program.profile(true), Profile::default());
+    let (tokens, mut count) = (tokens(40), 0);
+    for piece in [40, 1] {
+        in_pieces(&mut *program, &tokens[..piece], piece);
+        count += 1;
+    }
+    let profile = program.profile(false);
+    assert_eq!(profile.runs, count);
+    // Queries with keys and values, attention, its output, gate with up, down; storing and rope of a long prompt; the head.
+    let most = 2 * (5 * layers + 1) + 8 * layers;
+    assert!(profile.regions <= most, "{} regions in two runs of {layers} layers", profile.regions);
+    for name in ["norm+quantize", "linear attn_q+attn_k+attn_v", "attend", "linear ffn_gate+ffn_up", "glu+quantize"] {
+        let step = profile.steps.iter().find(|step| step.name == name);
+        let step = step.unwrap_or_else(|| panic!("no {name} in {:?}", profile.steps));
+        assert!(step.calls >= layers * count && step.nanoseconds > 0, "{step:?}");
+        assert_eq!(step.operations > 0, name.starts_with("linear") || name == "attend", "{step:?}");
+    }
+    assert_eq!(program.profile(false), Profile::default());
 }

@@ -3,6 +3,7 @@
 mod goldens;
 mod memory;
 mod opening;
+mod optimised;
 mod quantized;
 mod stories;
 mod types;

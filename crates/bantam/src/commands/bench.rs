@@ -1,12 +1,13 @@
 //! `bantam bench MODEL`: how fast prompts are read and answers made.
 
 mod measure;
+mod profile;
 mod report;
 
 use std::time::Instant;
 
 use anyhow::bail;
-use bantam_kernels::{Isa, Pool, available_threads, int8_peak, read_bandwidth};
+use bantam_kernels::{Isa, Pool, int8_peak, read_bandwidth};
 use clap::Args;
 
 use crate::arguments::{LoadArguments, ModelArgument, positive, sequences};
@@ -42,6 +43,9 @@ pub struct BenchArguments {
     /// Print a table in Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Say of each test where the time goes: every kind of step, and waiting for the slowest thread
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     load: LoadArguments,
 }
@@ -93,7 +97,7 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
         Some(context) if context < needed => bail!("the tests need {needed} positions, --context gives {context}"),
         Some(_) => {}
     }
-    let threads = options.threads.unwrap_or_else(available_threads);
+    let threads = options.threads.unwrap_or_else(bantam_runtime::preferred_threads);
     let interrupt = Interrupt::install()?;
     // Before the model takes its memory.
     let pool = Pool::new(threads);
@@ -118,11 +122,23 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
         let runs = arguments.repetitions + 1;
         let name = test.name();
         let mut step = |done: usize| bar.update_count(&name, done, runs);
-        let nanoseconds = measure::run(&mut loaded, test, arguments.repetitions, &interrupt, &mut step)?;
+        let work = measure::Work { test, repetitions: arguments.repetitions, profile: arguments.profile };
+        let measured = measure::run(&mut loaded, work, &interrupt, &mut step)?;
         drop(bar);
         match form {
-            Some(form) => report.row(form, test, &nanoseconds)?,
-            None => rows.push(report.json(test, &nanoseconds, peak_memory())),
+            Some(form) => {
+                report.row(form, test, &measured.nanoseconds)?;
+                if arguments.profile {
+                    profile::print(form, &measured.profile)?;
+                }
+            }
+            None => {
+                let mut row = report.json(test, &measured.nanoseconds, peak_memory());
+                if arguments.profile {
+                    row["profile"] = profile::json(&measured.profile);
+                }
+                rows.push(row);
+            }
         }
     }
     match form {

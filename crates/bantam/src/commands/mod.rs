@@ -6,6 +6,7 @@ mod convert;
 mod embed;
 mod logits;
 mod man;
+mod optimise;
 mod run;
 mod show;
 mod template;
@@ -32,6 +33,8 @@ pub enum Command {
     Logits(logits::LogitsArguments),
     /// Convert a model: to GGUF or back, to another type, in one file or several
     Convert(convert::ConvertArguments),
+    /// Keep a model's weights as this processor reads them, so that it loads at once
+    Optimise(optimise::OptimiseArguments),
     /// Measure the speed of prompts and of generation
     Bench(bench::BenchArguments),
     /// Print a shell's completion script
@@ -53,6 +56,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Optimise(arguments) => optimise::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -2,21 +2,38 @@
 
 use std::time::Instant;
 
-use bantam_runtime::{Feed, Loaded, Outputs, RuntimeError, SequenceId};
+use bantam_runtime::{Feed, Loaded, Outputs, Profile, RuntimeError, SequenceId};
 
 use super::Test;
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 
-/// Runs a test once unmeasured and then `repetitions` times; gives the nanoseconds of each. `step` is told after each run
-/// how many of all are done.
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// What to do.
+    pub test: Test,
+    /// How often, beside once that does not count.
+    pub repetitions: usize,
+    /// Whether steps are timed too.
+    pub profile: bool,
+}
+
+/// What came out.
+pub struct Measured {
+    /// Of each repetition.
+    pub nanoseconds: Vec<u64>,
+    /// Of all of them together.
+    pub profile: Profile,
+}
+
+/// Runs a test once unmeasured and then as often as asked. `step` is told after each run how many of all are done.
 pub fn run(
     loaded: &mut Loaded,
-    test: Test,
-    repetitions: usize,
+    Work { test, repetitions, profile }: Work,
     interrupt: &Interrupt,
     step: &mut dyn FnMut(usize),
-) -> anyhow::Result<Vec<u64>> {
+) -> anyhow::Result<Measured> {
     let sequences = (0..test.parallel).map(|_| loaded.open_sequence()).collect::<Result<Vec<_>, _>>()?;
     let vocabulary = loaded.vocabulary_len();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -38,6 +55,9 @@ pub fn run(
         }
     }
     for repetition in 0..=repetitions {
+        if repetition == 1 {
+            loaded.profile(profile);
+        }
         let start = Instant::now();
         let piece = if test.prompt > 0 { test.prompt } else { 1 };
         for from in (0..test.prompt + test.generate).step_by(piece) {
@@ -52,10 +72,11 @@ pub fn run(
         }
         step(repetition + 1);
     }
+    let profile = loaded.profile(false);
     for sequence in sequences {
         loaded.close_sequence(sequence);
     }
-    Ok(samples)
+    Ok(Measured { nanoseconds: samples, profile })
 }
 
 /// The next `piece` tokens of every sequence.
