@@ -1,7 +1,8 @@
 """Judges answers held to a form: `adversary cases.json TOKENIZERS… | judge.py cases.json`.
 
 Needs PyPI jsonschema and regex.
-An answer that was helped to its end is judged whole, so what it was before is a beginning of a valid one.
+An answer that was helped to its end is judged whole, so what it was before is a beginning of a valid one. One that never
+ended is judged as a beginning: expressions and choices exactly; of JSON everything but what is still open.
 """
 
 import datetime
@@ -102,14 +103,26 @@ def pattern(validator, source, instance, schema):
             yield jsonschema.ValidationError(f"{instance!r} does not match {source!r}")
 
 
+def validator_of(case):
+    draft = jsonschema.Draft202012Validator
+    schema = case["schema"]
+    if isinstance(schema, dict) and isinstance(schema.get("items"), list):
+        draft = jsonschema.Draft7Validator
+    strict = jsonschema.validators.extend(draft, {"multipleOf": multiple_of, "pattern": pattern})
+    return strict(schema, format_checker=formats())
+
+
+# What the grammars of the cases say, as expressions where they can be.
+ANSWER = r"The answer is ([0-9]{1,3}|unknown)\."
+WORDS = r"[A-Z][a-z]{2,6}(, [A-Z][a-z]{2,6}){0,3}\."
+SUM = r"(?P<sum>(?P<term>\d{1,2}|\((?&sum)\))([+*](?&term)){0,4})"
+# Its numbers may begin with a zero, which JSON's may not.
+ZEROS = r"(?<![\w.\"\\+-])(-?)0+(?=\d)"
+
+
 def judge_of(case):
     if "schema" in case:
-        draft = jsonschema.Draft202012Validator
-        schema = case["schema"]
-        if isinstance(schema, dict) and isinstance(schema.get("items"), list):
-            draft = jsonschema.Draft7Validator
-        strict = jsonschema.validators.extend(draft, {"multipleOf": multiple_of, "pattern": pattern})
-        validator = strict(schema, format_checker=formats())
+        validator = validator_of(case)
         return lambda text: not list(validator.iter_errors(json.loads(text)))
     if "regex" in case:
         return lambda text: regex.fullmatch(case["regex"], text) is not None
@@ -117,28 +130,121 @@ def judge_of(case):
         return lambda text: text in case["choices"]
     source = case.get("gbnf") or case["lark"]
     if source.startswith('root ::= "The'):
-        return lambda text: re.fullmatch(r"The answer is (\d{1,3}|unknown)\.", text) is not None
+        return lambda text: re.fullmatch(ANSWER, text, re.ASCII) is not None
     if source.startswith("root ::= expr"):
         return lambda text: isinstance(eval(re.sub(r"\b0+(?=\d)", "", text), {"__builtins__": {}}), int)
     if source.startswith("root   ::= object"):
-        # Its numbers may begin with a zero, which JSON's may not.
-        return lambda text: isinstance(json.loads(re.sub(r"(?<![\w.\"\\+-])(-?)0+(?=\d)", r"\1", text)), dict)
+        return lambda text: isinstance(json.loads(re.sub(ZEROS, r"\1", text)), dict)
     if "WORD" in source:
-        return lambda text: re.fullmatch(r"[A-Z][a-z]{2,6}(, [A-Z][a-z]{2,6}){0,3}\.", text) is not None
+        return lambda text: re.fullmatch(WORDS, text) is not None
     return lambda text: re.fullmatch(r"(<*)\d{1,4}(>*)", text) is not None and text.count("<") == text.count(">")
+
+
+def closed(text):
+    """A beginning of JSON with what closes it, and the path to what is still open; no path where all is closed."""
+    stack, path, at, key = [], [], 0, False
+    scanner = json.JSONDecoder()
+    while at < len(text):
+        c = text[at]
+        if c in " \t\r\n":
+            at += 1
+        elif c in "{[":
+            stack.append("}" if c == "{" else "]")
+            path.append(None if c == "{" else 0)
+            key, at = c == "{", at + 1
+        elif c in "}]":
+            assert stack and stack.pop() == c, f"{c!r} closes nothing at {at}"
+            path.pop()
+            key, at = False, at + 1
+        elif c == ",":
+            if stack[-1] == "]":
+                path[-1] += 1
+            key, at = stack[-1] == "}", at + 1
+        elif c == ":":
+            key, at = False, at + 1
+        elif c == '"':
+            try:
+                value, end = scanner.raw_decode(text, at)
+            except json.JSONDecodeError:
+                # A text that is still open: it is left out, with its name or as an item.
+                return open_at(text[:at], stack, path, key)
+            if key:
+                path[-1] = value
+            at = end
+        else:
+            # A number or word: whole if something stands behind it.
+            end = re.compile(r"[-+.\w]*").match(text, at).end()
+            if end == len(text):
+                return open_at(text[:at], stack, path, key)
+            json.loads(re.sub(ZEROS, r"\1", " " + text[at:end]))
+            at = end
+    return open_at(text, stack, path, key)
+
+
+def open_at(text, stack, path, key):
+    text = text.rstrip(" \t\r\n")
+    if text.endswith(":"):
+        text = text[: text.rindex('"', 0, text.rindex('"'))].rstrip() if stack else text
+        # The name itself may have escaped quotation marks: back to the sign before it.
+        while text and text[-1] not in "{,":
+            text = text[: text.rindex('"', 0, len(text))].rstrip()
+    elif key and text.endswith('"') and stack and stack[-1] == "}":
+        begin = max(text.rfind("{"), text.rfind(","))
+        text = text[: begin + 1]
+    text = text.rstrip(" \t\r\n,")
+    return text + "".join(reversed(stack)), path
+
+
+def begins(case):
+    """Whether an answer that never ended is the beginning of a valid one; none where that is not looked at."""
+    if "choices" in case:
+        return lambda text: any(choice.startswith(text) for choice in case["choices"])
+
+    def partial(expression, flags=0):
+        return lambda text: regex.fullmatch(expression, text, partial=True, flags=flags) is not None
+
+    if "regex" in case:
+        return partial(case["regex"])
+    if "schema" in case:
+        validator = validator_of(case)
+
+        def fits(text):
+            whole, path = closed(text)
+            if not whole:
+                return True
+            for error in validator.iter_errors(json.loads(whole)):
+                where = list(error.absolute_path)
+                # What is wrong with something that is still open may come right.
+                if where != path[: len(where)]:
+                    return False
+            return True
+
+        return fits
+    source = case.get("gbnf") or case["lark"]
+    if source.startswith('root ::= "The'):
+        return partial(ANSWER, regex.ASCII)
+    if source.startswith("root ::= expr"):
+        return partial(SUM)
+    if source.startswith("root   ::= object"):
+        return lambda text: isinstance(json.loads(re.sub(ZEROS, r"\1", closed(text)[0] or "{}")), dict)
+    if "WORD" in source:
+        return partial(WORDS)
+    return lambda text: regex.fullmatch(r"<*(\d{1,4}>*)?", text) is not None and text.count("<") >= text.count(">")
 
 
 def main():
     cases = json.load(open(sys.argv[1], encoding="utf-8"))
     judges = [judge_of(case) for case in cases]
+    beginnings = [begins(case) for case in cases]
     ends, invalid = Counter(), 0
     for line in sys.stdin:
         answer = json.loads(line)
         ends[answer["end"]] += 1
-        if answer["end"] not in ("whole", "helped"):
+        if answer["end"] not in ("whole", "helped", "cut"):
             continue
         try:
-            valid = judges[answer["case"]](answer["text"])
+            judge = beginnings if answer["end"] == "cut" else judges
+            valid = judge[answer["case"]](answer["text"])
         except Exception as failure:  # a text that is no JSON, a date that is none
             valid, answer["why"] = False, repr(failure)
         if not valid:

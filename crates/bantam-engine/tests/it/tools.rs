@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use bantam_constrain::{CallRules, Compiler};
 use bantam_engine::{
     Answer, ChatModel, ChatSession, ChatSettings, Event, FinishReason, Prompt, Reasoning, Request, SamplingOptions,
     ToolReading, generate,
@@ -9,7 +10,7 @@ use bantam_engine::{
 use bantam_text::tool_calls::{Tools, named};
 use serde_json::json;
 
-use crate::fake::{FakeModel, START, request, tokenizer, tokens};
+use crate::fake::{FakeModel, Mind, START, THINK, request, tokenizer, tokens};
 
 fn reading() -> ToolReading {
     let tools = Tools::from_json(json!([{"name": "add"}, {"name": "now"}])).unwrap();
@@ -140,4 +141,94 @@ fn a_conversation_goes_on_with_results() {
     with(&mut session, &|session, model| session.send(model, "Q", &mut |_| {}).unwrap());
     let answer = with(&mut session, &|session, model| session.send(model, "R", &mut |_| {}).unwrap());
     assert_eq!((answer.text.as_str(), session.messages().len()), ("Yes.", 2));
+}
+
+/// The tools that answers are held to, some of them or all.
+fn held(only: Option<&str>, required: bool, parallel: bool) -> ToolReading {
+    let tools = Tools::from_json(json!([
+        {"name": "add", "parameters": {"type": "object", "additionalProperties": false, "required": ["a", "unit"],
+            "properties": {"a": {"type": "integer", "minimum": -9, "maximum": 99}, "unit": {"enum": ["m", "ft"]}}}},
+        {"name": "now"},
+    ]))
+    .unwrap();
+    let tools = only.map_or(Ok(tools.clone()), |name| tools.only(name)).unwrap();
+    let convention = named("hermes").unwrap();
+    let rules = CallRules { convention, tools: &tools, required, parallel };
+    let constraint = Compiler::new(&tokenizer()).unwrap().tool_calls(&rules).unwrap();
+    assert!(constraint.is_some());
+    ToolReading { convention, tools, earlier: 0, opened: String::new(), constraint }
+}
+
+/// Answers of a model that says anything, held to the tools: the number of calls in each.
+fn hold(reading: &ToolReading, change: impl Fn(&mut Request)) -> Vec<usize> {
+    let mut counts = Vec::new();
+    for seed in 0..40 {
+        let mut model = FakeModel::new(Mind::Hash(seed));
+        let mut asked = Request { tools: Some(reading.clone()), max_tokens: Some(400), ..request("Q") };
+        change(&mut asked);
+        let answer = generate(&mut model, &tokenizer(), asked, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert_eq!(answer.tool_call_error, None, "{answer:?}");
+        if answer.finish_reason == FinishReason::Length {
+            // Text, or thoughts, without an end.
+            continue;
+        }
+        assert_eq!(answer.constraint_met, Some(true), "{answer:?}");
+        assert_eq!(answer.finish_reason == FinishReason::ToolCalls, !answer.tool_calls.is_empty());
+        for call in &answer.tool_calls {
+            let arguments: serde_json::Value = serde_json::from_str(&call.arguments).unwrap();
+            match (call.name.as_str(), reading.tools.get(&call.name).is_some()) {
+                ("add", true) => {
+                    let whole = arguments["a"].as_f64().filter(|a| a.fract() == 0.0);
+                    assert!(whole.is_some_and(|a| (-9.0..=99.0).contains(&a)), "{arguments}");
+                    assert!(matches!(arguments["unit"].as_str(), Some("m" | "ft")), "{arguments}");
+                    assert_eq!(arguments.as_object().unwrap().len(), 2);
+                }
+                ("now", true) => assert_eq!(arguments, json!({})),
+                (name, _) => panic!("{name} was not offered"),
+            }
+        }
+        counts.push(answer.tool_calls.len());
+    }
+    counts
+}
+
+#[test]
+fn held_calls_are_what_was_asked_for() {
+    let think = |request: &mut Request| {
+        request.reasoning = Some(Reasoning { start: "<think>".into(), end: "</think>".into(), opened: true });
+    };
+    // Whichever tool, at least one; several where there may be.
+    let counts = hold(&held(None, true, false), |_| {});
+    assert!(counts.len() > 30 && counts.iter().all(|&count| count == 1), "{counts:?}");
+    let counts = hold(&held(None, true, true), |_| {});
+    assert!(counts.iter().all(|&count| count >= 1) && counts.iter().any(|&count| count > 1), "{counts:?}");
+    // This tool.
+    let counts = hold(&held(Some("add"), true, false), |_| {});
+    assert!(counts.len() > 30 && counts.iter().all(|&count| count == 1), "{counts:?}");
+    // As the model likes: text that ends, and nothing that looks like a call and is none.
+    let counts = hold(&held(None, false, true), |_| {});
+    assert!(counts.contains(&0), "{counts:?}");
+    // Thoughts before it are free, and their end is likely here.
+    let counts = hold(&held(None, true, false), |request| {
+        think(request);
+        request.sampling.logit_bias = [(THINK + 1, 3.0)].into_iter().collect();
+    });
+    assert!(counts.len() > 20 && counts.iter().all(|&count| count == 1), "{counts:?}");
+}
+
+#[test]
+fn what_may_be_said_is_said_as_the_model_wants() {
+    let with = |reading: ToolReading| move |request: &mut Request| request.tools = Some(reading.clone());
+    let call = "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 7, \"unit\": \"m\"}}\n</tool_call>";
+    let add = "c add({\"a\": 7, \"unit\": \"m\"})";
+    check(call, with(held(None, false, false)), add);
+    check(call, with(held(Some("add"), true, false)), add);
+    check(&format!("So:\n{call}\n{call}"), with(held(None, false, true)), &format!("t So:\n{add}\n{add}"));
+    check("No call <tool> at all.", with(held(None, false, true)), "t No call <tool> at all.");
+    // Thoughts are free, and hold no calls.
+    let think = |request: &mut Request| {
+        request.reasoning = Some(Reasoning { start: "<think>".into(), end: "</think>".into(), opened: false });
+        request.tools = Some(held(None, true, false));
+    };
+    check(&format!("<think>{CALL} {{}}</think>{call}"), think, &format!("r {CALL} {{}}\n{add}"));
 }
