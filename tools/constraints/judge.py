@@ -116,7 +116,9 @@ def validator_of(case):
 ANSWER = r"The answer is ([0-9]{1,3}|unknown)\."
 WORDS = r"[A-Z][a-z]{2,6}(, [A-Z][a-z]{2,6}){0,3}\."
 SUM = r"(?P<sum>(?P<term>\d{1,2}|\((?&sum)\))([+*](?&term)){0,4})"
-# Its numbers may begin with a zero, which JSON's may not.
+# Half an escape at a text's end.
+HALF = r"(?<!\\)((?:\\\\)*)\\(u.{0,3})?$"
+# Numbers of the JSON grammar may begin with a zero, which JSON's may not.
 ZEROS = r"(?<![\w.\"\\+-])(-?)0+(?=\d)"
 
 
@@ -141,7 +143,7 @@ def judge_of(case):
 
 
 def closed(text):
-    """A beginning of JSON with what closes it, and the path to what is still open; no path where all is closed."""
+    """A beginning of JSON with what closes it, the path to what is still open, and the text that is, if it is one."""
     stack, path, at, key = [], [], 0, False
     scanner = json.JSONDecoder()
     while at < len(text):
@@ -167,7 +169,8 @@ def closed(text):
                 value, end = scanner.raw_decode(text, at)
             except json.JSONDecodeError:
                 # A text that is still open: it is left out, with its name or as an item.
-                return open_at(text[:at], stack, path, key)
+                begun = None if key else json.loads(re.sub(HALF, r"\1", text[at:]) + '"')
+                return *open_at(text[:at], stack, path, key), begun
             if key:
                 path[-1] = value
             at = end
@@ -175,10 +178,10 @@ def closed(text):
             # A number or word: whole if something stands behind it.
             end = re.compile(r"[-+.\w]*").match(text, at).end()
             if end == len(text):
-                return open_at(text[:at], stack, path, key)
+                return *open_at(text[:at], stack, path, key), None
             json.loads(re.sub(ZEROS, r"\1", " " + text[at:end]))
             at = end
-    return open_at(text, stack, path, key)
+    return *open_at(text, stack, path, key), None
 
 
 def open_at(text, stack, path, key):
@@ -195,6 +198,28 @@ def open_at(text, stack, path, key):
     return text + "".join(reversed(stack)), path
 
 
+# Texts that formats describe, of those cases whose answers do not end by themselves.
+FORMATS = {
+    "uri": r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]*",
+    "email": r"[^@\s]+@[^@\s]+",
+    "hostname": r"[A-Za-z0-9.-]*",
+    "uuid": r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+    "ipv6": r"[0-9A-Fa-f:.]*",
+}
+
+
+def may_go_on(schema, path, begun):
+    """Whether a text that is still open may become one that the schema wants, as far as pattern and format say."""
+    for step in path:
+        schema = schema.get("properties", {}).get(step) if isinstance(schema, dict) else None
+    if not isinstance(schema, dict):
+        return True
+    sources = [FORMATS.get(schema.get("format"))]
+    # Without an anchor what comes may still match.
+    sources += [schema["pattern"]] if schema.get("pattern", "").startswith("^") else []
+    return all(regex.fullmatch(source, begun, regex.V1, partial=True) for source in sources if source)
+
+
 def begins(case):
     """Whether an answer that never ended is the beginning of a valid one; none where that is not looked at."""
     if "choices" in case:
@@ -209,7 +234,9 @@ def begins(case):
         validator = validator_of(case)
 
         def fits(text):
-            whole, path = closed(text)
+            whole, path, begun = closed(text)
+            if begun is not None and not may_go_on(case["schema"], path, begun):
+                return False
             if not whole:
                 return True
             for error in validator.iter_errors(json.loads(whole)):

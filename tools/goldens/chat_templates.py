@@ -391,6 +391,15 @@ a   {%+ if yes +%}   b {%+ endif %} c
 {{ '<%s>'|safe % '<' }} {{ '<%s %d>'|safe % ('&', 3) }} {{ '%s' % ('<'|e) }} {{ '%s%s'|safe|format('<', '<'|safe) }} {{ '%(a)s'|safe % {'a': '"'} }} {{ '%s'|safe % ['<'] }} {{ '{} {x} {:>3}'.format('<', 1) if no else ('{} {:>3}{}'|safe).format('<', '&', '<'|safe) }}
 {{ ('a<'|safe).replace('a', '<') }} {{ ('a<'|safe)|replace('a', '<') + '<' }} {{ ('<'|safe).join(['<', '&'|safe]) }} {{ ('<,<'|safe).split(',')[0] + '<' }} {{ ['<'|safe, '<']|join('<') }} {{ ('a-b'|safe).partition('-') }} {{ (' <'|safe)|trim + '<' }} {{ ('a<'|safe)|upper + '<' }} {{ ('a<'|safe)[1] + '<' }} {{ ('a<'|safe)[1:] + '<' }} {{ ('a<'|safe)|title + '<' }} {{ ('a<'|safe)|reverse + '<' }}
 {{ ['<'|safe] }} {{ '<'|safe is escaped }} {{ '<' is escaped }} {{ '<'|safe == '<' }} {{ {'<'|safe: 1}['<'] }} {{ ('<'|safe)|tojson }} {{ ('<'|safe)|string + '<' }} {{ ('<'|safe)|length }} {{ ('a\n<'|safe)|indent(2) + '<' }} {{ ('<'|safe)|default('x') + '<' }} {{ ('<<<< <<<< <<<<'|safe)|truncate(6, true, '<', 0) }} {{ ('a<'|safe)|center(5) + '<' }}| {{ ('<'|safe)|list|first + '<' }}
+{{ '<p class="a">Hi,  <b>you</b><!-- > x --> &amp; \n me&#39;s &lt;x&gt;</p> <open &euro; &#8364; &#x20ac; & &unknown; &ampx &euro &#39x &#x; &copy &notit; &amp'|striptags }} {{ ('a <i>b</i>'|safe)|striptags + '<' }} {{ '<!-- a'|striptags }} {{ 5|striptags }}
+{{ {'class': 'a "b"', 'id': 3, 'none': none, 'u': undefined, 'x<': '<'|safe}|xmlattr }}| {{ {'a': 1}|xmlattr(false) }} {{ {}|xmlattr }}|
+{{ {'a b': 1}|xmlattr }}
+{{ 'The quick brown fox jumps over the well-known lazy dog -- or not--who knows? e-mail co-op x-y-z-w aa-bb-cc'|wordwrap(10) }}|{{ 'Donaudampfschifffahrtsgesellschaft is long-winded-and-more'|wordwrap(8) }}|{{ 'Donaudampfschifffahrtsgesellschaft is long'|wordwrap(8, false) }}|{{ 'a-b well-known things'|wordwrap(6, true, '~', false) }}
+{{ 'one  two   three\n\n  four\tfive  \nsix'|wordwrap(5) }}|{{ 'über-straße ñandú 1-2-3 don\'t--stop'|wordwrap(7, wrapstring='/') }}|{{ ''|wordwrap }}|{{ 'ab cdefgh-ij'|wordwrap(4) }}|{{ '----- ---x a---- b'|wordwrap(3) }}|{{ 'abc   defghijk'|wordwrap(4) }}
+{{ 'a'|wordwrap(0) }}
+{% set c = cycler('a', 2) %}{{ c.next() }}{{ c.current }}{{ c.next() }}{{ c.next() }}{{ c.reset() }}{{ c.current }}{% for x in l %}{{ c.next() }}{% endfor %} {{ c is callable }} {{ c == c }}
+{% set j = joiner() %}{% for x in l %}{{ j() }}{{ x }}{% endfor %}{% set k = joiner(sep='|') %}{{ k() }}{{ k() }}{{ k is callable }}
+{{ cycler() }}
 {{ users|map(attribute='name')|tojson }}
 {{ users|selectattr('age')|tojson }}
 {{ [1]|select|length }}

@@ -49,6 +49,13 @@ impl Renderer<'_> {
         Ok(match value {
             Value::Namespace(at) => self.namespaces.get(*at).and_then(|all| all.get(name)).cloned(),
             Value::Loop(state) => self.loop_attribute(state, name)?,
+            Value::Cycler(at) if name == "current" => {
+                self.cyclers.get(*at).and_then(|(items, next)| items.get(*next)).cloned()
+            }
+            Value::Cycler(_) if matches!(name, "next" | "reset") => {
+                self.meter.allocate(64)?;
+                Some(Value::Method(Rc::new(Method { on: value.clone(), name: name.to_owned() })))
+            }
             Value::Macro(at) if name == "name" => {
                 self.macros.get(*at).map(|closure| Value::text(&closure.definition.name))
             }
@@ -91,9 +98,33 @@ impl Renderer<'_> {
         match callee {
             Value::Method(method) => match &method.on {
                 Value::Loop(state) => self.loop_method(state, &method.name, values),
+                Value::Cycler(at) => {
+                    values.finish(&method.name, &self.meter)?;
+                    let Some((items, next)) = self.cyclers.get_mut(*at) else {
+                        return self.meter.fail("no such cycler");
+                    };
+                    if method.name == "reset" {
+                        *next = 0;
+                        return Ok(Value::None);
+                    }
+                    let found = items.get(*next).cloned().unwrap_or(Value::None);
+                    *next = (*next + 1) % items.len().max(1);
+                    Ok(found)
+                }
                 on => methods::call(on, &method.name, values, &mut self.meter),
             },
             Value::Macro(at) => self.call_macro(*at, values),
+            Value::Joiner(at) => {
+                values.finish("joiner", &self.meter)?;
+                match self.joiners.get_mut(*at) {
+                    Some((separator, true)) => Ok(separator.clone()),
+                    Some((_, used)) => {
+                        *used = true;
+                        Ok(Value::text(""))
+                    }
+                    None => self.meter.fail("no such joiner"),
+                }
+            }
             Value::Loop(state) => {
                 let Some(at) = state.recursive else { return self.meter.fail("the loop is not recursive") };
                 let iterable = values.required("iterable", &self.meter)?;
@@ -197,6 +228,22 @@ impl Renderer<'_> {
                 let names = entries.into_iter().filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value)));
                 self.namespaces.push(names.collect());
                 Ok(Value::Namespace(self.namespaces.len() - 1))
+            }
+            Function::Cycler => {
+                if values.positional.is_empty() {
+                    return self.meter.fail("at least one item has to be provided");
+                }
+                self.meter.values(values.positional.len() + 2)?;
+                self.cyclers.push((std::mem::take(&mut values.positional).into(), 0));
+                values.finish("cycler", &self.meter)?;
+                Ok(Value::Cycler(self.cyclers.len() - 1))
+            }
+            Function::Joiner => {
+                let separator = values.take("sep").unwrap_or_else(|| Value::text(", "));
+                values.finish("joiner", &self.meter)?;
+                self.meter.values(3)?;
+                self.joiners.push((separator, false));
+                Ok(Value::Joiner(self.joiners.len() - 1))
             }
             Function::RaiseException => {
                 let message = values.take("message").unwrap_or_else(|| Value::text(""));

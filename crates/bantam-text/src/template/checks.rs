@@ -25,7 +25,9 @@ pub(super) fn check(name: &str, value: &Value, mut arguments: Values, meter: &mu
         ),
         "sequence" if matches!(value, Value::List(list) if list.lazy) => false,
         "sequence" => matches!(value, Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)),
-        "callable" => matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_)),
+        "callable" => {
+            matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_) | Value::Joiner(_))
+        }
         "escaped" => value.is_safe(),
         "odd" | "even" => match value.as_integer() {
             Some(value) => (value.rem_euclid(2) == 1) == (name == "odd"),

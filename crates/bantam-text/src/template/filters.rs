@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use super::arguments::Values;
 use super::format;
+use super::html;
 use super::meter::{Fallible, Meter};
 use super::methods;
 use super::operators::{self, arithmetic, element, equal, items, lookup, order, sort};
 use super::print::{self, Json};
 use super::value::{Text, Value, is_space};
+use super::wrap::{Wrap, wrap};
 use crate::template::ast::Operator;
 
 /// Applies the filter `name`.
@@ -192,6 +194,15 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
             chunks(name, items(value, meter)?, count, fill, meter)?
         }
         "indent" => indent(value, &mut arguments, meter)?,
+        "striptags" => {
+            let text = print::text(value, meter)?;
+            owned(html::strip_tags(&text, meter)?)
+        }
+        "xmlattr" => {
+            let space = arguments.take("autospace").is_none_or(|value| value.is_true());
+            owned(html::attributes(value, space, meter)?)
+        }
+        "wordwrap" => wordwrap(value, &mut arguments, meter)?,
         "center" => {
             let text = print::text(value, meter)?;
             let width = arguments.integer("width", meter)?.and_then(|width| usize::try_from(width).ok()).unwrap_or(80);
@@ -254,6 +265,25 @@ pub(super) fn apply(name: &str, value: &Value, mut arguments: Values, meter: &mu
     };
     arguments.finish(name, meter)?;
     Ok(result)
+}
+
+fn wordwrap(value: &Value, arguments: &mut Values, meter: &mut Meter) -> Fallible<Value> {
+    let Value::Text(text) = value else {
+        return meter.fail(format!("'{}' object has no attribute 'splitlines'", value.type_name()));
+    };
+    let width = arguments.integer("width", meter)?.unwrap_or(79);
+    let Some(width) = usize::try_from(width).ok().filter(|&width| width > 0) else {
+        return meter.fail(format!("invalid width {width} (must be > 0)"));
+    };
+    let long_words = arguments.take("break_long_words").is_none_or(|value| value.is_true());
+    let newline = arguments.text("wrapstring", meter)?.unwrap_or_else(|| "\n".to_owned());
+    let hyphens = arguments.take("break_on_hyphens").is_none_or(|value| value.is_true());
+    // Characters of four bytes and words of a pointer and a length, and a newline behind every character at worst.
+    meter.allocate(text.len().saturating_mul(24 + newline.len()))?;
+    meter.work(text.len())?;
+    let how = Wrap { width, long_words, hyphens };
+    let paragraphs = methods::split_lines(text, false).into_iter().map(|line| wrap(line, how).join(&newline));
+    Ok(Value::Text(Text::from(paragraphs.collect::<Vec<_>>().join(&newline))))
 }
 
 /// `len(value)`.

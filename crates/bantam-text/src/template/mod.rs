@@ -17,6 +17,7 @@ mod expressions;
 mod filters;
 mod format;
 mod guard;
+mod html;
 mod lexer;
 mod meter;
 mod methods;
@@ -27,6 +28,7 @@ mod render;
 mod thinking;
 mod time;
 mod value;
+mod wrap;
 
 use std::collections::HashMap;
 
@@ -140,6 +142,8 @@ impl ChatTemplate {
             ("range", Value::Function(Function::Range)),
             ("dict", Value::Function(Function::Dict)),
             ("namespace", Value::Function(Function::Namespace)),
+            ("cycler", Value::Function(Function::Cycler)),
+            ("joiner", Value::Function(Function::Joiner)),
             ("raise_exception", Value::Function(Function::RaiseException)),
             ("strftime_now", Value::Function(Function::StrftimeNow)),
             ("messages", json(&input.messages)?),

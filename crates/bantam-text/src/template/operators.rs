@@ -155,6 +155,7 @@ pub(super) fn equal(left: &Value, right: &Value, meter: &mut Meter) -> Fallible<
             true
         }
         (Value::Namespace(a), Value::Namespace(b)) | (Value::Macro(a), Value::Macro(b)) => a == b,
+        (Value::Cycler(a), Value::Cycler(b)) | (Value::Joiner(a), Value::Joiner(b)) => a == b,
         (Value::Function(a), Value::Function(b)) => a == b,
         (Value::Loop(a), Value::Loop(b)) => a.id == b.id,
         _ => match (left.as_integer(), right.as_integer()) {

@@ -38,6 +38,10 @@ pub(super) struct Renderer<'t> {
     pub(super) globals: HashMap<String, Value>,
     pub(super) scopes: Vec<Variables<'t>>,
     pub(super) namespaces: Vec<HashMap<String, Value>>,
+    /// Items of each cycler, and which of them comes next.
+    pub(super) cyclers: Vec<(Vec<Value>, usize)>,
+    /// What each joiner writes, and whether it was called.
+    pub(super) joiners: Vec<(Value, bool)>,
     pub(super) macros: Vec<Closure<'t>>,
     pub(super) recursive_loops: Vec<RecursiveLoop<'t>>,
     /// What `loop.changed` saw last, by run of a loop.
@@ -54,6 +58,8 @@ impl<'t> Renderer<'t> {
             globals,
             scopes: vec![Variables::default()],
             namespaces: Vec::new(),
+            cyclers: Vec::new(),
+            joiners: Vec::new(),
             macros: Vec::new(),
             recursive_loops: Vec::new(),
             changed: HashMap::new(),

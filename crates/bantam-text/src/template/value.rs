@@ -1,7 +1,8 @@
 //! The values a template computes with: Python's, as far as templates see them.
 //!
 //! Lists and dictionaries never change once built (transformers renders in Jinja's immutable sandbox), so sharing is
-//! free and nothing can hold itself. Namespaces, which do change, live in the renderer and are named by a number.
+//! free and nothing can hold itself. Namespaces, cyclers and joiners, which do change, live in the renderer and are named by a
+//! number.
 
 use std::rc::Rc;
 
@@ -20,6 +21,8 @@ pub(super) enum Value {
     Tuple(Rc<List>),
     Dict(Rc<Dict>),
     Namespace(usize),
+    Cycler(usize),
+    Joiner(usize),
     Macro(usize),
     Function(Function),
     Method(Rc<Method>),
@@ -67,6 +70,8 @@ pub(super) enum Function {
     Range,
     Dict,
     Namespace,
+    Cycler,
+    Joiner,
     RaiseException,
     StrftimeNow,
 }
@@ -172,7 +177,8 @@ impl Value {
             Value::Text(text) => !text.is_empty(),
             Value::List(list) | Value::Tuple(list) => list.lazy || !list.items.is_empty(),
             Value::Dict(dict) => !dict.entries.is_empty(),
-            Value::Namespace(_) | Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_) => true,
+            Value::Namespace(_) | Value::Cycler(_) | Value::Joiner(_) => true,
+            Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Loop(_) => true,
         }
     }
 
@@ -190,6 +196,8 @@ impl Value {
             Value::Tuple(_) => "tuple",
             Value::Dict(_) => "dict",
             Value::Namespace(_) => "namespace",
+            Value::Cycler(_) => "Cycler",
+            Value::Joiner(_) => "Joiner",
             Value::Macro(_) => "macro",
             Value::Function(_) => "function",
             Value::Method(_) => "method",

@@ -41,6 +41,14 @@ pub enum Notation {
     Python,
     /// Each by itself, between marks; texts as they are, everything else as JSON.
     Parameters(Parameters),
+    /// Each by itself, between marks; what stands between the key and a text says that it is one, and something else does before
+    /// JSON.
+    Told {
+        /// The marks of texts.
+        texts: Parameters,
+        /// What stands between the key and JSON.
+        between: &'static str,
+    },
     /// `key:value,key:value`, keys bare, texts between these marks, everything else as JSON.
     Marked(&'static str),
 }
@@ -115,6 +123,14 @@ impl Notation {
                 for (key, value) in members {
                     let value = json::text(value).unwrap_or_else(|| value.to_owned());
                     out.extend([marks.before, &key, marks.between, &value, marks.after]);
+                }
+            }
+            Notation::Told { texts, between } => {
+                for (key, value) in members {
+                    let text = json::text(value);
+                    let between = if text.is_some() { texts.between } else { between };
+                    let value = text.unwrap_or_else(|| value.to_owned());
+                    out.extend([texts.before, &key, between, &value, texts.after]);
                 }
             }
             Notation::Marked(mark) => {

@@ -130,7 +130,7 @@ pub struct Convention {
     pub name: &'static str,
     /// Who writes so, and where it is published.
     pub about: &'static str,
-    /// What shows that a call begins; none is the beginning of another.
+    /// What shows that a call begins; none is the beginning of another of its kind.
     pub triggers: &'static [Trigger],
     /// Special tokens that the parser must see: a detokenizer that leaves special tokens out has to spell these.
     pub tokens: &'static [&'static str],
@@ -154,7 +154,10 @@ impl Convention {
     pub fn is_held(&self) -> bool {
         let json = self.frame.call.contains(&Slot::Arguments(Notation::Json));
         let opening = self.frame.opening();
-        json && self.triggers.iter().any(|trigger| !trigger.text.is_empty() && opening.starts_with(trigger.text))
+        // A mark that is text and token is no one thing that text could end at.
+        let one = |mark: &str| self.tokens.iter().all(|token| mark == *token || !mark.contains(token));
+        let shown = |mark: &str| !mark.is_empty() && one(mark) && opening.starts_with(mark);
+        json && self.triggers.iter().any(|trigger| shown(trigger.text))
     }
 }
 

@@ -122,6 +122,55 @@ fn hermes() {
         "",
     );
     check("a<tool_call>{\"name\": \"now\"}</tool_call>\n\nb\n", "ab\n", "now {}", "");
+    // The same under other marks.
+    let other = |convention: &str, answer: &str| self::check(convention, answer, "a", "now {}", "");
+    other("longcat", "a<longcat_tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</longcat_tool_call>");
+    other("gigachat3", "a\n\nfunction call<|role_sep|>\n{\"name\": \"now\", \"arguments\": {}}");
+}
+
+#[test]
+fn parameters_that_say_their_kind() {
+    let argument = |key: &str, kind: &str, value: &str| {
+        format!("<｜DSML｜parameter name=\"{key}\"{kind}>{value}</｜DSML｜parameter>\n")
+    };
+    let [texts, others] = [" string=\"true\"", " string=\"false\""];
+    let all = [
+        argument("city", texts, "Köln\n"),
+        argument("days", others, "2"),
+        argument("options", others, "{\"x\": [1, null]}"),
+        argument("places", others, "half"),
+        argument("wind", "", "true"),
+        argument("days", texts, "3"),
+    ];
+    let calls = format!(
+        "<｜DSML｜invoke name=\"weather\">\n{}</｜DSML｜invoke>\n<｜DSML｜invoke name=\"now\">\n</｜DSML｜invoke>",
+        all.concat()
+    );
+    let read = "weather {\"city\": \"Köln\\n\", \"options\": {\"x\": [1, null]}, \"places\": \"half\", \"wind\": true, \"days\": \"3\"}\nnow {}";
+    let [three, four] = ["function_calls", "tool_calls"]
+        .map(|section| format!("Well.\n\n<｜DSML｜{section}>\n{calls}\n</｜DSML｜{section}>"));
+    check("deepseek-v3.2", &three, "Well.", read, "");
+    check("deepseek-v4", &four, "Well.", read, "");
+    let empty = "<｜DSML｜tool_calls>\n</｜DSML｜tool_calls>";
+    let reason = "a call has \"<\" where \"<｜DSML｜invoke name=\\\"\" was expected";
+    check("deepseek-v4", empty, empty, "", reason);
+}
+
+#[test]
+fn recipients_before_their_text() {
+    let check =
+        |answer: &str, text: &str, calls: &str, error: &str| check("functionary-v3.2", answer, text, calls, error);
+    check("all\nHi >>> there", "Hi >>> there", "", "");
+    check("now\n{}", "", "now {}", "");
+    check(
+        "all\nLet me see.\n>>>weather\n{\"city\": \"a>>>b\"}>>>now\n{}",
+        "Let me see.",
+        "weather {\"city\": \"a>>>b\"}\nnow {}",
+        "",
+    );
+    check("fly\n{}", "fly\n{}", "", "");
+    check("now\n{", "now\n{", "", "the answer ends inside of a call");
+    check("all", "all", "", "");
 }
 
 #[test]
@@ -443,7 +492,8 @@ fn conventions_are_told_apart() {
         assert!(CONVENTIONS[..index].iter().all(|other| other.name != convention.name), "{}", convention.name);
         assert!(!convention.about.is_empty() && !convention.triggers.is_empty(), "{}", convention.name);
         for (at, trigger) in convention.triggers.iter().enumerate() {
-            let others = convention.triggers.iter().enumerate().filter(|(other, _)| *other != at);
+            let alike = |of: &bantam_text::tool_calls::Trigger| of.at_start == trigger.at_start;
+            let others = convention.triggers.iter().enumerate().filter(|(other, of)| *other != at && alike(of));
             assert!(others.into_iter().all(|(_, other)| !other.text.starts_with(trigger.text)), "{}", convention.name);
         }
         let opening = convention.frame.opening();

@@ -6,10 +6,13 @@ mod command_r;
 mod command_r7b;
 mod deepseek_r1;
 mod deepseek_v3_1;
+mod deepseek_v3_2;
 mod functionary;
+mod functionary_v3_2;
 mod functools;
 mod gemma3;
 mod gemma4;
+mod gigachat3;
 mod gigachat3_1;
 mod glm4;
 mod glm4_5;
@@ -22,6 +25,7 @@ mod kimi_k2;
 mod lfm2;
 mod llama3;
 mod llama4;
+mod longcat;
 mod minicpm3;
 mod minicpm5;
 mod minimax_m2;
@@ -45,6 +49,8 @@ pub(super) const ALL: &[&Convention] = &[
     &harmony::CONVENTION,
     &gemma4::CONVENTION,
     &kimi_k2::CONVENTION,
+    &deepseek_v3_2::CONVENTION,
+    &deepseek_v3_2::V4,
     &deepseek_v3_1::CONVENTION,
     &deepseek_r1::CONVENTION,
     &mistral_args::CONVENTION,
@@ -64,9 +70,12 @@ pub(super) const ALL: &[&Convention] = &[
     &qwen3_coder::CONVENTION,
     &minicpm5::CONVENTION,
     &gigachat3_1::CONVENTION,
+    &gigachat3::CONVENTION,
     &smollm3_python::CONVENTION,
     &hunyuan::CONVENTION,
+    &longcat::CONVENTION,
     &hermes::CONVENTION,
+    &functionary_v3_2::CONVENTION,
     &functionary::CONVENTION,
     &functools::CONVENTION,
     &olmo3::CONVENTION,
