@@ -63,8 +63,11 @@ const MODELS: &[Files] = goldens! {
     "tiny-bert-mean": "model.gguf";
 };
 
+/// Makes whole inputs.
+type Seeds = fn() -> Vec<Vec<u8>>;
+
 /// Tokenizers stand beside the weights of the first directory, whose vocabulary has more rows than they have tokens.
-const TOKENIZERS: &[(&str, fn() -> Vec<Vec<u8>>)] =
+const TOKENIZERS: &[(&str, Seeds)] =
     &[("tokenizer.json", tokenizer::json_seeds), ("tokenizer.model", tokenizer::sentencepiece_seeds)];
 
 /// The number of the directory, the number of the file in it, the file.
