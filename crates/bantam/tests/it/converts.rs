@@ -1,5 +1,6 @@
 //! `bantam convert`: what it prints, and what a killed one leaves.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bantam_formats::Gguf;
@@ -36,7 +37,7 @@ fn a_model_goes_to_a_directory_and_back() {
 /// A file large enough that converting it takes a while.
 fn large(folder: &Folder) -> String {
     let mut writer = GgufWriter::new();
-    writer.set("general.architecture", "nobodys");
+    writer.set("general.architecture", "llama");
     for layer in 0..64 {
         let name = format!("blk.{layer}.ffn_up.weight");
         writer.add_tensor(name, &[1024, 256], TensorKind::Known(TensorType::F32)).expect("the tensor is sound");
@@ -47,27 +48,54 @@ fn large(folder: &Folder) -> String {
     path.to_str().expect("the path is UTF-8").to_owned()
 }
 
-#[test]
-fn a_killed_one_leaves_nothing_half_written() {
-    let folder = Folder::new("convert-killed");
-    let source = large(&folder);
-    let target = folder.0.join("killed.gguf");
-    let begun = || {
-        let entries = std::fs::read_dir(&folder.0).expect("the folder is there");
-        entries.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().ends_with(".part"))
+/// Kills a conversion as soon as so many bytes of it are written.
+fn killed(folder: &Folder, source: &str, target: &Path, more: &[&str], bytes: u64) {
+    let written = || -> Option<u64> {
+        let entries = std::fs::read_dir(&folder.0).expect("the folder is there").filter_map(Result::ok);
+        let parts = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".part"));
+        parts.map(|part| part.metadata().map_or(0, |found| found.len())).reduce(|sum, length| sum + length)
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
-    command.args(["convert", &source, "-t", "1", "--type", "q3_k", "-o"]).arg(&target);
+    command.args(["convert", source, "-t", "1", "--type", "q3_k", "--force", "-o"]).arg(target).args(more);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
-    while !begun() && child.try_wait().expect("the child is ours").is_none() {
+    while child.try_wait().expect("the child is ours").is_none() && written().is_none_or(|written| written < bytes) {
         std::thread::yield_now();
     }
     child.kill().expect("the child is ours");
     child.wait().expect("the child is ours");
-    // Whole, where it was quicker than the signal; else not there at all.
-    if let Ok(bytes) = std::fs::read(&target) {
-        assert_eq!(Gguf::parse(&bytes).expect("a whole file").tensors().len(), 64);
+    // What a killed one was writing stays beside the target, and may go.
+    for entry in std::fs::read_dir(&folder.0).expect("the folder is there").filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().ends_with(".part") {
+            std::fs::remove_file(entry.path()).expect("the part is a file");
+        }
     }
+}
+
+#[test]
+fn a_killed_one_leaves_nothing_half_written() {
+    let folder = Folder::new("convert-killed");
+    let source = large(&folder);
+    let tensors = |path: &Path| Gguf::parse(&std::fs::read(path).ok()?).ok().map(|gguf| gguf.tensors().len());
+    // Some 7 MB come of it.
+    for bytes in [0, 1 << 20, 4 << 20] {
+        let target = folder.0.join("killed.gguf");
+        killed(&folder, &source, &target, &[], bytes);
+        // Whole, where it was quicker than the signal; else not there at all.
+        assert!(!target.exists() || tensors(&target) == Some(64), "killed at {bytes} bytes");
+        let _ = std::fs::remove_file(target);
+
+        let target = folder.0.join("parts.gguf");
+        let part = |number: usize| folder.0.join(format!("parts-{number:05}-of-00004.gguf"));
+        killed(&folder, &source, &target, &["--split-max-tensors", "16"], bytes);
+        // The part by which a model is opened has its name last.
+        assert!(!part(1).exists() || (1..=4).all(|number| tensors(&part(number)) == Some(16)), "parts, {bytes} bytes");
+        (1..=4).for_each(|number| drop(std::fs::remove_file(part(number))));
+    }
+    // One that was there is there still, or the new one is, whole.
+    let target = folder.0.join("kept.gguf");
+    std::fs::write(&target, "an older model").expect("the folder is there");
+    killed(&folder, &source, &target, &[], 1 << 20);
+    assert!(std::fs::read(&target).is_ok_and(|bytes| bytes == b"an older model") || tensors(&target) == Some(64));
     let output = bantam(&["convert", &source, "-o", target.to_str().expect("UTF-8"), "--force"], b"");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
