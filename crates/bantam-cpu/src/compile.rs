@@ -60,7 +60,7 @@ pub(crate) fn scratch_bytes(plan: &Plan, options: &CompileOptions, threads: usiz
     (int8 + 4 * angles * options.rows + attention) as u64
 }
 
-fn widest_input(plan: &Plan) -> usize {
+pub(crate) fn widest_input(plan: &Plan) -> usize {
     let linear = |step: &Step| match &step.op {
         Op::Linear(linear) => plan.weights[linear.weight.0].width,
         Op::ExpertLinear(experts) => experts.weights.first().map_or(0, |id| plan.weights[id.0].width),
@@ -77,6 +77,7 @@ fn widest_input(plan: &Plan) -> usize {
         | Op::Route(_)
         | Op::Spread(_)
         | Op::Combine(_)
+        | Op::Dropout(_)
         | Op::Loss(_)
         | Op::Observe(_)
         | Op::Backward(_) => 0,
@@ -85,7 +86,7 @@ fn widest_input(plan: &Plan) -> usize {
 }
 
 /// Positions that every table of positions has a row for.
-fn places_known(plan: &Plan) -> usize {
+pub(crate) fn places_known(plan: &Plan) -> usize {
     let rows = |step: &Step| {
         let Op::Embed(embed) = &step.op else { return None };
         (embed.by == EmbedBy::Position).then(|| plan.weights[embed.table.0].rows)
@@ -93,7 +94,7 @@ fn places_known(plan: &Plan) -> usize {
     plan.steps.iter().filter_map(rows).min().unwrap_or(usize::MAX)
 }
 
-fn attention_shape(attend: &Attend) -> AttentionShape {
+pub(crate) fn attention_shape(attend: &Attend) -> AttentionShape {
     AttentionShape {
         heads: attend.heads,
         kv_heads: attend.kv_heads,
@@ -106,7 +107,7 @@ fn attention_shape(attend: &Attend) -> AttentionShape {
     }
 }
 
-fn activation(activation: Activation) -> bantam_kernels::Activation {
+pub(crate) fn activation(activation: Activation) -> bantam_kernels::Activation {
     match activation {
         Activation::Silu => bantam_kernels::Activation::Silu,
         Activation::GeluErf => bantam_kernels::Activation::GeluErf,
@@ -204,7 +205,7 @@ pub(crate) fn compile(
     })
 }
 
-fn unsupported(step: &str, problem: &str) -> PlanError {
+pub(crate) fn unsupported(step: &str, problem: &str) -> PlanError {
     PlanError::Unsupported { backend: "cpu", step: step.to_owned(), problem: problem.to_owned() }
 }
 
@@ -370,7 +371,7 @@ impl Writer<'_> {
                 },
                 Op::Combine(_) => Instruction::Combine { x: input(0), route: input(1), out: output },
                 Op::Select(_) => Instruction::Select { x: input(0), out: output },
-                Op::Loss(_) | Op::Observe(_) | Op::Backward(_) => {
+                Op::Dropout(_) | Op::Loss(_) | Op::Observe(_) | Op::Backward(_) => {
                     return Err(unsupported(step.op.name(), "only inference runs here so far"));
                 }
             };

@@ -58,6 +58,7 @@ impl Fusions {
                 | Op::Spread(_)
                 | Op::ExpertLinear(_)
                 | Op::Combine(_)
+                | Op::Dropout(_)
                 | Op::Loss(_)
                 | Op::Observe(_)
                 | Op::Backward(_) => false,
@@ -109,6 +110,7 @@ impl Fusions {
             | Op::Spread(_)
             | Op::ExpertLinear(_)
             | Op::Combine(_)
+            | Op::Dropout(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => None,

@@ -18,13 +18,15 @@ mod fuse;
 mod profile;
 mod program;
 mod repacked;
+mod training;
 mod vectors;
 
 use std::sync::Arc;
 
-use bantam_kernels::{ActivationKind, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool};
+use bantam_kernels::{ActivationKind, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool, Precision};
 use bantam_plan::{
-    Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, WeightView, Weights, fetch_weight,
+    Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, TrainingProgram, WeightView, Weights,
+    fetch_weight,
 };
 
 pub use repacked::{RepackedWeight, RepackedWeights, TakePanels, repack};
@@ -39,13 +41,36 @@ pub struct CpuBackend {
     /// Threads that memory is counted for.
     threads: usize,
     repacked: Option<Arc<dyn RepackedWeights>>,
+    /// What training multiplies frozen weights in.
+    precision: Precision,
+    /// Most bytes of logits that training holds at a time.
+    logits_bytes: usize,
 }
 
 impl CpuBackend {
     /// A backend on a thread pool, with the number format of its key-value memory.
     pub fn new(pool: Arc<Pool>, isa: Isa, cache: KvFormat) -> Self {
         let threads = pool.threads();
-        Self { pool, isa, cache, threads, repacked: None }
+        Self {
+            pool,
+            isa,
+            cache,
+            threads,
+            repacked: None,
+            precision: Precision::F32,
+            logits_bytes: training::CHUNK_BYTES,
+        }
+    }
+
+    /// In training, multiplies frozen weights of BF16 and of blocks in this precision; f32 where nobody says. Block formats
+    /// run forwards with int8 activations, as they do in inference.
+    pub fn with_training_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// In training, holds at most so many bytes of logits at a time (and those of 24 rows at least).
+    pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
+        Self { logits_bytes, ..self }
     }
 
     /// Counts memory as if the pool had so many threads.
@@ -103,6 +128,31 @@ impl Backend for CpuBackend {
         let repacked = self.repacked.as_deref();
         let setting = compile::Setting { pool: &self.pool, isa: self.isa, cache: self.cache, repacked };
         Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
+    }
+
+    fn training_memory(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+    ) -> Result<ProgramMemory, PlanError> {
+        training::memory(plan, weights, options, (self.isa, self.threads, self.logits_bytes))
+    }
+
+    fn compile_training(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Box<dyn TrainingProgram>, PlanError> {
+        Ok(Box::new(training::compile(
+            (&self.pool, self.isa, self.precision, self.logits_bytes),
+            plan,
+            weights,
+            options,
+            progress,
+        )?))
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn wanted(plan: &Plan) -> Vec<bool> {
             | Op::Spread(_)
             | Op::ExpertLinear(_)
             | Op::Combine(_)
+            | Op::Dropout(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => {}

@@ -110,6 +110,11 @@ impl<T> Shared<T> {
         Self(slice.as_mut_ptr())
     }
 
+    /// Where the slice begins, for writers whose places are not next to each other.
+    pub(crate) fn pointer(&self) -> *mut T {
+        self.0
+    }
+
     /// The places `start .. start + length`.
     ///
     /// # Safety

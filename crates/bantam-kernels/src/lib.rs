@@ -26,6 +26,7 @@
 )]
 
 mod attention;
+mod backward;
 mod buffer;
 mod elementwise;
 mod error;
@@ -39,6 +40,11 @@ mod simd;
 
 pub use attention::{
     AttentionScratch, AttentionShape, KvFormat, KvLayer, KvMemory, PAGE_CELLS, PageTables, RowPlace, attend,
+};
+pub use backward::{
+    ONE_SUM, ProductScratch, SequenceScratch, Sequences, WeightRows, activate_back, add_norm_gradients, add_row_sums,
+    add_to, add_weight_gradient, attend_sequences, attend_sequences_back, cross_entropy, cross_entropy_back, glu_back,
+    in_pieces, multiply_back, multiply_trained, norm_back, softcap_back,
 };
 pub use elementwise::{
     Activation, RopePairs, RowNorm, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,

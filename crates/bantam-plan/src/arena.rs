@@ -38,11 +38,38 @@ impl Arena {
         outputs: usize,
         in_place: impl Fn(usize, &Step) -> Option<ValueId>,
     ) -> Self {
+        let numbers = |id: ValueId| {
+            let rows = match plan.get(id).rows {
+                Rows::Tokens => tokens,
+                Rows::Outputs => outputs,
+                Rows::Routed(chosen) => tokens * chosen,
+            };
+            rows * plan.get(id).width
+        };
+        Self::plan_sized(plan, numbers, 0..0, in_place)
+    }
+
+    /// As [`Arena::plan_in_place`], with the numbers that each value takes. The steps of `repeated` run several times over:
+    /// what they share with steps outside keeps its place until the last time.
+    pub fn plan_sized(
+        plan: &Plan,
+        numbers: impl Fn(ValueId) -> usize,
+        repeated: std::ops::Range<usize>,
+        in_place: impl Fn(usize, &Step) -> Option<ValueId>,
+    ) -> Self {
         let mut lives = vec![None::<(usize, usize)>; plan.values.len()];
         for (index, step) in plan.steps.iter().enumerate() {
-            for id in step.inputs.iter().chain(&step.outputs) {
+            let reads: Vec<ValueId> = step.reads(plan).collect();
+            for id in reads.iter().chain(&step.outputs) {
                 let life = lives[id.0].get_or_insert((index, index));
                 life.1 = index;
+            }
+        }
+        for (start, end) in lives.iter_mut().flatten() {
+            let reaches_in = *start < repeated.end && *end >= repeated.start;
+            let reaches_out = *start < repeated.start || *end >= repeated.end;
+            if reaches_in && reaches_out {
+                (*start, *end) = ((*start).min(repeated.start), (*end).max(repeated.end - 1));
             }
         }
         if let Some(life) = plan.output.and_then(|ValueId(output)| lives[output].as_mut()) {
@@ -61,14 +88,7 @@ impl Arena {
                 lives[of] = Some((old.0, new.1));
             }
         }
-        let size = |id: usize| {
-            let rows = match plan.values[id].rows {
-                Rows::Tokens => tokens,
-                Rows::Outputs => outputs,
-                Rows::Routed(chosen) => tokens * chosen,
-            };
-            (rows * plan.values[id].width).next_multiple_of(ALIGNMENT)
-        };
+        let size = |id: usize| numbers(ValueId(id)).next_multiple_of(ALIGNMENT);
         // Largest first, each at the lowest place free over its whole life.
         let mut order: Vec<usize> =
             (0..plan.values.len()).filter(|&id| lives[id].is_some() && home[id] == id).collect();

@@ -47,6 +47,24 @@ pub trait Backend {
         options: &CompileOptions,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError>;
+
+    /// What [`Backend::compile_training`] would take, without doing it.
+    fn training_memory(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+    ) -> Result<ProgramMemory, PlanError>;
+
+    /// Makes the ready-to-go form of a Plan with gradients. Of the options, `pages` and `positions` do not matter: nothing is
+    /// kept from one batch to the next.
+    fn compile_training(
+        &self,
+        plan: &Plan,
+        weights: &dyn Weights,
+        options: &CompileOptions,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Box<dyn TrainingProgram>, PlanError>;
 }
 
 /// A Plan compiled for one machine, with its paged memory.
@@ -67,4 +85,33 @@ pub trait Program: Send {
     fn profile(&mut self, _on: bool) -> Profile {
         Profile::default()
     }
+}
+
+/// A trained weight of a [`TrainingProgram`].
+#[derive(Debug)]
+pub struct Parameter<'a> {
+    /// Which weight of the Plan.
+    pub weight: crate::WeightId,
+    /// Its numbers `[rows, width]`, row after row.
+    pub values: &'a mut [f32],
+    /// The loss's gradient by them, summed over runs since it was last set to zero.
+    pub gradient: &'a mut [f32],
+}
+
+/// A Plan with gradients (see [`crate::rewrite::train`]), compiled for one machine.
+///
+/// A batch holds whole sequences: every row sees what its sequence has in the batch and nothing else. Results are the same
+/// bits on any number of threads.
+pub trait TrainingProgram: Send {
+    /// The sizes it was compiled for.
+    fn options(&self) -> CompileOptions;
+
+    /// Runs forwards and backwards: gives the weighted loss of each output row, and adds to the gradients.
+    fn run(&mut self, batch: &Batch) -> Result<&[f32], PlanError>;
+
+    /// Runs forwards only: gives the weighted loss of each output row.
+    fn evaluate(&mut self, batch: &Batch) -> Result<&[f32], PlanError>;
+
+    /// The trained weights, in the Plan's order.
+    fn parameters(&mut self) -> Vec<Parameter<'_>>;
 }

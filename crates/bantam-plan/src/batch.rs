@@ -38,6 +38,8 @@ pub struct Batch {
     pub tables: Vec<Vec<u32>>,
     /// Per output row, what it should have predicted (training only).
     pub targets: Vec<Target>,
+    /// Seed of the masks of [`crate::Dropout`]; without one nothing is left out.
+    pub dropout: Option<u64>,
 }
 
 impl Batch {

@@ -28,13 +28,13 @@ pub mod rewrite;
 mod weights;
 
 pub use arena::{Arena, Placement};
-pub use backend::{Backend, CompileOptions, Program, ProgramMemory};
+pub use backend::{Backend, CompileOptions, Parameter, Program, ProgramMemory, TrainingProgram};
 pub use batch::{Batch, PAGE_CELLS, Place, Target};
 pub use cost::{Cost, CostQuestion, step_cost, total_cost};
 pub use error::PlanError;
 pub use op::{
-    Activate, Activation, Add, Attend, Backward, Combine, Embed, EmbedBy, ExpertLinear, Glu, Linear, Loss, Norm,
-    NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
+    Activate, Activation, Add, Attend, Backward, Combine, Dropout, Embed, EmbedBy, ExpertLinear, Glu, Linear, Loss,
+    Norm, NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
 };
 pub use plan::{Plan, RopeTable, Rows, Step, TableId, Value, ValueId, Weight, WeightId};
 pub use profile::{Profile, ProfiledStep};

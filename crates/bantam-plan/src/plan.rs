@@ -93,6 +93,21 @@ pub struct Plan {
     names: HashMap<String, WeightId>,
 }
 
+impl Step {
+    /// The values whose numbers it looks at: all its inputs, but of a gradient only those that it depends on.
+    pub fn reads(&self, plan: &Plan) -> impl Iterator<Item = ValueId> {
+        self.inputs.iter().enumerate().filter_map(move |(n, id)| {
+            if let Op::Backward(backward) = &self.op
+                && n < backward.wanted.len()
+                && !backward.of.backward_reads(plan, n)
+            {
+                return None;
+            }
+            Some(*id)
+        })
+    }
+}
+
 impl Plan {
     /// An empty Plan.
     pub fn new() -> Self {

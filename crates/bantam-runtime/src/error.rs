@@ -19,6 +19,14 @@ pub enum RuntimeError {
         /// Why.
         error: bantam_model::ModelError,
     },
+    /// An adapter cannot be used with the model.
+    #[error("{path}: {problem}")]
+    Adapter {
+        /// The adapter's directory or file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// Its vocabulary or template cannot be used.
     #[error("{path}: {error}")]
     Text {

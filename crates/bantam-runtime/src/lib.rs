@@ -11,6 +11,7 @@
 //! Not here: sampling, scheduling, chats (`bantam-engine`); what a step computes (`bantam-plan`, backends).
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod describe;
 mod embedding;
 mod error;
@@ -25,6 +26,9 @@ mod optimised;
 mod processors;
 mod quantize;
 
+pub use adapter::{
+    Adapted, Adapter, AdapterPart, AnyBase, PeftSettings, base_fingerprint, fingerprint, read_peft, write_peft,
+};
 pub use bantam_kernels::KvFormat;
 pub use bantam_plan::{Profile, ProfiledStep};
 pub use describe::{Description, TypeShare, describe};
@@ -33,7 +37,7 @@ pub use error::RuntimeError;
 pub use generation::GenerationDefaults;
 pub use loaded::{Feed, Loaded, Outputs, SequenceId};
 pub use machine::{MemoryLimit, memory_limit, peak_memory};
-pub use memory::MemoryPromise;
+pub use memory::{MemoryPromise, in_words};
 pub use metadata::vocabulary;
 pub use model::{DEFAULT_CONTEXT, LoadOptions, Model, OpenOptions, Progress};
 pub use open::{TextFiles, open_text};

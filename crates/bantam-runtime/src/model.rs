@@ -12,6 +12,7 @@ use bantam_plan::{Backend, CompileOptions, PAGE_CELLS, Plan, Weights};
 use bantam_tensor::TensorType;
 use bantam_text::{ChatTemplate, Tokenizer};
 
+use crate::adapter::{Adapted, Adapter};
 use crate::embedding::EmbeddingDefaults;
 use crate::generation::GenerationDefaults;
 use crate::machine::memory_limit;
@@ -78,6 +79,8 @@ pub struct Model {
     pub(crate) optimised: Option<PathBuf>,
     /// By weight of the Plan: whether it may be re-encoded.
     matrices: Vec<bool>,
+    /// Put beside its linears when it is loaded.
+    adapters: Vec<Adapter>,
 }
 
 impl Model {
@@ -93,7 +96,17 @@ impl Model {
             return Err(RuntimeError::Vocabulary { path, tokens, rows });
         }
         let matrices = checkpoint.plan().matrices();
-        Ok(Self { path, name, checkpoint, text, defaults, quantize: None, optimised: None, matrices })
+        Ok(Self {
+            path,
+            name,
+            checkpoint,
+            text,
+            defaults,
+            quantize: None,
+            optimised: None,
+            matrices,
+            adapters: Vec::new(),
+        })
     }
 
     pub(crate) fn with(mut self, options: &OpenOptions) -> Result<Self, RuntimeError> {
@@ -250,6 +263,13 @@ impl Model {
         })
     }
 
+    /// Loads it with these adapters beside its linears; several add up.
+    #[must_use]
+    pub fn with_adapters(mut self, adapters: Vec<Adapter>) -> Self {
+        self.adapters.extend(adapters);
+        self
+    }
+
     pub(crate) fn with_weights<T>(&self, use_them: impl FnOnce(&dyn Weights) -> T) -> T {
         match self.quantize {
             None => use_them(&self.checkpoint),
@@ -265,8 +285,9 @@ impl Model {
         let threads = options.threads.unwrap_or_else(preferred_threads);
         let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv).counted_for(threads);
         let types = |name: &str, stored: TensorType, width: usize| self.loaded_type(name, stored, width);
-        let mut program =
-            backend.memory(self.plan(), &crate::memory::Sizes::new(&self.checkpoint, &types), &compile)?;
+        let sizes = crate::memory::Sizes::new(&self.checkpoint, &types);
+        let adapted = Adapted::new(self.plan(), &sizes, &self.adapters)?;
+        let mut program = backend.memory(&adapted.plan, &adapted, &compile)?;
         // A weight made for this model stands beside its repacked form for a moment, before there is anything else.
         let later = program.cache.saturating_add(program.scratch);
         program.scratch = program.scratch.saturating_add(self.largest_made().saturating_sub(later));
@@ -338,7 +359,8 @@ impl Model {
             return Err(RuntimeError::Interrupted);
         }
         let program = self.with_weights(|weights| {
-            backend.compile(&plan, weights, &compile, &mut |bytes| {
+            let adapted = Adapted::new(&plan, weights, &self.adapters)?;
+            backend.compile(&adapted.plan, &adapted, &compile, &mut |bytes| {
                 done_bytes = done_bytes.saturating_add(bytes).min(total_bytes);
                 progress(Progress { done_bytes, total_bytes })
             })

@@ -55,6 +55,12 @@ pub struct LoadArguments {
     /// Memory that may be used, such as 3G; by default what the machine has left
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub memory: Option<u64>,
+    /// An adapter's directory in PEFT's form, with a factor behind a colon where it is not 1; may be given more than once
+    #[arg(long, value_name = "DIR[:SCALE]", value_hint = clap::ValueHint::DirPath)]
+    pub adapter: Vec<String>,
+    /// Use adapters that were trained on another form or type of the model, where their shapes fit
+    #[arg(long)]
+    pub any_base: bool,
 }
 
 /// Formats of the attention memory.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bantam_engine::SamplingOptions;
-use bantam_runtime::{GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError};
+use bantam_runtime::{
+    AnyBase, GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError, read_peft,
+};
 use bantam_tensor::TensorType;
 use bantam_text::{Special, TextError, Tokenizer};
 
@@ -31,6 +33,23 @@ pub fn open_decoder(path: &Path, quantize: Option<TensorType>) -> anyhow::Result
         anyhow::bail!("{} makes vectors and no text: see bantam embed", path.display());
     }
     Ok(model)
+}
+
+/// The model with the adapters that the arguments name.
+pub fn adapted(model: Model, arguments: &LoadArguments) -> anyhow::Result<Model> {
+    let any_base = if arguments.any_base { AnyBase::Yes } else { AnyBase::No };
+    let mut adapters = Vec::new();
+    for named in &arguments.adapter {
+        // A directory may have a colon in its name; a factor is a number.
+        let parts = named.rsplit_once(':').and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok()?)));
+        let (path, scale) =
+            if Path::new(named).is_dir() { (named.as_str(), 1.0) } else { parts.unwrap_or((named, 1.0)) };
+        if !scale.is_finite() {
+            anyhow::bail!("the factor of {path} is no number");
+        }
+        adapters.push(read_peft(Path::new(path), model.checkpoint(), any_base)?.scaled(scale));
+    }
+    Ok(model.with_adapters(adapters))
 }
 
 /// A text as it is: behind what the model's metadata puts before a text (BOS), and nothing behind it, so that it can be

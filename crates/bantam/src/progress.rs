@@ -35,6 +35,11 @@ impl Progress {
         self.draw(|| format!("{} of {total}", draw(what, done as u64, total as u64)));
     }
 
+    /// Shows a line that the caller has made.
+    pub fn say(&mut self, line: impl FnOnce() -> String) {
+        self.draw(line);
+    }
+
     fn draw(&mut self, line: impl FnOnce() -> String) {
         if !self.on_terminal || Instant::now() < self.next {
             return;

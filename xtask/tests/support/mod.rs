@@ -36,17 +36,23 @@ compared it with an independent implementation, or with what makers publish, and
 ";
 
 /// What may be shown of a family, with the head of its column.
-const OF_FAMILIES: [(&str, &str); 5] = [
+const OF_FAMILIES: [(&str, &str); 6] = [
     ("run from Hugging Face", "runs from Hugging Face"),
     ("run from GGUF", "runs from GGUF"),
     ("gradients", "gradients"),
+    ("train", "trains"),
     ("export to GGUF", "exports to GGUF"),
     ("export to Hugging Face", "exports to Hugging Face"),
 ];
 
 /// What may be shown of a tensor type.
-const OF_TYPES: [(&str, &str); 4] =
-    [("read", "read"), ("written", "written"), ("run", "runs"), ("int8 product", "int8 products")];
+const OF_TYPES: [(&str, &str); 5] = [
+    ("read", "read"),
+    ("written", "written"),
+    ("run", "runs"),
+    ("int8 product", "int8 products"),
+    ("train", "gradients pass"),
+];
 
 /// What may be shown of a scheme.
 const OF_SCHEMES: [(&str, &str); 2] = [("read", "read"), ("run", "runs")];
@@ -71,7 +77,7 @@ fn families(evidence: &Evidence) -> String {
     }
     text += "
 Logits of tiny models against transformers' (at most 1e-4 of their range, prefill, token by token and in a batch); gradients
-against central differences; an export runs again with the same logits.
+against central differences; *trains*: the CPU's gradients against the reference's; an export runs again with the same logits.
 
 | family | `architectures` in config.json | `general.architecture` in GGUF |
 |---|---|---|
@@ -101,7 +107,8 @@ fn tensor_types(evidence: &Evidence) -> String {
     text + "
 *read* and *written*: against PyPI's gguf, bit for bit where it has the type's search, else by ggml's own error. *runs*: a
 model whose matrices are all of the type, from a GGUF file, against the reference interpreter. *int8 products*: activations
-are quantized to int8 and multiplied as they are; other types are multiplied in f32.
+are quantized to int8 and multiplied as they are; other types are multiplied in f32. *gradients pass*: adapters are trained
+beside frozen matrices of the type.
 "
 }
 

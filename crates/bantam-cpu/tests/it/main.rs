@@ -1,5 +1,9 @@
 //! The CPU backend against the reference interpreter, over every property a Spec can have.
 
+#[path = "../../../bantam-model/tests/it/load.rs"]
+mod load;
+mod training;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

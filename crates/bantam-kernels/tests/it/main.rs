@@ -1,6 +1,7 @@
 //! Kernels against plain f64 arithmetic, and against themselves: other instruction sets, threads and batches.
 
 mod attention;
+mod backward;
 mod elementwise;
 mod matrix;
 

@@ -75,7 +75,7 @@ impl Change {
 }
 
 /// Layer and stem of a name, and what it ends in: `blk.3.attn_q.weight` is `(Some(3), "attn_q", "weight")`.
-fn pieces(name: &str) -> (Option<usize>, &str, &str) {
+pub(super) fn pieces(name: &str) -> (Option<usize>, &str, &str) {
     let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
     let inside = stem.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     match inside.and_then(|(layer, stem)| Some((layer.parse().ok()?, stem))) {
@@ -97,12 +97,12 @@ fn is_small(name: &str, shape: &[usize]) -> bool {
 }
 
 /// The name a fused tensor goes by, and those that are fused with it, where `stem` is one of them.
-fn fused(names: &Names, stem: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
+pub(super) fn fused(names: &Names, stem: &str) -> Option<&'static (&'static str, &'static [&'static str])> {
     names.fused.iter().find(|(_, parts)| parts.contains(&stem))
 }
 
 /// Which rows of queries and keys change places between ropes of `from` and of `to`.
-fn turn(spec: &Spec, layer: Option<usize>, stem: &str, from: RopePairs, to: RopePairs) -> Option<Change> {
+pub(super) fn turn(spec: &Spec, layer: Option<usize>, stem: &str, from: RopePairs, to: RopePairs) -> Option<Change> {
     let layer = spec.layers.get(layer?)?;
     let Mixer::Attention(attention) = &layer.mixer;
     let heads = match stem {
@@ -120,7 +120,7 @@ fn turn(spec: &Spec, layer: Option<usize>, stem: &str, from: RopePairs, to: Rope
 }
 
 /// The columns that turn together in this checkpoint's own form.
-fn pairs_of(spec: &Spec) -> RopePairs {
+pub(super) fn pairs_of(spec: &Spec) -> RopePairs {
     let ropes = spec.layers.iter().filter_map(|layer| {
         let Mixer::Attention(attention) = &layer.mixer;
         attention.rope.as_ref()

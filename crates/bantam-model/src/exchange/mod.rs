@@ -4,6 +4,7 @@
 //! reader picks those it asks for, and what it makes of them is compared with the Spec: what does not come back the same is
 //! named, and the model refused. So a setting that the other form cannot hold is never lost in silence.
 
+mod adapters;
 mod differences;
 mod keys;
 mod layout;
@@ -14,6 +15,7 @@ use bantam_formats::gguf::{Gguf, GgufWriter, SplitGguf, Value};
 use bantam_plan::RopePairs;
 use serde_json::{Map, Value as Json};
 
+pub use adapters::{AdapterPlace, adapter_places};
 pub use layout::{Change, Made};
 
 use crate::families::{DEPARTURES, FAMILIES, Family};

@@ -33,6 +33,7 @@ pub fn hugging_face(directory: &Path) -> Checkpoint {
     Checkpoint::from_hugging_face(&config, tensors).unwrap()
 }
 
+#[allow(dead_code, reason = "crates that share this file use what they need")]
 /// A checkpoint from a GGUF file's bytes.
 pub fn gguf(bytes: Vec<u8>) -> Result<Checkpoint, ModelError> {
     let model = SplitGguf::new(vec![Gguf::parse(&bytes)?])?;

@@ -60,6 +60,10 @@ impl Operation for ExpertLinear {
         weight.map_or(0, |weight| 2 * weight.rows as u64 * weight.width as u64)
     }
 
+    fn backward_reads(&self, plan: &Plan, n: usize) -> bool {
+        n == 1 || self.weights.iter().any(|id| plan.weights[id.0].trainable)
+    }
+
     fn forward(&self, scope: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         let width = scope.input_width(0);
         let outputs = scope.plan.weights[self.weights[0].0].rows;

@@ -47,6 +47,11 @@ impl Operation for Linear {
         2 * weight.rows as u64 * weight.width as u64
     }
 
+    fn backward_reads(&self, plan: &Plan, _: usize) -> bool {
+        // Only the weight's own gradient needs what it was multiplied with.
+        plan.weights[self.weight.0].trainable
+    }
+
     fn forward(&self, scope: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         let weight = scope.weight(self.weight);
         let bias = self.bias.map(|id| scope.weight(id));

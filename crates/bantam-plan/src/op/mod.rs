@@ -7,6 +7,7 @@ mod add;
 mod attend;
 mod backward;
 mod combine;
+mod dropout;
 mod embed;
 mod expert_linear;
 mod glu;
@@ -26,6 +27,7 @@ pub use add::Add;
 pub use attend::Attend;
 pub use backward::Backward;
 pub use combine::Combine;
+pub use dropout::Dropout;
 pub use embed::{Embed, EmbedBy};
 pub use expert_linear::ExpertLinear;
 pub use glu::Glu;
@@ -61,6 +63,12 @@ pub(crate) trait Operation {
 
     /// Multiplications and additions per row, where attention sees `context` positions.
     fn flops(&self, plan: &Plan, inputs: &[ValueId], context: u64) -> u64;
+
+    /// Whether the gradient looks at the numbers of input `n` (and not just at its shape).
+    fn backward_reads(&self, plan: &Plan, n: usize) -> bool {
+        let _ = (plan, n);
+        true
+    }
 
     /// Checks a step: by default, one output of the shape [`Operation::shape`] gives.
     fn check(&self, plan: &Plan, step: &Step) -> Result<(), PlanError> {
@@ -108,6 +116,7 @@ pub enum Op {
     Spread(Spread),
     ExpertLinear(ExpertLinear),
     Combine(Combine),
+    Dropout(Dropout),
     Loss(Loss),
     Observe(Observe),
     Backward(Backward),
@@ -131,6 +140,7 @@ impl Op {
             Self::Spread(op) => op,
             Self::ExpertLinear(op) => op,
             Self::Combine(op) => op,
+            Self::Dropout(op) => op,
             Self::Loss(op) => op,
             Self::Observe(op) => op,
             Self::Backward(op) => op,
@@ -155,6 +165,11 @@ impl Op {
     /// Multiplications and additions per row, where attention sees `context` positions.
     pub fn flops(&self, plan: &Plan, inputs: &[ValueId], context: u64) -> u64 {
         self.operation().flops(plan, inputs, context)
+    }
+
+    /// Whether its gradient looks at the numbers of input `n` (and not just at its shape).
+    pub(crate) fn backward_reads(&self, plan: &Plan, n: usize) -> bool {
+        self.operation().backward_reads(plan, n)
     }
 
     /// Rows and width of what it makes.
@@ -208,6 +223,7 @@ from_ops!(
     Spread,
     ExpertLinear,
     Combine,
+    Dropout,
     Loss,
     Observe,
     Backward

@@ -81,6 +81,10 @@ impl Operation for Rope {
         3 * (self.heads * self.rotated) as u64
     }
 
+    fn backward_reads(&self, _: &Plan, _: usize) -> bool {
+        false
+    }
+
     fn forward(&self, scope: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         output.copy_from_slice(values[0]);
         self.turn(scope, output, 1.0);

@@ -69,6 +69,28 @@ impl Route {
         }
     }
 
+    /// Adds one row's gradient by its logits to `d`; `g` is the gradient of what [`Route::row`] writes.
+    pub fn row_back(&self, logits: &[f32], g: &[f32], d: &mut [f32]) {
+        let mut row = vec![0.0; 2 * self.chosen];
+        Self { router: self.unnormalized(), ..self.clone() }.row(logits, &mut row);
+        let (chosen, weights) = row.split_at(self.chosen);
+        let g = &g[self.chosen..];
+        // Through the division by the sum: d p_j = (g_j - Σ g_i p_i / sum) / sum.
+        let sum: f64 = if self.is_normalized() { weights.iter().map(|p| f64::from(*p)).sum() } else { 1.0 };
+        let pairs = || g.iter().zip(weights).map(|(g, p)| f64::from(*g) * f64::from(*p));
+        let mean = if self.is_normalized() { pairs().sum::<f64>() / sum } else { 0.0 };
+        for (j, (g, weight)) in g.iter().zip(weights).enumerate() {
+            let expert = chosen[j] as usize;
+            let part = || self.part(logits, &chosen[..j], expert);
+            let all = sum_of(logits, logits[expert], part());
+            for i in part() {
+                let share = (f64::from(logits[i]) - f64::from(logits[expert])).exp() / all;
+                let own = if i == expert { 1.0 } else { 0.0 };
+                d[i] += ((f64::from(*g) - mean) / sum * f64::from(*weight) * (own - share)) as f32;
+            }
+        }
+    }
+
     fn unnormalized(&self) -> Router {
         match self.router {
             Router::Softmax { .. } => Router::Softmax { normalized: false },
@@ -124,26 +146,8 @@ impl Operation for Route {
         let experts = scope.input_width(0);
         let Some(wanted) = &mut wanted[0] else { return Ok(()) };
         let rows = values[0].chunks_exact(experts).zip(gradient.chunks_exact(2 * self.chosen));
-        let mut row = vec![0.0; 2 * self.chosen];
-        let plain = Self { router: self.unnormalized(), ..self.clone() };
         for ((logits, g), d) in rows.zip(wanted.chunks_exact_mut(experts)) {
-            plain.row(logits, &mut row);
-            let (chosen, weights) = row.split_at(self.chosen);
-            let g = &g[self.chosen..];
-            // Through the division by the sum: d p_j = (g_j - Σ g_i p_i / sum) / sum.
-            let sum: f64 = if self.is_normalized() { weights.iter().map(|p| f64::from(*p)).sum() } else { 1.0 };
-            let pairs = || g.iter().zip(weights).map(|(g, p)| f64::from(*g) * f64::from(*p));
-            let mean = if self.is_normalized() { pairs().sum::<f64>() / sum } else { 0.0 };
-            for (j, (g, weight)) in g.iter().zip(weights).enumerate() {
-                let expert = chosen[j] as usize;
-                let part = || self.part(logits, &chosen[..j], expert);
-                let all = sum_of(logits, logits[expert], part());
-                for i in part() {
-                    let share = (f64::from(logits[i]) - f64::from(logits[expert])).exp() / all;
-                    let own = if i == expert { 1.0 } else { 0.0 };
-                    d[i] += ((f64::from(*g) - mean) / sum * f64::from(*weight) * (own - share)) as f32;
-                }
-            }
+            self.row_back(logits, g, d);
         }
         Ok(())
     }

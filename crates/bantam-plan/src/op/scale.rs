@@ -29,6 +29,10 @@ impl Operation for Scale {
         plan.get(values[0]).width as u64
     }
 
+    fn backward_reads(&self, _: &Plan, _: usize) -> bool {
+        false
+    }
+
     fn forward(&self, _: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         for (y, x) in output.iter_mut().zip(values[0]) {
             *y = self.by * x;

@@ -29,6 +29,10 @@ impl Operation for Select {
         0
     }
 
+    fn backward_reads(&self, _: &Plan, _: usize) -> bool {
+        false
+    }
+
     fn forward(&self, scope: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         let width = scope.input_width(0);
         for (y, &row) in output.chunks_exact_mut(width).zip(&scope.batch.outputs) {

@@ -33,6 +33,10 @@ impl Operation for Spread {
         0
     }
 
+    fn backward_reads(&self, _: &Plan, _: usize) -> bool {
+        false
+    }
+
     fn forward(&self, scope: &mut Scope<'_>, values: &[&[f32]], output: &mut [f32]) -> Result<(), PlanError> {
         let width = scope.input_width(0);
         for (row, made) in values[0].chunks_exact(width).zip(output.chunks_exact_mut(width * self.chosen)) {

@@ -1,16 +1,18 @@
 //! `with_adapters`: low-rank adapters beside linears (LoRA, Hu et al. 2021).
 
-use crate::{Add, Linear, Op, Plan, PlanError, Scale, Step};
+use crate::{Add, Dropout, Linear, Op, Plan, PlanError, Scale, Step};
 
-/// An adapter of one weight: `y += scale * (x · Aᵀ) · Bᵀ`, with weights `<name>.lora_a` and `<name>.lora_b`.
+/// An adapter of one weight: `y += (scale * (dropout(x) · Aᵀ)) · Bᵀ`, with weights `<name>.lora_a` and `<name>.lora_b`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
     /// The weight it stands beside.
     pub weight: String,
     /// Inner width.
     pub rank: usize,
-    /// Factor, `alpha / rank` in the paper.
+    /// Factor: `alpha / rank` in the paper, `alpha / √rank` where it is rank-stabilised (rsLoRA, Kalajdzievski 2023).
     pub scale: f32,
+    /// Share of `x` that is left out while it is trained.
+    pub dropout: f32,
 }
 
 /// Puts adapters beside the linears that read their weights. Several for one weight add up.
@@ -36,12 +38,18 @@ pub fn with_adapters(plan: &Plan, adapters: &[Adapter]) -> Result<Plan, PlanErro
             let suffix = if n == 0 { String::new() } else { format!(".{n}") };
             let a = out.weight(format!("{name}.lora_a{suffix}"), adapters[i].rank, width);
             let b = out.weight(format!("{name}.lora_b{suffix}"), rows, adapters[i].rank);
-            let inner = out.step(format!("{name}.lora_a"), Linear { weight: a, bias: None }, &inputs)?;
-            let outer = out.step(format!("{name}.lora_b"), Linear { weight: b, bias: None }, &[inner])?;
-            let scaled = out.step(format!("{name}.lora"), Scale { by: adapters[i].scale }, &[outer])?;
+            let mut source = inputs.clone();
+            if adapters[i].dropout > 0.0 {
+                let dropout = Dropout { rate: adapters[i].dropout, stream: i as u64 };
+                source = vec![out.step(format!("{name}.lora_dropout"), dropout, &inputs)?];
+            }
+            let inner = out.step(format!("{name}.lora_a"), Linear { weight: a, bias: None }, &source)?;
+            // On the narrow side, where the factor costs nothing.
+            let scaled = out.step(format!("{name}.lora_scale"), Scale { by: adapters[i].scale }, &[inner])?;
+            let outer = out.step(format!("{name}.lora_b"), Linear { weight: b, bias: None }, &[scaled])?;
             let next = if n + 1 == mine.len() { result } else { copy_value(&mut out, result) };
             let layer = step.layer;
-            out.steps.push(Step { op: Add.into(), inputs: vec![sum, scaled], outputs: vec![next], layer });
+            out.steps.push(Step { op: Add.into(), inputs: vec![sum, outer], outputs: vec![next], layer });
             sum = next;
         }
     }

@@ -40,7 +40,7 @@ fn repeat_layer(plan: &Plan, out: &mut Plan, layer: usize) -> HashMap<ValueId, V
     let is_backward = |step: &&Step| matches!(step.op, Op::Backward(_));
     // Backwards from what is read, so that a step nobody reads again (the layer's last sum) is not repeated.
     let mut read: Vec<ValueId> =
-        plan.steps.iter().filter(in_layer).filter(is_backward).flat_map(|step| step.inputs.clone()).collect();
+        plan.steps.iter().filter(in_layer).filter(is_backward).flat_map(|step| step.reads(plan)).collect();
     let mut repeated: Vec<&Step> = Vec::new();
     for step in plan.steps.iter().filter(in_layer).filter(|step| !is_backward(step)).rev() {
         let is_gradient_sum = step.outputs.iter().any(|id| plan.get(*id).name.starts_with("d "));

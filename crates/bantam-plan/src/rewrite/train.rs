@@ -53,6 +53,12 @@ pub fn train(plan: &Plan, trainable: impl Fn(&str) -> bool) -> Result<Training, 
         }
         let layer = step.layer;
         let mut made = Vec::new();
+        // What goes back through a sum is the sum's own gradient: no step, no copy.
+        if let (Op::Add(_), Some(gradient)) = (&step.op, gradient) {
+            let passed = step.inputs.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(id, _)| (*id, gradient));
+            gather(&mut plan, &mut gradients, passed.collect(), layer);
+            continue;
+        }
         for id in step.inputs.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(id, _)| *id) {
             let value = plan.get(id).clone();
             made.push((id, plan.value(format!("d {}", value.name), value.rows, value.width)));
@@ -60,25 +66,30 @@ pub fn train(plan: &Plan, trainable: impl Fn(&str) -> bool) -> Result<Training, 
         let inputs = step.inputs.iter().copied().chain(gradient).collect();
         let outputs = made.iter().map(|(_, gradient)| *gradient).collect();
         plan.steps.push(Step { op: Backward { of: Box::new(step.op), wanted }.into(), inputs, outputs, layer });
-        for (of, gradient) in made {
-            let sum = match gradients.get(&of) {
-                Some(&earlier) => {
-                    let value = plan.get(of).clone();
-                    let sum = plan.value(format!("d {} sum", value.name), value.rows, value.width);
-                    plan.steps.push(Step {
-                        op: Add.into(),
-                        inputs: vec![earlier, gradient],
-                        outputs: vec![sum],
-                        layer,
-                    });
-                    sum
-                }
-                None => gradient,
-            };
-            gradients.insert(of, sum);
-        }
+        gather(&mut plan, &mut gradients, made, layer);
     }
     plan.output = Some(loss);
     plan.check()?;
     Ok(Training { plan, loss })
+}
+
+/// Adds gradients `(of, gradient)` to what is known of them.
+fn gather(
+    plan: &mut Plan,
+    gradients: &mut HashMap<ValueId, ValueId>,
+    made: Vec<(ValueId, ValueId)>,
+    layer: Option<usize>,
+) {
+    for (of, gradient) in made {
+        let sum = match gradients.get(&of) {
+            Some(&earlier) => {
+                let value = plan.get(of).clone();
+                let sum = plan.value(format!("d {} sum", value.name), value.rows, value.width);
+                plan.steps.push(Step { op: Add.into(), inputs: vec![earlier, gradient], outputs: vec![sum], layer });
+                sum
+            }
+            None => gradient,
+        };
+        gradients.insert(of, sum);
+    }
 }

@@ -8,7 +8,7 @@ use crate::tiny::Tiny;
 fn check(plan: &Plan) -> Arena {
     let arena = Arena::plan(plan, 7, 3);
     let last_read = |id: ValueId| {
-        let read = plan.steps.iter().rposition(|step| step.inputs.contains(&id));
+        let read = plan.steps.iter().rposition(|step| step.reads(plan).any(|read| read == id));
         if plan.output == Some(id) { plan.steps.len() } else { read.unwrap_or(0) }
     };
     for (index, step) in plan.steps.iter().enumerate() {

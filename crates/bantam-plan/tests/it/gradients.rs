@@ -85,9 +85,9 @@ fn every_op_has_the_gradient_of_its_value() {
 fn adapters_train_beside_frozen_weights() {
     let plan = Tiny::default().plan();
     let adapters = [
-        Adapter { weight: "blk.0.attn_q.weight".into(), rank: 2, scale: 1.5 },
-        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 3, scale: 0.5 },
-        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 1, scale: 0.5 },
+        Adapter { weight: "blk.0.attn_q.weight".into(), rank: 2, scale: 1.5, dropout: 0.0 },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 3, scale: 0.5, dropout: 0.0 },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 1, scale: 0.5, dropout: 0.0 },
     ];
     let adapted = with_adapters(&plan, &adapters).unwrap();
     check("adapted", &adapted, 7);

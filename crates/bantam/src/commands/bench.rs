@@ -3,6 +3,7 @@
 mod measure;
 mod profile;
 mod report;
+mod train;
 
 use std::time::Instant;
 
@@ -47,6 +48,8 @@ pub struct BenchArguments {
     #[arg(long)]
     profile: bool,
     #[command(flatten)]
+    training: train::TrainingArguments,
+    #[command(flatten)]
     load: LoadArguments,
 }
 
@@ -86,6 +89,10 @@ impl Test {
 /// Measures and prints.
 pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::adapted(model, &arguments.load)?;
+    if arguments.training.train {
+        return train::run(&model, &arguments.training, &arguments.load, arguments.repetitions, arguments.json);
+    }
     let tests = tests(arguments);
     let Some(needed) = tests.iter().map(Test::positions).max() else {
         bail!("there is nothing to measure: -p and -n are both 0");

@@ -90,6 +90,7 @@ struct Embedded<'a> {
 /// Prints the vectors of texts.
 pub fn run(arguments: &EmbedArguments) -> anyhow::Result<()> {
     let model = models::open(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::adapted(model, &arguments.load)?;
     let defaults = model.embedding_defaults()?;
     let Some(pooling) = arguments.pooling.map(PoolingChoice::pooling).or(defaults.pooling) else {
         bail!("the model's files do not say how rows become one vector; say it with --pooling mean, cls, last or max");

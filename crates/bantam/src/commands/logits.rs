@@ -41,6 +41,7 @@ const CHUNK: usize = 64;
 /// Writes the logits.
 pub fn run(arguments: &LogitsArguments) -> anyhow::Result<()> {
     let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::adapted(model, &arguments.load)?;
     let ids = match &arguments.ids {
         Some(ids) => ids.0.clone(),
         None => {

@@ -11,6 +11,7 @@ mod run;
 mod show;
 mod template;
 mod tokenize;
+mod tune;
 
 pub use run::Asked;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Convert(convert::ConvertArguments),
     /// Keep a model's weights as this processor reads them, so that it loads at once
     Optimise(optimise::OptimiseArguments),
+    /// Learn an adapter from examples
+    Tune(Box<tune::TuneArguments>),
     /// Measure the speed of prompts and of generation
     Bench(bench::BenchArguments),
     /// Print a shell's completion script
@@ -57,6 +60,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Optimise(arguments) => optimise::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

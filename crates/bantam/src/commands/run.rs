@@ -105,6 +105,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
         return Err(Usage("--json needs a prompt".into()).into());
     }
     let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
+    let model = models::adapted(model, &arguments.load)?;
     let prompter = Prompter::new(&model, arguments.raw)?;
     let think = arguments.think.choice();
     prompter.check_think(think).map_err(anyhow::Error::msg)?;

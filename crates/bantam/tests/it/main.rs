@@ -14,3 +14,4 @@ mod run;
 mod template;
 mod tokenize;
 mod tools;
+mod tune;

@@ -1,0 +1,213 @@
+//! Reading a PEFT directory: `adapter_config.json` and `adapter_model.safetensors` (Hugging Face's `peft`, LoRA).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bantam_formats::safetensors::SafeTensors;
+use bantam_model::Checkpoint;
+use bantam_model::exchange::{AdapterPlace, adapter_places};
+use serde_json::{Map, Value};
+
+use super::{Adapter, AdapterPart, base_fingerprint};
+use crate::RuntimeError;
+use crate::open::map;
+
+/// Largest `adapter_config.json`.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
+/// Settings that say how an adapter was made and change nothing of what it computes.
+const HARMLESS: [&str; 24] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "revision",
+    "task_type",
+    "inference_mode",
+    "lora_dropout",
+    "init_lora_weights",
+    "target_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "megatron_config",
+    "megatron_core",
+    "runtime_config",
+    "peft_version",
+    "qalora_group_size",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "ensure_weight_tying",
+    "lora_ga_config",
+    "monteclora_config",
+    "bantam",
+];
+/// Settings that are read.
+const READ: [&str; 7] = ["peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "bias"];
+
+fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
+    RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
+}
+
+/// Rows, width and numbers of a matrix.
+type Numbers = (usize, usize, Vec<f32>);
+
+/// What `adapter_config.json` says.
+struct Config {
+    alpha: f64,
+    rank_stabilised: bool,
+    /// Alphas of modules whose path ends so.
+    alphas: Vec<(String, f64)>,
+    /// The fingerprint of the model it was trained on, where it says one.
+    base: Option<String>,
+}
+
+impl Config {
+    fn read(path: &Path) -> Result<Self, RuntimeError> {
+        let failed = |error: std::io::Error| RuntimeError::Read { path: path.to_owned(), problem: error.to_string() };
+        if std::fs::metadata(path).map_err(failed)?.len() > LARGEST_CONFIG {
+            return Err(refuse(path, "a configuration of more than a megabyte"));
+        }
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let config: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(|error| refuse(path, error.to_string()))?;
+        let kind = config.get("peft_type").and_then(Value::as_str).unwrap_or("");
+        if kind != "LORA" {
+            return Err(refuse(path, format!("expected an adapter of type LORA, found `{kind}`")));
+        }
+        for (key, value) in &config {
+            let says_nothing = match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
+            };
+            if !says_nothing && !HARMLESS.contains(&key.as_str()) && !READ.contains(&key.as_str()) {
+                let value: String = value.to_string().chars().take(60).collect();
+                return Err(refuse(path, format!("`{key}` is {value}, which Bantam does not understand")));
+            }
+        }
+        match config.get("bias").and_then(Value::as_str).unwrap_or("none") {
+            "none" => {}
+            other => return Err(refuse(path, format!("`bias` is {other}: adapters with biases are not supported"))),
+        }
+        let number = |value: &Value| value.as_f64().filter(|number| number.is_finite());
+        let alpha = config.get("lora_alpha").and_then(number);
+        let alpha = alpha.ok_or_else(|| refuse(path, "`lora_alpha` is no number"))?;
+        let mut alphas = Vec::new();
+        if let Some(Value::Object(pattern)) = config.get("alpha_pattern") {
+            for (key, value) in pattern {
+                let value =
+                    number(value).ok_or_else(|| refuse(path, format!("`alpha_pattern` of {key} is no number")))?;
+                alphas.push((plain_pattern(key).ok_or_else(|| not_plain(path, "alpha_pattern", key))?, value));
+            }
+        }
+        if let Some(Value::Object(pattern)) = config.get("rank_pattern") {
+            // The tensors say the ranks themselves.
+            if let Some(key) = pattern.keys().find(|key| plain_pattern(key).is_none()) {
+                return Err(not_plain(path, "rank_pattern", key));
+            }
+        }
+        let rank_stabilised = config.get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
+        let base = config.get("bantam").and_then(|notes| notes.get("base_fingerprint")?.as_str().map(str::to_owned));
+        Ok(Self { alpha, rank_stabilised, alphas, base })
+    }
+
+    fn scale(&self, module: &str, rank: usize) -> f32 {
+        let ends = |name: &str| module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let alpha = self.alphas.iter().find(|(name, _)| ends(name)).map_or(self.alpha, |(_, alpha)| *alpha);
+        let by = if self.rank_stabilised { (rank as f64).sqrt() } else { rank as f64 };
+        (alpha / by) as f32
+    }
+}
+
+fn not_plain(path: &Path, key: &str, pattern: &str) -> RuntimeError {
+    refuse(path, format!("`{key}` has the expression `{pattern}`: only modules' names are supported"))
+}
+
+/// A pattern that is a module's name or the end of its path. PEFT takes them as regular expressions; `.` there also stands
+/// for itself.
+fn plain_pattern(pattern: &str) -> Option<String> {
+    let name = pattern.replace("\\.", ".");
+    name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.')).then_some(name)
+}
+
+/// Whether an adapter may stand beside another model than the one it was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyBase {
+    /// Any whose shapes fit.
+    Yes,
+    /// Only its own, where the adapter says which that is.
+    No,
+}
+
+/// Reads an adapter of this model from a PEFT directory.
+///
+/// # Errors
+/// What the files say that cannot be honoured, by name; modules that the model does not have; shapes that do not fit it.
+pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -> Result<Adapter, RuntimeError> {
+    let config = Config::read(&directory.join("adapter_config.json"))?;
+    let is_other = |base: &String| *base != base_fingerprint(checkpoint);
+    if any_base == AnyBase::No && config.base.as_ref().is_some_and(is_other) {
+        return Err(refuse(directory, "it was trained on another model, or on this one in another form or type"));
+    }
+    let path = directory.join("adapter_model.safetensors");
+    let bytes = map(&path)?;
+    let file = SafeTensors::parse(&bytes).map_err(|error| error.in_file(&path))?;
+    let places = adapter_places(checkpoint);
+    let mut modules: BTreeMap<String, [Option<Numbers>; 2]> = BTreeMap::new();
+    for tensor in file.tensors() {
+        let unknown = || refuse(&path, format!("tensor `{}` is no part of a LoRA adapter of this model", tensor.name));
+        let name = tensor.name.strip_prefix("base_model.model.").ok_or_else(unknown)?;
+        let (module, which) = name
+            .strip_suffix(".lora_A.weight")
+            .map(|module| (module, 0))
+            .or_else(|| name.strip_suffix(".lora_B.weight").map(|module| (module, 1)))
+            .ok_or_else(unknown)?;
+        let (&[rows, width], Some(tensor_type)) = (&tensor.shape[..], tensor.dtype.tensor_type()) else {
+            return Err(refuse(&path, format!("tensor `{}` is no matrix of plain numbers", tensor.name)));
+        };
+        let fits = |n: u64| usize::try_from(n).ok().filter(|n| *n > 0);
+        let (rows, width) = fits(rows).zip(fits(width)).ok_or_else(unknown)?;
+        let data = bytes.slice(tensor.range.clone()).ok_or_else(unknown)?;
+        // Its numbers are bounded by the bytes that are there.
+        if tensor_type.bytes(rows, width).ok() != Some(data.len()) {
+            return Err(unknown());
+        }
+        let mut values = vec![0.0; rows * width];
+        tensor_type.decode(&data, &mut values).map_err(|error| refuse(&path, error.to_string()))?;
+        modules.entry(module.to_owned()).or_default()[which] = Some((rows, width, values));
+    }
+    let mut adapter = Adapter::default();
+    for (module, pair) in modules {
+        let [Some((rank, inputs, a)), Some((outputs, inner, b))] = pair else {
+            return Err(refuse(&path, format!("module `{module}` has only one of its two matrices")));
+        };
+        // By our name of it, since one module may go by several paths.
+        let named = |module: &str| checkpoint.gguf_name(&format!("{module}.weight"));
+        let wanted = named(&module);
+        let here: Vec<&AdapterPlace> =
+            places.iter().filter(|place| wanted.is_some() && named(&place.module) == wanted).collect();
+        let Some(first) = here.first() else {
+            return Err(refuse(&path, format!("this model has no linear `{module}`")));
+        };
+        if (inputs, outputs, inner) != (first.inputs, first.module_outputs, rank) {
+            let expected = format!("[r, {}] and [{}, r]", first.inputs, first.module_outputs);
+            let found = format!("[{rank}, {inputs}] and [{outputs}, {inner}]");
+            return Err(refuse(&path, format!("module `{module}`: expected {expected}, found {found}")));
+        }
+        let scale = config.scale(&module, rank);
+        for place in here {
+            let mut turned = vec![0.0; place.outputs * rank];
+            for row in 0..place.outputs {
+                let ours = place.change.source_row(row, place.outputs);
+                turned[ours * rank..][..rank].copy_from_slice(&b[(place.rows.start + row) * rank..][..rank]);
+            }
+            adapter.parts.push(AdapterPart { weight: place.weight.clone(), rank, scale, a: a.clone(), b: turned });
+        }
+    }
+    if adapter.parts.is_empty() {
+        return Err(refuse(&path, "it holds no adapter"));
+    }
+    Ok(adapter)
+}

@@ -1,0 +1,146 @@
+//! Writing a PEFT directory that `peft` loads beside the same model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+
+use bantam_formats::atomic::AtomicFile;
+use bantam_formats::safetensors::{Dtype, SafeTensorsWriter};
+use bantam_model::Checkpoint;
+use bantam_model::exchange::{AdapterPlace, adapter_places};
+use serde_json::{Map, Value, json};
+
+use super::{Adapter, AdapterPart};
+use crate::RuntimeError;
+
+/// What a PEFT directory says beside its matrices.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeftSettings {
+    /// The rank that most modules have.
+    pub rank: usize,
+    /// `lora_alpha`.
+    pub alpha: f64,
+    /// Whether scales go by the root of the rank.
+    pub rank_stabilised: bool,
+    /// Share left out while it was trained.
+    pub dropout: f32,
+    /// The model it belongs to, as the user named it.
+    pub base: String,
+    /// Notes of our own, under `bantam`: what it was trained on and how.
+    pub notes: Map<String, Value>,
+}
+
+/// A module's adapter as PEFT keeps it.
+struct Module {
+    rank: usize,
+    alpha: f64,
+    inputs: usize,
+    outputs: usize,
+    a: Vec<f32>,
+    b: Vec<f32>,
+}
+
+/// Puts the parts of one module together: a rank for each, side by side, each in its own rows.
+fn together(parts: &[(&AdapterPlace, &AdapterPart)], settings: &PeftSettings) -> Module {
+    let (first, _) = parts[0];
+    let rank: usize = parts.iter().map(|(_, part)| part.rank).sum();
+    let by = |rank: usize| if settings.rank_stabilised { (rank as f64).sqrt() } else { rank as f64 };
+    let alpha = f64::from(parts[0].1.scale) * by(rank);
+    let (inputs, outputs) = (first.inputs, first.module_outputs);
+    let (mut a, mut b) = (Vec::with_capacity(rank * inputs), vec![0.0; outputs * rank]);
+    for (place, part) in parts {
+        // A module has one scale; what a part has more or less of it goes into its B.
+        let factor = part.scale / parts[0].1.scale;
+        let before = a.len() / inputs.max(1);
+        a.extend_from_slice(&part.a);
+        for row in 0..place.outputs {
+            let ours = &part.b[place.change.source_row(row, place.outputs) * part.rank..][..part.rank];
+            let at = (place.rows.start + row) * rank + before;
+            b[at..at + part.rank].iter_mut().zip(ours).for_each(|(b, ours)| *b = factor * ours);
+        }
+    }
+    Module { rank, alpha, inputs, outputs, a, b }
+}
+
+/// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, each whole or not at all.
+///
+/// # Errors
+/// A part of a weight that the model has no module for, and what the file system says.
+pub fn write_peft(
+    directory: &Path,
+    checkpoint: &Checkpoint,
+    adapter: &Adapter,
+    settings: &PeftSettings,
+) -> Result<(), RuntimeError> {
+    let refuse = |problem: String| RuntimeError::Adapter { path: directory.to_owned(), problem };
+    let places = adapter_places(checkpoint);
+    let mut by_module: BTreeMap<&str, Vec<(&AdapterPlace, &AdapterPart)>> = BTreeMap::new();
+    for part in &adapter.parts {
+        let place = places.iter().find(|place| place.weight == part.weight);
+        let place = place.ok_or_else(|| refuse(format!("no module of Hugging Face's holds `{}`", part.weight)))?;
+        by_module.entry(&place.module).or_default().push((place, part));
+    }
+    let (mut ranks, mut alphas) = (Map::new(), Map::new());
+    let (mut names, mut transposed) = (BTreeSet::new(), false);
+    let mut writer = SafeTensorsWriter::new();
+    writer.set("format", "pt");
+    let mut data: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    for (module, parts) in &by_module {
+        let name = parts[0].0.module_name();
+        names.insert(name.to_owned());
+        transposed |= parts[0].0.transposed;
+        let made = together(parts, settings);
+        if made.rank != settings.rank {
+            ranks.insert((*module).to_owned(), json!(made.rank));
+        }
+        if (made.alpha - settings.alpha).abs() > 1e-6 * settings.alpha.abs() {
+            alphas.insert((*module).to_owned(), number(made.alpha));
+        }
+        for (letter, rows, width, values) in
+            [("A", made.rank, made.inputs, made.a), ("B", made.outputs, made.rank, made.b)]
+        {
+            let name = format!("base_model.model.{module}.lora_{letter}.weight");
+            writer.add_tensor(name.clone(), Dtype::F32, &[rows as u64, width as u64])?;
+            data.insert(name, values);
+        }
+    }
+    std::fs::create_dir_all(directory)
+        .map_err(|error| RuntimeError::Read { path: directory.to_owned(), problem: error.to_string() })?;
+    writer.write(&directory.join("adapter_model.safetensors"), |tensor, out| {
+        let values = data.get(&tensor.name).map_or(&[][..], Vec::as_slice);
+        values.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
+    })?;
+    let mut config = json!({
+        "alpha_pattern": alphas,
+        "base_model_name_or_path": settings.base,
+        "bias": "none",
+        "fan_in_fan_out": transposed,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "lora_alpha": number(settings.alpha),
+        "lora_dropout": settings.dropout,
+        "modules_to_save": null,
+        "peft_type": "LORA",
+        "r": settings.rank,
+        "rank_pattern": ranks,
+        "target_modules": names,
+        "task_type": "CAUSAL_LM",
+        "use_dora": false,
+        "use_rslora": settings.rank_stabilised,
+    });
+    if let (Some(config), false) = (config.as_object_mut(), settings.notes.is_empty()) {
+        config.insert("bantam".into(), Value::Object(settings.notes.clone()));
+    }
+    let path = directory.join("adapter_config.json");
+    let mut file = AtomicFile::create(&path)?;
+    let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+    let failed = |error: std::io::Error| RuntimeError::Read { path: path.clone(), problem: error.to_string() };
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.commit()?;
+    Ok(())
+}
+
+/// A whole number without its point, as PEFT writes alphas.
+fn number(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e9 { json!(x as i64) } else { json!(x) }
+}

@@ -1,0 +1,127 @@
+//! Which weights get an adapter, and what it begins with.
+
+use bantam_model::Checkpoint;
+use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_plan::rewrite::Adapter as PlanAdapter;
+use bantam_runtime::{Adapter, AdapterPart};
+
+use crate::TrainError;
+use crate::random::Random;
+
+/// Low-rank adaptation (LoRA, Hu et al. 2021).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Inner width of each adapter.
+    pub rank: usize,
+    /// The scale is `alpha / rank`, or `alpha / √rank` where it is rank-stabilised.
+    pub alpha: f32,
+    /// rsLoRA (Kalajdzievski 2023).
+    pub rank_stabilised: bool,
+    /// Share of what an adapter reads that is left out while it is trained.
+    pub dropout: f32,
+    /// Names of modules, as Hugging Face or GGUF call them (`q_proj`, `attn_q`, `model.layers.3.mlp.down_proj`), `*` for any
+    /// part of a name, `all-linear` for all linears of all layers.
+    pub targets: Vec<String>,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, rank_stabilised: false, dropout: 0.0, targets: vec![ALL.into()] }
+    }
+}
+
+/// The target that stands for all linears of all layers.
+pub const ALL: &str = "all-linear";
+
+/// Whether a name is, or a path ends in, what a pattern says; `*` stands for any part.
+fn matches(pattern: &str, name: &str) -> bool {
+    fn whole(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|at| whole(rest, &name[at..])),
+            Some((first, rest)) => name.split_first().is_some_and(|(other, name)| first == other && whole(rest, name)),
+        }
+    }
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(at, _)| at + 1));
+    // A pattern of many stars would try every way to part a name; names are short and patterns are the user's own.
+    starts.into_iter().any(|at| whole(pattern.as_bytes(), &name.as_bytes()[at..]))
+}
+
+impl Lora {
+    /// Factor on what an adapter adds.
+    pub fn scale(&self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
+    }
+
+    /// The places it adapts, in the Plan's order.
+    ///
+    /// # Errors
+    /// A target that names nothing, with the names there are; a rank of 0 or a dropout that is none.
+    pub fn places(&self, checkpoint: &Checkpoint) -> Result<Vec<AdapterPlace>, TrainError> {
+        if self.rank == 0 || !self.scale().is_finite() || !(0.0..1.0).contains(&self.dropout) {
+            let problem = "a rank of at least 1, a finite alpha and a dropout of at least 0 and below 1 are needed";
+            return Err(TrainError::Option(problem.into()));
+        }
+        let places = adapter_places(checkpoint);
+        let named = |pattern: &str, place: &AdapterPlace| match pattern {
+            ALL => place.in_layer,
+            pattern => {
+                let ours = place.weight.strip_suffix(".weight").unwrap_or(&place.weight);
+                // A part of a fused module goes by the name it would have alone, too.
+                let alone = ours.rsplit_once('.').map_or(ours, |(_, stem)| stem);
+                let alone = ALONE.iter().find(|(stem, _)| *stem == alone).map_or("", |(_, name)| name);
+                [&place.module, ours, alone].iter().any(|name| !name.is_empty() && matches(pattern, name))
+            }
+        };
+        if let Some(pattern) = self.targets.iter().find(|pattern| !places.iter().any(|place| named(pattern, place))) {
+            let mut known: Vec<&str> = places.iter().map(AdapterPlace::module_name).collect();
+            known.sort_unstable();
+            known.dedup();
+            return Err(TrainError::Target { pattern: pattern.clone(), known: known.join(", ") });
+        }
+        Ok(places.into_iter().filter(|place| self.targets.iter().any(|pattern| named(pattern, place))).collect())
+    }
+
+    /// The adapters of a Plan, and what they begin with: A drawn evenly within `1/√inputs` (as PEFT does), B zero.
+    pub fn begin(&self, places: &[AdapterPlace], seed: u64) -> (Vec<PlanAdapter>, Adapter) {
+        let (scale, rank) = (self.scale(), self.rank);
+        let wanted =
+            places.iter().map(|place| PlanAdapter { weight: place.weight.clone(), rank, scale, dropout: self.dropout });
+        let parts = places.iter().enumerate().map(|(n, place)| {
+            let mut random = Random::new(seed, n as u64 + 1);
+            let bound = 1.0 / (place.inputs as f32).sqrt();
+            let a = (0..rank * place.inputs).map(|_| random.within(bound)).collect();
+            AdapterPart { weight: place.weight.clone(), rank, scale, a, b: vec![0.0; place.outputs * rank] }
+        });
+        (wanted.collect(), Adapter { parts: parts.collect() })
+    }
+}
+
+/// What the parts of fused modules are called where they stand alone.
+const ALONE: [(&str, &str); 5] = [
+    ("attn_q", "q_proj"),
+    ("attn_k", "k_proj"),
+    ("attn_v", "v_proj"),
+    ("ffn_gate", "gate_proj"),
+    ("ffn_up", "up_proj"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_name_the_end_of_a_path() {
+        let check =
+            |pattern: &str, name: &str, expected: bool| assert_eq!(matches(pattern, name), expected, "{pattern}");
+        check("q_proj", "model.layers.3.self_attn.q_proj", true);
+        check("proj", "model.layers.3.self_attn.q_proj", false);
+        check("*_proj", "model.layers.3.self_attn.q_proj", true);
+        check("layers.3.*.q_proj", "model.layers.3.self_attn.q_proj", true);
+        check("layers.3.*.q_proj", "model.layers.13.self_attn.q_proj", false);
+        check("model.layers.3.self_attn.q_proj", "model.layers.3.self_attn.q_proj", true);
+        check("attn_q", "blk.0.attn_q", true);
+        check("", "blk.0.attn_q", false);
+    }
+}

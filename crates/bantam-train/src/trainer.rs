@@ -1,0 +1,449 @@
+//! The loop: batches, gradients, clipping, updates.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_cpu::CpuBackend;
+use bantam_kernels::{Isa, KvFormat, Pool, Precision, ProductScratch, available_threads, multiply_trained};
+use bantam_model::exchange::AdapterPlace;
+use bantam_plan::rewrite::{recompute, train, with_adapters};
+use bantam_plan::{Backend, CompileOptions, CostQuestion, Plan, PlanError, TrainingProgram, WeightId, total_cost};
+use bantam_runtime::{Adapted, Adapter, AdapterPart, Model, in_words, memory_limit};
+
+use crate::TrainError;
+use crate::adapters::Lora;
+use crate::checkpoint::{self, Saved, State};
+use crate::data::{Example, micro_batches, step_order};
+use crate::optimiser::{AdamW, Moments, norm};
+use crate::schedule::Schedule;
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Method {
+    /// Adapters beside frozen weights.
+    Lora(Lora),
+    /// Every weight.
+    Full,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// What is trained.
+    pub method: Method,
+    /// The learning rate at its height.
+    pub rate: f32,
+    /// How it goes.
+    pub schedule: Schedule,
+    /// Share of all steps over which it rises.
+    pub warmup: f32,
+    /// How often every example is seen.
+    pub epochs: usize,
+    /// Examples of a step.
+    pub batch: usize,
+    /// Tokens that run together; a step with more runs in several batches, whose gradients add up.
+    pub rows: usize,
+    /// Most that the norm of all gradients together may be; beyond it they are made smaller.
+    pub clip: Option<f32>,
+    /// The optimiser.
+    pub optimiser: AdamW,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Whether examples come in an order of chance.
+    pub shuffle: bool,
+    /// Whether layers run again on the way back instead of being kept.
+    pub recompute: bool,
+    /// What frozen weights of BF16 and of blocks are multiplied in.
+    pub precision: Precision,
+    /// Threads; all that this process may use where not given.
+    pub threads: Option<usize>,
+    /// Most memory to take, where the user says so.
+    pub memory_limit: Option<u64>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            method: Method::Lora(Lora::default()),
+            rate: 2e-4,
+            schedule: Schedule::default(),
+            warmup: 0.03,
+            epochs: 3,
+            batch: 8,
+            rows: 1024,
+            clip: Some(1.0),
+            optimiser: AdamW::default(),
+            seed: 0,
+            shuffle: true,
+            recompute: true,
+            precision: Precision::Bf16,
+            threads: None,
+            memory_limit: None,
+        }
+    }
+}
+
+/// How many tokens and sequences run together, and how long the longest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Tokens of a batch.
+    pub rows: usize,
+    /// Sequences of a batch.
+    pub sequences: usize,
+    /// Tokens of the longest example.
+    pub longest: usize,
+}
+
+impl Tokens {
+    /// What examples need.
+    pub fn of<'e>(examples: impl IntoIterator<Item = &'e Example>, options: &TrainOptions) -> Self {
+        let longest = examples.into_iter().map(|example| example.tokens.len()).max().unwrap_or(1);
+        // An example's last token is only predicted.
+        let rows = options.rows.max(longest.saturating_sub(1)).max(1);
+        Self { rows, sequences: rows.min(options.batch.max(1)), longest }
+    }
+}
+
+/// What training will take, said beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Promise {
+    /// Bytes of memory at the most.
+    pub memory: u64,
+    /// Numbers that are trained.
+    pub trained: u64,
+    /// Seconds it may take, for the tokens asked about.
+    pub seconds: f64,
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event {
+    /// The step, from 1.
+    pub step: usize,
+    /// Mean loss of the tokens learned, before the update.
+    pub loss: f64,
+    /// Norm of all gradients together, before clipping.
+    pub norm: f64,
+    /// The learning rate.
+    pub rate: f32,
+    /// Tokens seen in this step.
+    pub tokens: usize,
+    /// Tokens learned in this step.
+    pub learned: usize,
+}
+
+/// Bytes beside weights and activations: the program, the vocabulary, examples.
+const OVERHEAD: u64 = 96 << 20;
+
+/// A Plan with gradients, and what is trained in it.
+struct Prepared<'m> {
+    plan: Plan,
+    weights: Adapted<'m>,
+}
+
+impl<'m> Prepared<'m> {
+    fn new(model: &'m Model, options: &TrainOptions, longest: usize) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
+        let checkpoint = model.checkpoint();
+        let plan = checkpoint.plan_for(longest.min(model.context_length()).max(1));
+        let plan =
+            plan.map_err(|error| bantam_runtime::RuntimeError::Model { path: model.path().to_owned(), error })?;
+        let (plan, weights, places) = match &options.method {
+            Method::Lora(lora) => {
+                let places = lora.places(checkpoint)?;
+                let (wanted, adapter) = lora.begin(&places, options.seed);
+                let weights = Adapted::new(&plan, checkpoint, &[adapter])?;
+                let adapted = with_adapters(&plan, &wanted)?;
+                (train(&adapted, |name| name.contains(".lora_"))?.plan, weights, places)
+            }
+            Method::Full => (train(&plan, |_| true)?.plan, Adapted::new(&plan, checkpoint, &[])?, Vec::new()),
+        };
+        let plan = if options.recompute { recompute(&plan)? } else { plan };
+        Ok((Self { plan, weights }, places))
+    }
+
+    fn trained(&self) -> u64 {
+        let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
+        trained.map(|weight| (weight.rows * weight.width) as u64).sum()
+    }
+}
+
+fn compile_options(tokens: Tokens) -> CompileOptions {
+    let Tokens { rows, sequences, .. } = tokens;
+    CompileOptions { rows, outputs: rows, sequences, positions: rows, pages: 0 }
+}
+
+/// What training would take: the memory, and the time for so many `tokens_in_all`. Reads no weights; looks for a moment how
+/// fast this machine multiplies.
+pub fn promise(
+    model: &Model,
+    options: &TrainOptions,
+    tokens: Tokens,
+    tokens_in_all: u64,
+) -> Result<Promise, TrainError> {
+    let (prepared, _) = Prepared::new(model, options, tokens.longest)?;
+    let threads = options.threads.unwrap_or_else(available_threads);
+    let pool = Arc::new(Pool::new(threads));
+    let backend = CpuBackend::new(Arc::clone(&pool), Isa::detect(), KvFormat::F32);
+    let program = backend.training_memory(&prepared.plan, &prepared.weights, &compile_options(tokens))?;
+    let trained = prepared.trained();
+    // Weights and gradients are the program's; the optimiser keeps two numbers for each.
+    let memory = program.weights + program.mapped + program.scratch + 8 * trained + OVERHEAD;
+    let (weight_bytes, memory_bytes) = (|_: &str, _: usize, _: usize| 0u64, |_: usize| 0u64);
+    let rows = tokens.rows as u64;
+    let question = CostQuestion {
+        tokens: rows,
+        outputs: rows,
+        context: tokens.longest as u64 / 2,
+        memory_bytes: &memory_bytes,
+        weight_bytes: &weight_bytes,
+    };
+    let flops = total_cost(&prepared.plan, &question).flops as f64 / tokens.rows as f64;
+    let seconds = flops * tokens_in_all as f64 / speed(&pool);
+    Ok(Promise { memory, trained, seconds })
+}
+
+/// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
+pub fn product_speed(threads: Option<usize>) -> f64 {
+    speed(&Pool::new(threads.unwrap_or_else(available_threads)))
+}
+
+fn speed(pool: &Pool) -> f64 {
+    let (rows, width) = (192, 1024);
+    let (x, weight, mut out) = (vec![0.5; rows * width], vec![0.25; width * width], vec![0.0; rows * width]);
+    let mut scratch = ProductScratch::new(Precision::F32);
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        multiply_trained(pool, Isa::detect(), &mut scratch, &x, rows, &weight, None, &mut out, false);
+        best = best.min(begin.elapsed().as_secs_f64());
+    }
+    2.0 * (rows * width * width) as f64 / best.max(1e-9)
+}
+
+/// A model being trained.
+pub struct Trainer {
+    options: TrainOptions,
+    tokens: Tokens,
+    program: Box<dyn TrainingProgram>,
+    /// Names of the trained weights, in the order of the program's parameters.
+    names: Vec<String>,
+    states: Vec<Moments>,
+    places: Vec<AdapterPlace>,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Trainer {
+    /// Brings a model into memory for training, if it fits. `progress` is told the bytes that are ready, and stops the work
+    /// by giving `false`. `run` is kept in states: what is trained on what and how.
+    pub fn new(
+        model: &Model,
+        options: &TrainOptions,
+        tokens: Tokens,
+        run: String,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Self, TrainError> {
+        if tokens.longest > model.context_length() {
+            let (longest, context) = (tokens.longest, model.context_length());
+            return Err(TrainError::Option(format!(
+                "an example has {longest} tokens, but the model's context is {context}"
+            )));
+        }
+        let promised = promise(model, options, tokens, 0)?;
+        if let Some(limit) = memory_limit(options.memory_limit).filter(|limit| limit.bytes < promised.memory) {
+            return Err(TrainError::Memory {
+                needed: in_words(promised.memory),
+                limit: limit.whose.to_owned(),
+                available: in_words(limit.bytes),
+                advice: "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
+                    .into(),
+            });
+        }
+        let (prepared, places) = Prepared::new(model, options, tokens.longest)?;
+        let threads = options.threads.unwrap_or_else(available_threads);
+        let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), KvFormat::F32)
+            .with_training_precision(options.precision);
+        let program =
+            backend.compile_training(&prepared.plan, &prepared.weights, &compile_options(tokens), &mut |bytes| {
+                progress(bytes)
+            });
+        let mut program = program.map_err(|error| match error {
+            PlanError::Interrupted => TrainError::Interrupted,
+            other => TrainError::Plan(other),
+        })?;
+        let name = |WeightId(id): WeightId| prepared.plan.weights[id].name.clone();
+        let parameters = program.parameters();
+        let names = parameters.iter().map(|parameter| name(parameter.weight)).collect();
+        let states = parameters.iter().map(|parameter| Moments::new(parameter.values.len())).collect();
+        let state = State { run, ..State::default() };
+        Ok(Self { options: options.clone(), tokens, program, names, states, places, state })
+    }
+
+    /// Steps in all, for so many examples.
+    pub fn steps(&self, examples: usize) -> usize {
+        self.options.epochs * examples.div_ceil(self.options.batch.max(1))
+    }
+
+    /// Takes the next step on `examples`, the whole of the training data; `steps` is how many there will be in all.
+    ///
+    /// # Errors
+    /// A loss or gradients that are no numbers: then no weight has changed. An interruption, told by `keep_on`, between two
+    /// batches: then the step was not taken, and gradients are as before it.
+    pub fn step(
+        &mut self,
+        examples: &[Example],
+        steps: usize,
+        keep_on: &dyn Fn() -> bool,
+    ) -> Result<Event, TrainError> {
+        let begin = Instant::now();
+        let (step, options) = (self.state.step, &self.options);
+        let seed = options.shuffle.then_some(options.seed);
+        let order = step_order(examples.len(), options.batch.max(1), step, seed);
+        let chosen: Vec<&Example> = order.into_iter().map(|at| &examples[at]).collect();
+        let batches = micro_batches(&chosen, self.tokens.rows);
+        let drops = matches!(&options.method, Method::Lora(lora) if lora.dropout > 0.0);
+        let mut loss = 0.0;
+        for (number, mut batch) in batches.into_iter().enumerate() {
+            if !keep_on() {
+                self.forget();
+                return Err(TrainError::Interrupted);
+            }
+            if drops {
+                // A mask for each batch of each step.
+                batch.dropout = Some(options.seed ^ ((step as u64) << 20) ^ (number as u64) ^ 0x5eed << 48);
+            }
+            let losses = self.program.run(&batch)?;
+            loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        }
+        let parameters = self.program.parameters();
+        let norm = norm(&parameters);
+        for (what, value) in [("the loss", loss), ("the gradients' norm", norm)] {
+            if !value.is_finite() {
+                drop(parameters);
+                self.forget();
+                let advice =
+                    "no weight was changed by this step; a lower learning rate or stronger clipping may help".into();
+                return Err(TrainError::NotFinite { step: step + 1, what, value, advice });
+            }
+        }
+        let factor = match options.clip {
+            // As PyTorch's clip_grad_norm_.
+            Some(most) => (f64::from(most) / (norm + 1e-6)).min(1.0) as f32,
+            None => 1.0,
+        };
+        let warmup = (steps as f64 * f64::from(options.warmup)).ceil() as usize;
+        let rate = options.rate * options.schedule.factor(step, steps, warmup);
+        options.optimiser.step(parameters, &mut self.states, step + 1, rate, factor);
+        let tokens = chosen.iter().map(|example| example.tokens.len()).sum();
+        let learned = chosen.iter().map(|example| example.learned()).sum();
+        self.state.step += 1;
+        self.state.losses.push(loss);
+        self.state.tokens += tokens as u64;
+        self.state.seconds += begin.elapsed().as_secs_f64();
+        Ok(Event { step: step + 1, loss, norm, rate, tokens, learned })
+    }
+
+    fn forget(&mut self) {
+        self.program.parameters().into_iter().for_each(|parameter| parameter.gradient.fill(0.0));
+    }
+
+    /// Mean loss of the tokens that examples learn, without learning them.
+    pub fn evaluate(&mut self, examples: &[Example], keep_on: &dyn Fn() -> bool) -> Result<f64, TrainError> {
+        let all: Vec<&Example> = examples.iter().collect();
+        let mut loss = 0.0;
+        for batch in micro_batches(&all, self.tokens.rows) {
+            if !keep_on() {
+                return Err(TrainError::Interrupted);
+            }
+            for part in within(&batch, self.tokens.sequences) {
+                loss += self.program.evaluate(&part)?.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+            }
+        }
+        Ok(loss)
+    }
+
+    /// The trained weights by name.
+    pub fn weights(&mut self) -> Vec<(String, Vec<f32>)> {
+        let parameters = self.program.parameters();
+        self.names.iter().cloned().zip(parameters.into_iter().map(|parameter| parameter.values.to_vec())).collect()
+    }
+
+    /// The adapter as it is now; empty where every weight is trained.
+    pub fn adapter(&mut self) -> Adapter {
+        let Method::Lora(lora) = &self.options.method else { return Adapter::default() };
+        let (rank, scale) = (lora.rank, lora.scale());
+        let mut weights: std::collections::HashMap<String, Vec<f32>> = self.weights().into_iter().collect();
+        let mut take = |name: String| weights.remove(&name).unwrap_or_default();
+        let parts = self.places.iter().map(|place| {
+            let weight = place.weight.clone();
+            let (a, b) = (take(format!("{weight}.lora_a")), take(format!("{weight}.lora_b")));
+            AdapterPart { weight, rank, scale, a, b }
+        });
+        Adapter { parts: parts.collect() }
+    }
+
+    /// Sets a trained weight, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).
+    ///
+    /// # Errors
+    /// Where no such weight of that size is trained.
+    pub fn set(&mut self, name: &str, values: &[f32]) -> Result<(), TrainError> {
+        let at = self.names.iter().position(|known| known == name);
+        let mut parameters = self.program.parameters();
+        let parameter = at.and_then(|at| parameters.get_mut(at)).filter(|there| there.values.len() == values.len());
+        let none = || TrainError::Option(format!("no weight `{name}` of {} numbers is trained", values.len()));
+        parameter.ok_or_else(none)?.values.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// Writes the state, over the last one.
+    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
+        let parameters = self.program.parameters();
+        let saved: Vec<Saved<'_>> = parameters
+            .iter()
+            .zip(&self.states)
+            .zip(&self.names)
+            .map(|((parameter, moments), name)| Saved { name, values: parameter.values, moments })
+            .collect();
+        checkpoint::write(path, &self.state, &saved)
+    }
+
+    /// Goes on where a state of the same run stands.
+    pub fn restore(&mut self, path: &Path) -> Result<(), TrainError> {
+        let read = checkpoint::read(path, &self.state.run)?;
+        let parameters = self.program.parameters();
+        for ((parameter, moments), name) in parameters.into_iter().zip(&mut self.states).zip(&self.names) {
+            read.restore(path, name, parameter.values, moments)?;
+        }
+        self.state = read.state;
+        Ok(())
+    }
+}
+
+/// A batch in parts of at most so many sequences.
+fn within(batch: &bantam_plan::Batch, most: usize) -> Vec<bantam_plan::Batch> {
+    if batch.tables.len() <= most {
+        return vec![batch.clone()];
+    }
+    let mut parts = Vec::new();
+    for first in (0..batch.tables.len()).step_by(most.max(1)) {
+        let here = first..(first + most).min(batch.tables.len());
+        let mut part = bantam_plan::Batch { tables: batch.tables[here.clone()].to_vec(), ..Default::default() };
+        let mut targets = batch.outputs.iter().zip(&batch.targets).peekable();
+        for (row, place) in batch.places.iter().enumerate() {
+            let mine = here.contains(&(place.sequence as usize));
+            if mine {
+                part.tokens.push(batch.tokens[row]);
+                part.places.push(bantam_plan::Place { sequence: place.sequence - first as u32, ..*place });
+            }
+            if let Some((_, target)) = targets.next_if(|(output, _)| **output as usize == row)
+                && mine
+            {
+                part.outputs.push(part.tokens.len() as u32 - 1);
+                part.targets.push(*target);
+            }
+        }
+        parts.push(part);
+    }
+    parts
+}

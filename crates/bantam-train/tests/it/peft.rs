@@ -1,0 +1,132 @@
+//! PEFT's adapters here, and ours in PEFT's form.
+
+use bantam_formats::safetensors::SafeTensors;
+use bantam_model::exchange::adapter_places;
+use bantam_runtime::{AnyBase, PeftSettings, read_peft, write_peft};
+use bantam_testkit::{assert_close, range_of};
+
+use crate::support::{AdapterGolden, Folder, json, logits};
+
+const NAMES: [&str; 4] = ["tiny-qwen2-a", "tiny-llama-a", "tiny-phi3-a", "tiny-gpt2"];
+
+#[test]
+fn peft_adapters_give_the_same_logits() {
+    for golden in NAMES.map(AdapterGolden::load) {
+        for (n, model) in golden.models().into_iter().enumerate() {
+            let adapter = read_peft(&golden.path.join("random"), model.checkpoint(), AnyBase::No).unwrap();
+            let name = format!("{} {}", golden.name, ["from Hugging Face", "from GGUF"][n]);
+            let found = logits(&model, std::slice::from_ref(&adapter), &golden.tokens);
+            assert_close(&found, &golden.logits, 1e-4, &name);
+            // At no scale it is not there, and twice half of it is all of it.
+            let off = logits(&model, &[adapter.clone().scaled(0.0)], &golden.tokens);
+            assert_close(&off, &logits(&model, &[], &golden.tokens), 1e-6, &format!("{name}, switched off"));
+            let twice = [adapter.clone().scaled(0.5), adapter.scaled(0.5)];
+            assert_close(&logits(&model, &twice, &golden.tokens), &golden.logits, 1e-4, &format!("{name}, in halves"));
+            assert!(range_of(&off) > 0.0);
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_what_peft_has_written() {
+    for golden in NAMES.map(AdapterGolden::load) {
+        let theirs = golden.path.join("random");
+        let config = json(&theirs.join("adapter_config.json"));
+        for model in golden.models() {
+            let adapter = read_peft(&theirs, model.checkpoint(), AnyBase::No).unwrap();
+            let folder = Folder::new("peft");
+            let settings = PeftSettings {
+                rank: config["r"].as_u64().unwrap() as usize,
+                alpha: config["lora_alpha"].as_f64().unwrap(),
+                rank_stabilised: config["use_rslora"].as_bool().unwrap(),
+                base: golden.name.clone(),
+                ..PeftSettings::default()
+            };
+            write_peft(&folder.0, model.checkpoint(), &adapter, &settings).unwrap();
+            let again = read_peft(&folder.0, model.checkpoint(), AnyBase::No).unwrap();
+            let names = |parts: &[bantam_runtime::AdapterPart]| {
+                parts.iter().map(|part| part.weight.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(names(&again.parts), names(&adapter.parts));
+            let found = logits(&model, &[again], &golden.tokens);
+            assert_close(&found, &golden.logits, 1e-4, &format!("{} written and read", golden.name));
+            // Where no module holds several of our weights, the file has the very same tensors.
+            let fused = adapter_places(model.checkpoint()).iter().any(|place| place.rows.len() != place.module_outputs);
+            let bytes =
+                |directory: &std::path::Path| std::fs::read(directory.join("adapter_model.safetensors")).unwrap();
+            let (ours, theirs) = (bytes(&folder.0), bytes(&theirs));
+            let (our_file, their_file) = (SafeTensors::parse(&ours).unwrap(), SafeTensors::parse(&theirs).unwrap());
+            for tensor in their_file.tensors() {
+                let found = our_file.tensor(&tensor.name).unwrap_or_else(|| panic!("{} is written", tensor.name));
+                if !fused {
+                    assert_eq!((found.shape.clone(), found.dtype), (tensor.shape.clone(), tensor.dtype));
+                    assert_eq!(ours[found.range.clone()], theirs[tensor.range.clone()], "{}", tensor.name);
+                }
+            }
+            assert_eq!(our_file.tensors().len(), their_file.tensors().len());
+            if !fused {
+                let ours = json(&folder.0.join("adapter_config.json"));
+                let sorted = |value: &serde_json::Value| {
+                    let mut names: Vec<String> =
+                        value.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+                    names.sort();
+                    names
+                };
+                assert_eq!(sorted(&ours["target_modules"]), sorted(&config["target_modules"]));
+                for key in ["r", "lora_alpha", "peft_type", "task_type", "bias", "use_rslora"] {
+                    assert_eq!(ours[key], config[key], "{key}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_name() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let model = &golden.models()[0];
+    let theirs = golden.path.join("random");
+    let refused = |change: &dyn Fn(&mut serde_json::Value), expected: &str| {
+        let folder = Folder::new("refused");
+        let mut config = json(&theirs.join("adapter_config.json"));
+        change(&mut config);
+        std::fs::write(folder.0.join("adapter_config.json"), config.to_string()).unwrap();
+        std::fs::copy(theirs.join("adapter_model.safetensors"), folder.0.join("adapter_model.safetensors")).unwrap();
+        let error = read_peft(&folder.0, model.checkpoint(), AnyBase::No).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&|config| config["peft_type"] = "IA3".into(), "expected an adapter of type LORA, found `IA3`");
+    refused(&|config| config["use_dora"] = true.into(), "`use_dora` is true, which Bantam does not understand");
+    refused(&|config| config["bias"] = "all".into(), "`bias` is all: adapters with biases are not supported");
+    refused(&|config| config["modules_to_save"] = serde_json::json!(["lm_head"]), "`modules_to_save`");
+    refused(&|config| config["lora_alpha"] = "x".into(), "`lora_alpha` is no number");
+    refused(&|config| config["alpha_pattern"] = serde_json::json!({ "q|k": 3 }), "the expression `q|k`");
+    let other = &AdapterGolden::load("tiny-phi3-a").models()[0];
+    let error = read_peft(&golden.path.join("random"), other.checkpoint(), AnyBase::No).unwrap_err().to_string();
+    assert!(error.contains("this model has no linear"), "{error}");
+}
+
+#[test]
+fn damaged_adapters_are_refused_without_a_panic() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let model = &golden.models()[0];
+    let theirs = golden.path.join("random");
+    let folder = Folder::new("damaged");
+    let mut random = bantam_testkit::Random::new(5);
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        for other in ["adapter_config.json", "adapter_model.safetensors"] {
+            std::fs::copy(theirs.join(other), folder.0.join(other)).unwrap();
+        }
+        let whole = std::fs::read(theirs.join(file)).unwrap();
+        for _ in 0..300 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + random.below(4) {
+                let at = random.below(bytes.len().min(3000));
+                bytes[at] = random.below(256) as u8;
+            }
+            bytes.truncate(if random.below(4) == 0 { random.below(bytes.len()) } else { bytes.len() });
+            std::fs::write(folder.0.join(file), &bytes).unwrap();
+            let _ = read_peft(&folder.0, model.checkpoint(), AnyBase::No);
+        }
+    }
+}

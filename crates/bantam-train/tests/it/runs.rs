@@ -1,0 +1,187 @@
+//! Runs of training: against PyTorch and PEFT, interrupted and gone on with, stopped by numbers that are none.
+
+use std::cell::Cell;
+
+use bantam_kernels::Precision;
+use bantam_runtime::{AnyBase, Model, read_peft};
+use bantam_testkit::assert_close;
+use bantam_train::adapters::Lora;
+use bantam_train::data::{Example, micro_batches};
+use bantam_train::optimiser::AdamW;
+use bantam_train::schedule::Schedule;
+use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
+use serde_json::Value;
+
+use crate::support::{AdapterGolden, Folder, examples, json, logits};
+
+fn trainer(model: &Model, options: &TrainOptions, examples: &[Example]) -> Trainer {
+    let tokens = Tokens::of(examples, options);
+    Trainer::new(model, options, tokens, "a run".into(), &mut |_| true).unwrap()
+}
+
+/// The options of the golden's training.
+fn options(training: &Value) -> TrainOptions {
+    let number = |key: &str| training[key].as_f64().unwrap();
+    let lora = Lora { rank: number("rank") as usize, alpha: number("alpha") as f32, ..Lora::default() };
+    TrainOptions {
+        method: Method::Lora(lora),
+        rate: number("rate") as f32,
+        schedule: Schedule::Linear,
+        warmup: (number("warmup") / number("steps")) as f32,
+        batch: number("batch") as usize,
+        clip: Some(number("clip") as f32),
+        optimiser: AdamW { weight_decay: number("weight_decay") as f32, ..AdamW::default() },
+        shuffle: false,
+        threads: Some(2),
+        // Two batches for most steps.
+        rows: 50,
+        precision: Precision::F32,
+        ..TrainOptions::default()
+    }
+}
+
+#[test]
+fn fifty_steps_follow_pytorch_and_peft() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let losses: Vec<f32> = training["losses"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+    for model in golden.models() {
+        let options = options(&training);
+        let mut trainer = trainer(&model, &options, &examples);
+        for part in read_peft(&golden.path.join("begin"), model.checkpoint(), AnyBase::No).unwrap().parts {
+            trainer.set(&format!("{}.lora_a", part.weight), &part.a).unwrap();
+            trainer.set(&format!("{}.lora_b", part.weight), &part.b).unwrap();
+        }
+        let found: Vec<f32> =
+            (0..losses.len()).map(|_| trainer.step(&examples, losses.len(), &|| true).unwrap().loss as f32).collect();
+        for (step, (found, expected)) in found.iter().zip(&losses).enumerate() {
+            assert!((found - expected).abs() < 1e-3, "step {step}: {found} against {expected}");
+        }
+        let theirs = read_peft(&golden.path.join("end"), model.checkpoint(), AnyBase::No).unwrap();
+        let expected = logits(&model, &[theirs], &golden.tokens);
+        let found = logits(&model, &[trainer.adapter()], &golden.tokens);
+        assert_close(&found, &expected, 2e-3, "logits after fifty steps");
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_bit_for_bit() {
+    let golden = AdapterGolden::load("tiny-llama-a");
+    let model = &golden.models()[1];
+    let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let lora = Lora { rank: 3, dropout: 0.2, targets: vec!["q_proj".into(), "*_proj".into()], ..Lora::default() };
+    let options = TrainOptions { method: Method::Lora(lora), shuffle: true, ..options(&training) };
+    let mut whole = trainer(model, &options, &examples);
+    for _ in 0..9 {
+        whole.step(&examples, 9, &|| true).unwrap();
+    }
+    let expected = whole.weights();
+    let folder = Folder::new("resume");
+    let path = folder.0.join("state.safetensors");
+    for stop in [0, 3, 8] {
+        let mut first = trainer(model, &TrainOptions { threads: Some(1), ..options.clone() }, &examples);
+        for _ in 0..stop {
+            first.step(&examples, 9, &|| true).unwrap();
+        }
+        // Interrupted in the middle of a step: as if it had not begun.
+        let calls = Cell::new(0);
+        let interrupted = first.step(&examples, 9, &|| {
+            calls.set(calls.get() + 1);
+            calls.get() < 2
+        });
+        assert!(matches!(interrupted, Err(TrainError::Interrupted)) || calls.get() < 2);
+        first.save(&path).unwrap();
+        let done = first.state.step;
+        drop(first);
+        let mut second = trainer(model, &TrainOptions { recompute: false, ..options.clone() }, &examples);
+        second.restore(&path).unwrap();
+        assert_eq!(second.state.step, done);
+        for _ in done..9 {
+            second.step(&examples, 9, &|| true).unwrap();
+        }
+        assert_eq!(second.state.losses, whole.state.losses);
+        for ((name, found), (_, expected)) in second.weights().iter().zip(&expected) {
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(found), bits(expected), "{name}, stopped at {stop}");
+        }
+    }
+    let tokens = Tokens::of(&examples, &options);
+    let mut other = Trainer::new(model, &options, tokens, "another run".into(), &mut |_| true).unwrap();
+    let error = other.restore(&path).unwrap_err().to_string();
+    assert!(error.contains("another model, other data or other settings"), "{error}");
+}
+
+#[test]
+fn packed_examples_have_the_losses_of_single_ones() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let model = &golden.models()[0];
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let run = |rows: usize| {
+        let options = TrainOptions { rows, batch: examples.len(), ..options(&training) };
+        let mut trainer = trainer(model, &options, &examples);
+        let packed = micro_batches(&examples.iter().collect::<Vec<_>>(), rows).len();
+        let evaluated = trainer.evaluate(&examples, &|| true).unwrap();
+        let event = trainer.step(&examples, 1, &|| true).unwrap();
+        assert!((evaluated - event.loss).abs() < 1e-6, "{evaluated} against {}", event.loss);
+        (packed, event.loss, event.norm)
+    };
+    let ((many, single_loss, single_norm), (few, loss, norm)) = (run(1), run(1000));
+    assert!(many == examples.len() && few == 1, "{many} batches and {few}");
+    assert!((loss - single_loss).abs() < 1e-5 * loss && (norm - single_norm).abs() < 1e-4 * norm);
+}
+
+#[test]
+fn every_weight_can_be_trained() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let options = TrainOptions { method: Method::Full, rate: 1e-2, ..options(&training) };
+    let mut trainer = trainer(&golden.models()[1], &options, &examples);
+    let events: Vec<f64> = (0..30).map(|_| trainer.step(&examples, 30, &|| true).unwrap().loss).collect();
+    assert!(events[29] < 0.7 * events[0], "{events:?}");
+    assert!(trainer.weights().iter().any(|(name, _)| name == "token_embd.weight"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_changes_nothing() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let mut trainer = trainer(&golden.models()[0], &options(&training), &examples);
+    trainer.step(&examples, 10, &|| true).unwrap();
+    let (name, mut values) = trainer.weights().swap_remove(1);
+    values[0] = f32::NAN;
+    trainer.set(&name, &values).unwrap();
+    let before = trainer.weights();
+    let error = trainer.step(&examples, 10, &|| true).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { step: 2, .. }), "{error}");
+    assert_eq!(trainer.state.step, 1);
+    for ((_, found), (_, expected)) in trainer.weights().iter().zip(&before) {
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(found), bits(expected));
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_beforehand() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let model = &golden.models()[0];
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let refused = |options: TrainOptions, expected: &str| {
+        let tokens = Tokens::of(&examples, &options);
+        let error =
+            Trainer::new(model, &options, tokens, String::new(), &mut |_| true).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let with = |lora: Lora| TrainOptions { method: Method::Lora(lora), ..options(&training) };
+    refused(
+        with(Lora { targets: vec!["query".into()], ..Lora::default() }),
+        "no linear of this model is called `query`; there are down_proj, embed_tokens, gate_proj, k_proj, o_proj",
+    );
+    refused(with(Lora { rank: 0, ..Lora::default() }), "a rank of at least 1");
+    refused(TrainOptions { memory_limit: Some(1 << 20), ..options(&training) }, "tuning this model needs");
+}

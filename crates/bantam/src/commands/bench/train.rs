@@ -1,0 +1,144 @@
+//! `bantam bench MODEL --train`: how fast an adapter learns.
+
+use std::time::Instant;
+
+use bantam_plan::Op;
+use bantam_runtime::Model;
+use bantam_train::adapters::Lora;
+use bantam_train::data::Example;
+use bantam_train::trainer::{product_speed, promise};
+use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
+use clap::Args;
+use serde_json::json;
+
+use super::measure;
+use crate::arguments::{LoadArguments, positive};
+use crate::failure::interrupted;
+use crate::interrupt::Interrupt;
+use crate::output::{emit, emit_json_pretty};
+use crate::progress::Progress;
+use crate::size;
+
+/// What is trained to measure it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Training")]
+pub struct TrainingArguments {
+    /// Measure training instead: LoRA on all linears, examples of random tokens
+    #[arg(long)]
+    pub train: bool,
+    /// Rank of the adapters; a list makes a test of each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16", requires = "train", value_parser = positive())]
+    pub rank: Vec<usize>,
+    /// Examples of a step
+    #[arg(long, value_name = "N", default_value = "4", requires = "train", value_parser = positive())]
+    pub examples: usize,
+    /// Tokens of an example
+    #[arg(long, value_name = "N", default_value = "256", requires = "train", value_parser = positive())]
+    pub length: usize,
+    /// Keep the values of layers instead of making them anew
+    #[arg(long, requires = "train")]
+    pub keep_layers: bool,
+}
+
+/// Measures and prints.
+pub fn run(
+    model: &Model,
+    arguments: &TrainingArguments,
+    load: &LoadArguments,
+    repetitions: usize,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
+    let vocabulary = model.spec().vocabulary as u64;
+    let mut state = 7u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % vocabulary) as u32
+    };
+    let examples: Vec<Example> = (0..arguments.examples)
+        .map(|_| Example {
+            // The last token is only predicted.
+            tokens: (0..=arguments.length).map(|_| draw()).collect(),
+            said: (0..=arguments.length).map(|at| at > 0).collect(),
+            line: 0,
+        })
+        .collect();
+    // A product each forwards and backwards with every frozen matrix; what adapters and attention add is not counted.
+    let plan = model.plan();
+    let frozen: u64 = plan
+        .steps
+        .iter()
+        .map(|step| if matches!(step.op, Op::Linear(_)) { step.op.flops(plan, &step.inputs, 0) } else { 0 })
+        .sum();
+    let peak = product_speed(load.size.threads);
+    let mut rows = Vec::new();
+    if !as_json {
+        emit("| test | tokens/s | Gflop/s | of f32 products | peak memory |\n|---|--:|--:|--:|--:|\n")?;
+    }
+    for &rank in &arguments.rank {
+        let tokens_in_step = arguments.examples * arguments.length;
+        let options = TrainOptions {
+            method: Method::Lora(Lora { rank, alpha: 2.0 * rank as f32, ..Lora::default() }),
+            batch: arguments.examples,
+            rows: tokens_in_step,
+            epochs: repetitions + 1,
+            recompute: !arguments.keep_layers,
+            threads: load.size.threads,
+            memory_limit: load.memory,
+            ..TrainOptions::default()
+        };
+        let tokens = Tokens::of(&examples, &options);
+        let promised = promise(model, &options, tokens, 0)?;
+        let counts_memory = measure::forget_peak_memory();
+        let mut bar = Progress::start();
+        let loading = &mut |_: u64| !interrupt.is_set();
+        let mut trainer = stop(Trainer::new(model, &options, tokens, String::new(), loading))?;
+        let mut seconds = Vec::new();
+        for repetition in 0..=repetitions {
+            let begin = Instant::now();
+            stop(trainer.step(&examples, repetitions + 1, &|| !interrupt.is_set()))?;
+            bar.update_count("training", repetition + 1, repetitions + 1);
+            // The first touches all memory for the first time.
+            if repetition > 0 {
+                seconds.push(begin.elapsed().as_secs_f64());
+            }
+        }
+        drop(bar);
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let speed = tokens_in_step as f64 / median;
+        let flops = speed * 2.0 * frozen as f64;
+        let memory = if counts_memory { bantam_runtime::peak_memory() } else { None };
+        let name = format!("lora r{rank} {}x{}", arguments.examples, arguments.length);
+        if as_json {
+            rows.push(json!({
+                "test": name,
+                "model": model.name(),
+                "rank": rank,
+                "examples": arguments.examples,
+                "length": arguments.length,
+                "recompute": options.recompute,
+                "tokens_per_second": speed,
+                "seconds": seconds,
+                "flops_per_second": flops,
+                "f32_product_flops_per_second": peak,
+                "promised_memory": promised.memory,
+                "peak_memory": memory,
+            }));
+        } else {
+            let memory = memory.map_or("-".to_owned(), size::format);
+            emit(
+                &format!("| {name} | {speed:.1} | {:.1} | {:.0}% | {memory} |\n", flops / 1e9, 100.0 * flops / peak,),
+            )?;
+        }
+    }
+    if as_json { emit_json_pretty(&rows) } else { Ok(()) }
+}
+
+/// An interruption as the command's own.
+fn stop<T>(result: Result<T, TrainError>) -> anyhow::Result<T> {
+    match result {
+        Err(TrainError::Interrupted) => Err(interrupted()),
+        other => Ok(other?),
+    }
+}

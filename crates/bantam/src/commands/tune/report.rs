@@ -1,0 +1,112 @@
+//! What is said while a model is tuned, and written down afterwards.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use bantam_formats::atomic::AtomicFile;
+use bantam_runtime::Model;
+use bantam_train::checkpoint::State;
+use bantam_train::{Event, Method, TrainOptions};
+use serde_json::{Value, json};
+
+use crate::size;
+
+/// Follows a run for its line.
+pub struct Report {
+    begin: Instant,
+    first: usize,
+    steps: usize,
+    tokens: usize,
+    /// The loss, evened out over some steps.
+    loss: Option<f64>,
+}
+
+/// Share of a step's loss in the one that is shown.
+const NEW: f64 = 0.1;
+
+impl Report {
+    /// Begins at a step.
+    pub fn begin(first: usize, steps: usize) -> Self {
+        Self { begin: Instant::now(), first, steps, tokens: 0, loss: None }
+    }
+
+    /// The line after a step.
+    pub fn line(&mut self, event: &Event, validation: Option<f64>, memory: Option<u64>) -> String {
+        self.tokens += event.tokens;
+        let loss = self.loss.map_or(event.loss, |loss| loss + NEW * (event.loss - loss));
+        self.loss = Some(loss);
+        let seconds = self.begin.elapsed().as_secs_f64().max(1e-9);
+        let done = (event.step - self.first).max(1) as f64;
+        let left = seconds / done * (self.steps - event.step) as f64;
+        let validation = validation.map_or(String::new(), |loss| format!(" · validation {loss:.4}"));
+        let memory = memory.map_or(String::new(), |bytes| format!(" · {}", size::format(bytes)));
+        format!(
+            "step {} of {} · loss {loss:.4}{validation} · {:.0} tokens/s{memory} · {} left",
+            event.step,
+            self.steps,
+            self.tokens as f64 / seconds,
+            duration(left),
+        )
+    }
+}
+
+/// A time for people: `42 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Writes `run.json`: what was trained how, and how the losses went.
+pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, promised: u64) -> anyhow::Result<()> {
+    let method = match &options.method {
+        Method::Lora(lora) => json!({
+            "name": if lora.rank_stabilised { "rslora" } else { "lora" },
+            "rank": lora.rank,
+            "alpha": lora.alpha,
+            "dropout": lora.dropout,
+            "target": lora.targets,
+        }),
+        Method::Full => json!({ "name": "full" }),
+    };
+    let validation: Vec<Value> =
+        state.validation.iter().map(|(step, loss)| json!({ "step": step, "loss": loss })).collect();
+    let run = json!({
+        "model": model.name(),
+        "method": method,
+        "rate": options.rate,
+        "schedule": options.schedule,
+        "warmup": options.warmup,
+        "epochs": options.epochs,
+        "batch": options.batch,
+        "weight_decay": options.optimiser.weight_decay,
+        "clip": options.clip,
+        "seed": options.seed,
+        "steps": state.step,
+        "tokens": state.tokens,
+        "seconds": state.seconds,
+        "tokens_per_second": state.tokens as f64 / state.seconds.max(1e-9),
+        "promised_memory": promised,
+        "peak_memory": bantam_runtime::peak_memory(),
+        "losses": state.losses,
+        "validation": validation,
+    });
+    let mut file = AtomicFile::create(path)?;
+    writeln!(file, "{}", serde_json::to_string_pretty(&run)?)?;
+    file.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_read_as_people_say_them() {
+        for (seconds, words) in [(0.2, "0 s"), (59.6, "1 min 0 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")] {
+            assert_eq!(super::duration(seconds), words);
+        }
+    }
+}

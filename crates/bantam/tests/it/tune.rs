@@ -1,0 +1,122 @@
+//! `bantam tune`: an adapter learned, used, stopped and gone on with, refused.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Folder, bantam, check, fails, model};
+
+const DATA: &str = "{\"text\": \"Once upon a time there was a small fox.\"}\n\
+                    {\"text\": \"The fox liked to play in the park.\"}\n\
+                    {\"text\": \"One day it rained and the fox went home.\"}\n\
+                    {\"prompt\": \"What did the fox do?\", \"completion\": \" It played in the park.\"}\n\
+                    {\"text\": \"The end.\"}\n";
+
+fn path(folder: &Folder, name: &str) -> String {
+    folder.0.join(name).to_str().expect("the path is UTF-8").to_owned()
+}
+
+fn data(folder: &Folder) -> String {
+    let path = path(folder, "data.jsonl");
+    std::fs::write(&path, DATA).expect("the data is written");
+    path
+}
+
+fn logits(folder: &Folder, extra: &[&str]) -> Vec<u8> {
+    let file = path(folder, "logits.npy");
+    let model = model();
+    let arguments: Vec<&str> = ["logits", &model, "Once upon a", "-o", &file].iter().chain(extra).copied().collect();
+    let output = bantam(&arguments, b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(&file).expect("the logits are written")
+}
+
+#[test]
+fn an_adapter_is_learned_and_used() {
+    let folder = Folder::new("tune");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    let tune = ["tune", &model, &data, "-o", &out, "--rank", "4", "--epochs", "4", "--batch", "2", "--rate", "1e-2"];
+    let dry: Vec<&str> = tune.iter().chain(&["--dry-run"]).copied().collect();
+    assert!(bantam(&dry, b"").status.success() && !folder.0.join("adapter").exists());
+    let with_validation: Vec<&str> = tune.iter().chain(&["--validation", "0.2"]).copied().collect();
+    let output = bantam(&with_validation, b"");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("4 examples, "), "{said}");
+    let run: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.0.join("adapter/run.json")).expect("run.json is written"))
+            .expect("it is JSON");
+    let losses: Vec<f64> = run["losses"].as_array().expect("a list").iter().filter_map(|loss| loss.as_f64()).collect();
+    assert_eq!((losses.len(), run["validation"].as_array().expect("a list").len()), (8, 5));
+    assert!(losses[6] + losses[7] < losses[0] + losses[1], "{losses:?}");
+    assert!(!folder.0.join("adapter/training-state.safetensors").exists());
+    let plain = logits(&folder, &[]);
+    let off = format!("{out}:0");
+    assert_ne!(logits(&folder, &["--adapter", &out]), plain);
+    assert_eq!(logits(&folder, &["--adapter", &off]).len(), plain.len());
+    check(&tune, "", &fails(1, &["holds an adapter already; --force replaces it"]));
+    check(
+        &["run", &model, "x", "--adapter", &out, "--type", "f16", "-n", "1"],
+        "",
+        &crate::support::Expected::default(),
+    );
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_to_the_same_bits() {
+    let folder = Folder::new("tune-killed");
+    let (model, data) = (model(), data(&folder));
+    let arguments = |out: &str| {
+        let fixed = ["--epochs", "40", "--batch", "1", "--rank", "3", "--dropout", "0.1", "--save-every", "1"];
+        ["tune", &model, &data, "-o", out].iter().chain(&fixed).map(|part| (*part).to_owned()).collect::<Vec<_>>()
+    };
+    let (whole, killed) = (path(&folder, "whole"), path(&folder, "killed"));
+    let run = |arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = bantam(&arguments, b"");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&arguments(&whole));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bantam"))
+        .args(arguments(&killed))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    // As soon as there is a state; a run that has ended already has an adapter instead.
+    let state = folder.0.join("killed/training-state.safetensors");
+    let begin = Instant::now();
+    while !state.exists() && begin.elapsed() < Duration::from_secs(60) && child.try_wait().expect("it runs").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    if state.exists() {
+        let again: Vec<String> = arguments(&killed).into_iter().chain(["--resume".to_owned()]).collect();
+        run(&again);
+    }
+    let adapter = |out: &str| std::fs::read(folder.0.join(out).join("adapter_model.safetensors")).expect("an adapter");
+    assert!(adapter("whole") == adapter("killed"), "both runs give the same bits");
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused() {
+    let folder = Folder::new("tune-refused");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    let bad = path(&folder, "bad.jsonl");
+    std::fs::write(&bad, "{\"text\": \"a\"}\n{\"texts\": \"a\"}\n").expect("written");
+    check(&["tune", &model, &bad, "-o", &out], "", &fails(1, &["bad.jsonl:2: expected `messages`", "found `texts`"]));
+    let short = ["tune", &model, &data, "-o", &out, "--max-length", "4"];
+    check(&short, "", &fails(1, &["examples are longer than 4 tokens: line 1"]));
+    check(
+        &["tune", &model, &data, "-o", &out, "--target", "query"],
+        "",
+        &fails(1, &["no linear of this model is called"]),
+    );
+    check(&["tune", &model, &data, "-o", &out, "--memory", "1M"], "", &fails(1, &["tuning this model needs"]));
+    check(&["tune", &model, &data, "-o", &out, "--resume"], "", &fails(1, &["there is no run to go on with"]));
+    check(
+        &["tune", &model, &data, "-o", &out, "--schedule", "up"],
+        "",
+        &crate::support::Expected { code: 2, stdout: None, stderr: &["there is no schedule 'up'"] },
+    );
+    check(&["run", &model, "x", "--adapter", &out], "", &fails(1, &["adapter_config.json"]));
+}
