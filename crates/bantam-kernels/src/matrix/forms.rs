@@ -242,7 +242,7 @@ macro_rules! by_form {
         }
     };
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use by_form;
 
 const _: () = assert!(number::WIDE == 19, "`by_form` lists every form before");

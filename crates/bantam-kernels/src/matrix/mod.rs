@@ -9,17 +9,29 @@
 mod float_panels;
 mod float_rows;
 mod float_tile;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_macros, reason = "what only kernels of an instruction set ask for")
+)]
 mod forms;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx2;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx512;
+#[cfg(target_arch = "aarch64")]
+mod int8_i8mm;
+#[cfg(target_arch = "aarch64")]
+mod int8_neon;
 mod int8_portable;
 mod int8_rows;
 mod multiply;
 mod panels;
 mod tiles;
 mod unpack;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_macros, reason = "what only kernels of an instruction set ask for")
+)]
 mod wide;
 
 pub use float_rows::{FloatRows, Precision};

@@ -11,6 +11,8 @@ use super::{ActivationKind, Matrix, Store, int8_portable};
 
 #[cfg(target_arch = "x86_64")]
 use super::{int8_avx2, int8_avx512};
+#[cfg(target_arch = "aarch64")]
+use super::{int8_i8mm, int8_neon};
 use crate::buffer::Shared;
 use crate::{Isa, Pool};
 use std::ops::Range;
@@ -323,6 +325,14 @@ pub(super) fn scratch_length(isa: Isa, kind: &PanelKind, inputs: usize) -> usize
 /// What multiplies many rows with panels taken apart beforehand, where there is nothing better.
 fn wide_functions(isa: Isa, kind: &PanelKind) -> Option<(Expand, WideTile)> {
     match isa.usable() {
+        #[cfg(target_arch = "aarch64")]
+        Isa::I8mm => Some((int8_neon::expand_by_eight, int8_i8mm::wide_tile)),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod if int8_neon::has_own(kind) => None,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod => Some((int8_neon::expand, int8_neon::wide_tile_dotprod)),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some((int8_neon::expand, int8_neon::wide_tile_base)),
         _ if matches!(kind.number, number::Q8 | number::Q4) => None,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 if int8_avx512::has_own(kind) => None,
@@ -346,6 +356,10 @@ fn tile_function(isa: Isa) -> TileFunction {
         Isa::Avx2 if crate::isa::has_avx_vnni() => int8_avx2::tile_vnni,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => int8_avx2::tile_madd,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod | Isa::I8mm => int8_neon::tile_dotprod,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => int8_neon::tile_base,
         _ => int8_portable::tile,
     }
 }

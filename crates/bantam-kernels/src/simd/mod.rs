@@ -2,13 +2,15 @@
 //!
 //! A kernel is a [`Task`]; [`dispatch`] compiles it inside a function that has the instructions enabled. The value of a
 //! type that implements [`Simd`] is the proof that the machine has them. Lanes, their order and fused multiply-adds are
-//! the same in AVX2 and AVX-512, so those two agree bit for bit; `Portable` multiplies and adds apart where the target
+//! the same in AVX2, AVX-512 and NEON, so those agree bit for bit; `Portable` multiplies and adds apart where the target
 //! has no fused instruction, and so agrees within rounding.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 mod portable;
 pub(crate) mod read;
 
@@ -16,6 +18,8 @@ pub(crate) mod read;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 
 use crate::Isa;
@@ -166,6 +170,9 @@ pub(crate) fn dispatch<T: Task>(isa: Isa, task: T) -> T::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, for AVX2, FMA and F16C.
         Isa::Avx2 => unsafe { with_avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: `usable` gives these only where the machine has NEON, which the target's base set has as well.
+        Isa::Neon | Isa::Dotprod | Isa::I8mm => task.run(unsafe { Neon::new() }),
         _ => task.run(Portable),
     }
 }
