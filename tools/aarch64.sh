@@ -4,7 +4,7 @@
 #
 #   tools/aarch64.sh              fetch what is missing, then test (some minutes)
 #   tools/aarch64.sh CARGO...     fetch what is missing, then run `cargo CARGO...` for aarch64: test -p bantam-kernels matrix
-#   tools/aarch64.sh --objdump    fetch what is missing, then print the disassembly of the kernels' tests
+#   tools/aarch64.sh --objdump    fetch what is missing, then print the disassembly of the kernels as released
 #
 # The folder is $BANTAM_AARCH64, or `aarch64` in Cargo's target folder. $BANTAM_AARCH64_CPU is the processor that qemu plays
 # (`qemu-aarch64-static -cpu help`), `max` where it is not set. A toolchain without Rust's standard library for aarch64 is
@@ -115,7 +115,8 @@ case ${1-} in
     echo "aarch64: all passed under qemu"
     ;;
 --objdump)
-    binary=$(cargo test --quiet --target "$triple" -p bantam-kernels --lib --no-run --message-format json |
+    binary=$(cargo test --quiet --release --config profile.release.lto=false --config profile.release.strip=false \
+        --target "$triple" -p bantam-kernels --lib --no-run --message-format json |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
     export LD_LIBRARY_PATH=$home/root/usr/lib/x86_64-linux-gnu
     "$home/root/usr/bin/aarch64-linux-gnu-objdump" -d --no-show-raw-insn --demangle "$binary"

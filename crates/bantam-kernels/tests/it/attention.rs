@@ -179,9 +179,9 @@ fn check(shape: AttentionShape, lengths: &[usize], formats: &[KvFormat]) {
             }
             of_isas.push(whole);
         }
-        if let [_, avx2, avx512] = &of_isas[..] {
-            assert!(avx2 == avx512, "{shape:?} {lengths:?} {format:?}: AVX2 and AVX-512");
-        }
+        // All but plain Rust, which may round twice where they round once.
+        let agree = of_isas[1..].windows(2).all(|pair| pair[0] == pair[1]);
+        assert!(agree, "{shape:?} {lengths:?} {format:?}: instruction sets");
     }
 }
 

@@ -39,8 +39,9 @@ fn check_norm(rows: usize, width: usize, groups: usize, whole: bool) {
             close(&out, &layer, if group == 1 { 1e-2 } else { 2e-5 }, "layer");
         }
     }
-    if of_isas.len() == 6 {
-        assert_eq!(of_isas[2], of_isas[5]);
+    // All but plain Rust, which may round twice where they round once.
+    for pair in of_isas[2..].windows(2) {
+        assert_eq!(pair[0], pair[1]);
     }
 }
 

@@ -146,8 +146,9 @@ fn check_in(precision: Precision, tensor_type: TensorType, outputs: usize, input
         assert_eq!(of_threads[0], of_threads[1], "{what}: threads");
         of_isas.push(of_threads.swap_remove(0));
     }
-    if let [_, avx2, avx512] = &of_isas[..] {
-        assert_eq!(avx2, avx512, "{what}: AVX2 and AVX-512");
+    // All but plain Rust, which may round twice where they round once.
+    for pair in of_isas[1..].windows(2) {
+        assert_eq!(pair[0], pair[1], "{what}: instruction sets");
     }
 }
 
