@@ -692,6 +692,7 @@ mod tests {
     use super::super::{int8_i8mm, int8_portable};
     use super::*;
     use crate::{Isa, Pool};
+    use bantam_tensor::SharedBytes;
 
     type TileFunction = unsafe fn(&PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
 
@@ -707,6 +708,7 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
+        let source = SharedBytes::from_vec(source);
         let panels = Panels::pack(kind, COLUMNS, inputs, &source, &pool).expect("small");
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
