@@ -2,6 +2,10 @@
 
 use bantam_plan::{Op, Plan, Step, ValueId};
 
+/// Whether norms and gates are quantized as they are made. Off: the kernels that do so are many times slower than the steps
+/// one after the other, as docs/performance.md says.
+const ON_THE_WAY: bool = false;
+
 /// What was found to fuse in a Plan.
 pub(crate) struct Fusions {
     /// By step: a linear whose result is only added to the stream, by the step after it, which is then left out.
@@ -68,7 +72,7 @@ impl Fusions {
                 .enumerate()
                 .take_while(|(n, step)| by_int8(step, made) || absorbed[index + 1 + n]);
             let readers = readers.filter(|(_, step)| by_int8(step, made)).count();
-            whole && readers > 0 && readers == reads[made.0] && plan.output != Some(made)
+            ON_THE_WAY && whole && readers > 0 && readers == reads[made.0] && plan.output != Some(made)
         });
         let quantized = quantized.collect();
         Self { adds_to, absorbed, quantized }

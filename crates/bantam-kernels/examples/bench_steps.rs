@@ -96,7 +96,8 @@ fn time(name: &str, step: &mut dyn FnMut()) -> f64 {
     step();
     let (start, mut fastest) = (Instant::now(), f64::INFINITY);
     while start.elapsed().as_secs_f64() < 0.3 {
-        let (call, before) = (Instant::now(), on_processor());
+        let before = on_processor();
+        let call = Instant::now();
         step();
         let elapsed = call.elapsed().as_secs_f64();
         let worked = before.zip(on_processor()).map(|(before, now)| (now - before) as f64 / 1e9);

@@ -1,7 +1,6 @@
 //! Zeroed memory that starts on a cache line and is touched by the system only when it is first used.
 
 use crate::KernelError;
-use memmap2::MmapMut;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
@@ -11,21 +10,11 @@ const LINE: usize = 64;
 /// for a greater one Rust's allocator writes the zeros itself, which touches every page.
 const ASKED: usize = 16;
 
-/// Bytes from which on it pays to ask the system for a map of its own, in large pages: fewer faults while it is filled,
-/// fewer looks into the page table while it is read.
-const LARGE: usize = 4 << 20;
-
 /// Owned bytes on a cache-line boundary.
 pub(crate) struct Buffer {
-    memory: Memory,
+    memory: Option<(NonNull<u8>, Layout)>,
     start: NonNull<u8>,
     length: usize,
-}
-
-enum Memory {
-    None,
-    Heap(NonNull<u8>, Layout),
-    Map(#[expect(dead_code, reason = "it is held so that the map lives as long")] MmapMut),
 }
 
 // SAFETY: a buffer owns its bytes, like a Vec.
@@ -37,7 +26,7 @@ impl Buffer {
     /// `length` zero bytes.
     pub(crate) fn zeroed(length: usize, what: &'static str) -> Result<Self, KernelError> {
         if length == 0 {
-            return Ok(Self { memory: Memory::None, start: NonNull::dangling(), length });
+            return Ok(Self { memory: None, start: NonNull::dangling(), length });
         }
         let whole = length.checked_add(LINE).ok_or(KernelError::TooLarge(what))?;
         let layout = Layout::from_size_align(whole, ASKED).map_err(|_| KernelError::TooLarge(what))?;
@@ -47,19 +36,7 @@ impl Buffer {
         let offset = memory.as_ptr().align_offset(LINE);
         // SAFETY: the offset is at most LINE - 1, and LINE bytes more than `length` were given.
         let start = unsafe { memory.add(offset) };
-        Ok(Self { memory: Memory::Heap(memory, layout), start, length })
-    }
-
-    /// As [`Buffer::zeroed`], for bytes that will all be used: in large pages where the system has them.
-    pub(crate) fn filled(length: usize, what: &'static str) -> Result<Self, KernelError> {
-        if length < LARGE {
-            return Self::zeroed(length, what);
-        }
-        let Ok(mut map) = MmapMut::map_anon(length) else { return Self::zeroed(length, what) };
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        let start = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
-        Ok(Self { memory: Memory::Map(map), start, length })
+        Ok(Self { memory: Some((memory, layout)), start, length })
     }
 
     pub(crate) fn as_ptr(&self) -> *const u8 {
@@ -73,11 +50,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        match &self.memory {
+        if let Some((memory, layout)) = self.memory {
             // SAFETY: allocated in `zeroed` with this layout, freed once.
-            Memory::Heap(memory, layout) => unsafe { dealloc(memory.as_ptr(), *layout) },
-            // A map frees itself.
-            Memory::None | Memory::Map(_) => {}
+            unsafe { dealloc(memory.as_ptr(), layout) }
         }
     }
 }
@@ -134,9 +109,8 @@ mod tests {
 
     #[test]
     fn buffers_are_zero_and_start_on_a_line() {
-        for (length, filled) in [(0, false), (1, false), (63, true), (64, false), (1 << 20, true), (5 << 20, true)] {
-            let made = if filled { Buffer::filled(length, "a test") } else { Buffer::zeroed(length, "a test") };
-            let mut buffer = made.expect("small");
+        for length in [0, 1, 63, 64, 1 << 20] {
+            let mut buffer = Buffer::zeroed(length, "a test").expect("small");
             assert_eq!(buffer.as_ref().len(), length);
             assert!(buffer.as_ref().iter().all(|&byte| byte == 0));
             assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));

@@ -267,7 +267,7 @@ impl Panels {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
         let panel_bytes = total / count;
-        let mut buffer = Buffer::filled(total, "repacked weights")?;
+        let mut buffer = Buffer::zeroed(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
         let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
         let together = (AT_ONCE / panel_bytes).max(1);
