@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bantam_kernels::{
     ActivationKind, AttentionScratch, AttentionShape, Int8Rows, Isa, KernelError, KvFormat, KvLayer, KvMemory, Matrix,
-    Pool, RopePairs as KernelPairs,
+    Pool, Precision, RopePairs as KernelPairs,
 };
 use bantam_plan::{
     Activation, Arena, Attend, CompileOptions, EmbedBy, Norm, Op, Plan, PlanError, RopePairs, Step, ValueId, WeightId,
-    Weights, fetch_weight,
+    WeightView, Weights, fetch_weight,
 };
 
 use crate::experts::{Routed, most_rows};
@@ -23,6 +23,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) isa: Isa,
     pub(crate) cache: KvFormat,
     pub(crate) repacked: Option<&'a dyn RepackedWeights>,
+    /// What BF16 weights are multiplied as.
+    pub(crate) precision: Precision,
 }
 
 /// Most products that run as one (queries, keys and values).
@@ -155,7 +157,9 @@ pub(crate) fn compile(
             places.push(vectors.len());
             vectors.push(values);
         } else {
-            let matrix = Matrix::new(view.tensor_type, view.rows, view.width, view.bytes, setting.isa, setting.pool);
+            let WeightView { tensor_type, rows, width, bytes } = view;
+            let (isa, pool) = (setting.isa, setting.pool);
+            let matrix = Matrix::with_precision(setting.precision, tensor_type, rows, width, bytes, isa, pool);
             places.push(matrices.len());
             matrices.push(matrix.map_err(|error| kernel_error(&weight.name, error))?);
         }

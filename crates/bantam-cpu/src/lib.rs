@@ -23,7 +23,7 @@ mod vectors;
 
 use std::sync::Arc;
 
-use bantam_kernels::{ActivationKind, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool, Precision};
+use bantam_kernels::{ActivationKind, FloatRows, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool, Precision};
 use bantam_plan::{
     Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, TrainingProgram, WeightView, Weights,
     fetch_weight,
@@ -38,11 +38,12 @@ pub struct CpuBackend {
     pool: Arc<Pool>,
     isa: Isa,
     cache: KvFormat,
+    precision: Precision,
     /// Threads that memory is counted for.
     threads: usize,
     repacked: Option<Arc<dyn RepackedWeights>>,
     /// What training multiplies frozen weights in.
-    precision: Precision,
+    training_precision: Precision,
     /// Most bytes of logits that training holds at a time.
     logits_bytes: usize,
 }
@@ -57,7 +58,8 @@ impl CpuBackend {
             cache,
             threads,
             repacked: None,
-            precision: Precision::F32,
+            training_precision: Precision::F32,
+            precision: Precision::Bf16,
             logits_bytes: training::CHUNK_BYTES,
         }
     }
@@ -65,12 +67,18 @@ impl CpuBackend {
     /// In training, multiplies frozen weights of BF16 and of blocks in this precision; f32 where nobody says. Block formats
     /// run forwards with int8 activations, as they do in inference.
     pub fn with_training_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { training_precision: precision, ..self }
     }
 
     /// In training, holds at most so many bytes of logits at a time (and those of 24 rows at least).
     pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
         Self { logits_bytes, ..self }
+    }
+
+    /// What BF16 weights are multiplied as: bf16, with activations rounded to it, where nothing else is said; F32 takes
+    /// activations as they are.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Counts memory as if the pool had so many threads.
@@ -93,13 +101,19 @@ impl Backend for CpuBackend {
         let mut memory = ProgramMemory::default();
         let vectors = vectors::wanted(plan);
         let mut int8 = vec![false; plan.weights.len()];
+        // Rows of plain numbers are packed in the pool's memory.
+        let (mut packed, rows) = (0, experts::most_rows(plan, options.rows));
         for (index, weight) in plan.weights.iter().enumerate() {
             let view = fetch_weight(weights, weight)?;
             if vectors[index] {
                 memory.scratch += 4 * (weight.rows * weight.width) as u64;
                 continue;
             }
-            int8[index] = Matrix::activation_of(view.tensor_type) == ActivationKind::Int8;
+            let kind = Matrix::activation_in(self.precision, view.tensor_type);
+            int8[index] = kind == ActivationKind::Int8;
+            if !int8[index] {
+                packed = packed.max(FloatRows::bytes(Precision::F32, rows, weight.width));
+            }
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {
                 // What is made for this model lies beside the file.
                 0 if view.bytes.is_made() => memory.weights += bytes_of(&view),
@@ -114,7 +128,7 @@ impl Backend for CpuBackend {
         let fused = fuse::Fusions::of(plan, &int8);
         let arena =
             Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fused.in_place(index, step));
-        memory.scratch += 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.threads);
+        memory.scratch += packed as u64 + 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.threads);
         Ok(memory)
     }
 
@@ -125,8 +139,8 @@ impl Backend for CpuBackend {
         options: &CompileOptions,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError> {
-        let repacked = self.repacked.as_deref();
-        let setting = compile::Setting { pool: &self.pool, isa: self.isa, cache: self.cache, repacked };
+        let (isa, cache, precision) = (self.isa, self.cache, self.precision);
+        let setting = compile::Setting { pool: &self.pool, isa, cache, repacked: self.repacked.as_deref(), precision };
         Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
     }
 
@@ -147,7 +161,7 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn TrainingProgram>, PlanError> {
         Ok(Box::new(training::compile(
-            (&self.pool, self.isa, self.precision, self.logits_bytes),
+            (&self.pool, self.isa, self.training_precision, self.logits_bytes),
             plan,
             weights,
             options,

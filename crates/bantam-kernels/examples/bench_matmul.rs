@@ -4,14 +4,14 @@
 //! `cargo run --release -p bantam-kernels --example bench_matmul [-- THREADS [SECONDS [TYPE,TYPE… [ROWS,ROWS… [OUTPUTSxINPUTS,…]]]]]`
 
 use bantam_kernels::{
-    ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Product, int8_peak, multiply, read_bandwidth,
+    ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Precision, Product, int8_peak, multiply, read_bandwidth,
 };
 use bantam_tensor::{SharedBytes, TensorType};
 use std::time::Instant;
 
 /// Shapes of Llama-3.2-1B: attention, keys and values, up, down, vocabulary.
 const SHAPES: &str = "2048x2048,512x2048,8192x2048,2048x8192,128256x2048";
-const TYPES: &str = "Q8_0,Q4_0,Q4_K,Q5_K,Q6_K,Q5_0,Q4_1,Q5_1,IQ4_NL,IQ4_XS,Q3_K,Q2_K,MXFP4,TQ2_0,F16,BF16";
+const TYPES: &str = "Q8_0,Q4_0,Q4_K,Q5_K,Q6_K,Q5_0,Q4_1,Q5_1,IQ4_NL,IQ4_XS,Q3_K,Q2_K,MXFP4,TQ2_0,F32,F16,BF16,BF16-F32";
 const ROWS: &str = "1,2,4,8,12,512";
 
 fn main() {
@@ -34,10 +34,9 @@ fn main() {
     for shape in shapes.split(',') {
         let (outputs, inputs) = shape.split_once('x').expect("OUTPUTSxINPUTS");
         let shape = (outputs.parse().expect("outputs"), inputs.parse().expect("inputs"));
-        let control = Weights::new(&pool, isa, TensorType::Q4_0, shape);
+        let control = Weights::new(&pool, isa, "Q4_0", shape);
         for name in types.split(',') {
-            let tensor_type = TensorType::from_name(name).expect("a type");
-            let weights = Weights::new(&pool, isa, tensor_type, shape);
+            let weights = Weights::new(&pool, isa, name, shape);
             for rows in rows.split(',').map(|rows| rows.parse().expect("rows")) {
                 if rows * shape.0 <= 1 << 23 {
                     bench(&pool, &limits, &weights, &control, rows, seconds);
@@ -60,14 +59,19 @@ struct Weights {
 }
 
 impl Weights {
-    fn new(pool: &Pool, isa: Isa, tensor_type: TensorType, (outputs, inputs): (usize, usize)) -> Self {
+    /// Of a type by name; BF16-F32 is BF16 with rows that are not rounded.
+    fn new(pool: &Pool, isa: Isa, name: &str, (outputs, inputs): (usize, usize)) -> Self {
+        let exact = name.strip_suffix("-F32");
+        let precision = if exact.is_some() { Precision::F32 } else { Precision::Bf16 };
+        let tensor_type = TensorType::from_name(exact.unwrap_or(name)).expect("a type");
         let one = tensor_type.bytes(outputs, inputs).expect("fits");
         let copies = (128usize << 20).div_ceil(one).clamp(1, 256);
         let bytes = noise(tensor_type, one);
         let made = (0..copies).map(|_| {
-            Matrix::new(tensor_type, outputs, inputs, SharedBytes::from_vec(bytes.clone()), isa, pool).expect("fits")
+            let bytes = SharedBytes::from_vec(bytes.clone());
+            Matrix::with_precision(precision, tensor_type, outputs, inputs, bytes, isa, pool).expect("fits")
         });
-        Self { name: format!("{} {outputs}x{inputs}", tensor_type.name()), matrices: made.collect() }
+        Self { name: format!("{name} {outputs}x{inputs}"), matrices: made.collect() }
     }
 }
 

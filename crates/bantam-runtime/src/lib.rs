@@ -29,7 +29,7 @@ mod quantize;
 pub use adapter::{
     Adapted, Adapter, AdapterPart, AnyBase, PeftSettings, base_fingerprint, fingerprint, read_peft, write_peft,
 };
-pub use bantam_kernels::KvFormat;
+pub use bantam_kernels::{KvFormat, Precision};
 pub use bantam_plan::{Profile, ProfiledStep};
 pub use describe::{Description, TypeShare, describe};
 pub use embedding::{EmbeddingDefaults, Pooling, normalize};

@@ -107,8 +107,8 @@ fn tensor_types(evidence: &Evidence) -> String {
     text + "
 *read* and *written*: against PyPI's gguf, bit for bit where it has the type's search, else by ggml's own error. *runs*: a
 model whose matrices are all of the type, from a GGUF file, against the reference interpreter. *int8 products*: activations
-are quantized to int8 and multiplied as they are; other types are multiplied in f32. *gradients pass*: adapters are trained
-beside frozen matrices of the type.
+are quantized to int8 and multiplied as they are; of other types BF16 is multiplied with activations rounded to bf16, the
+rest in f32. *gradients pass*: adapters are trained beside frozen matrices of the type.
 "
 }
 

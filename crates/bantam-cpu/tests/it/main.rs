@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bantam_cpu::CpuBackend;
-use bantam_kernels::{ActivationKind, Isa, KvFormat, Matrix, Pool};
+use bantam_kernels::{ActivationKind, Isa, KvFormat, Matrix, Pool, Precision};
 use bantam_model::lower;
 use bantam_model::spec::{
     Attention, AttentionBias, Dense, Experts, FeedForward, Head, Layer, Mixer, Norm, NormOver, Norms, QueryKeyNorm,
@@ -279,7 +279,7 @@ fn every_weight_type_runs_within_its_own_rounding() {
         let expected = plan.run_reference(&weights, &Batch::packed(&[&tokens])).unwrap();
         let whole = in_pieces(&mut *compile(&plan, &weights, 2, KvFormat::F32), &tokens, 96);
         // Weights are exact on both sides; what differs is that some products round their activations.
-        let tolerance = match Matrix::activation_of(tensor_type) {
+        let tolerance = match Matrix::activation_in(Precision::Bf16, tensor_type) {
             ActivationKind::F32 => 1e-5,
             ActivationKind::Bf16 => 2e-2,
             ActivationKind::Int8 => 5e-2,
@@ -287,7 +287,7 @@ fn every_weight_type_runs_within_its_own_rounding() {
         assert_close(&whole, &expected, tolerance, tensor_type.name());
         let one_by_one = in_pieces(&mut *compile(&plan, &weights, 1, KvFormat::F32), &tokens, 1);
         assert_bits_equal(&one_by_one, &whole, tensor_type.name());
-        if Matrix::activation_of(tensor_type) == ActivationKind::Int8 {
+        if Matrix::activation_in(Precision::Bf16, tensor_type) == ActivationKind::Int8 {
             evidence::shown("tensor type", tensor_type.name(), "int8 product");
         }
     }

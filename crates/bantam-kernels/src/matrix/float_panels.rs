@@ -95,7 +95,7 @@ impl FloatPanels {
         &self.buffer.as_ref()[panel * self.panel_bytes..][..self.panel_bytes]
     }
 
-    /// Some inputs of a row.
+    /// Some inputs of a row: the plain twin of [`decode::numbers`](super::decode::numbers).
     pub(super) fn decode(&self, row: usize, inputs: Range<usize>, out: &mut [f32]) {
         let (panel, column) = (self.panel(row / PANEL), row % PANEL);
         let two = |at: usize| u16::from_le_bytes([panel[at], panel[at + 1]]);

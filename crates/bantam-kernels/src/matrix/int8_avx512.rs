@@ -3,13 +3,12 @@
 use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor, number};
 use super::int8_rows::{HALVES, RECORD, TILE};
 use super::panels::{COLUMNS, STEPS};
-use super::wide::Wide;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 /// Bytes ahead of the codes in use that are asked for: more than memory has on the way to one core at a time (its latency
 /// times its bandwidth, some 3.5 KB), and more yet for many rows, which go through codes more slowly. Measured with the bench
-/// example: 1024 left Q6_K 15% short of what 4096 gives for one row on Zen 5, while Zen 4 hardly cares.
+/// example on Zen 5: 1024 left Q6_K 15% short of what 4096 gives for one row.
 ///
 /// Blocks taken apart beforehand come from the caches: two of them ahead.
 const fn ahead(form: &Form, rows: usize) -> usize {
@@ -20,10 +19,10 @@ const fn ahead(form: &Form, rows: usize) -> usize {
     }
 }
 
-/// Rows up to which codes of every form are taken apart in registers, as they come from memory. For more rows only the
-/// forms that most files are made of have kernels of their own (each is one more to compile); the others take the codes of
-/// some blocks apart first.
+/// Rows that every form has kernels for. For more only the forms that most files are made of have some (each is one more
+/// to compile); the others go over a panel, which is in a cache then, several times.
 const FEW: usize = 4;
+const MORE: usize = FEW + 1;
 
 /// Adds the products of one panel with a tile of `sums.len()` (1 ..= 12) rows to `sums[row][column]`.
 ///
@@ -38,47 +37,57 @@ pub(super) unsafe fn tile(
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    let halves = records.wrapping_add(blocks * sums.len() * RECORD);
+    let rows = sums.len();
+    let (mut records, mut halves) = (records, records.wrapping_add(blocks * rows * RECORD));
     macro_rules! by_rows {
-        ($form:expr, $($rows:literal)+) => {
-            match sums.len() {
+        ($sums:ident, $form:expr, $($rows:literal)+) => {
+            match $sums.len() {
                 $($rows => {
-                    let sums: &mut [[f32; COLUMNS]; $rows] = sums.try_into().expect("its length is matched");
+                    let sums: &mut [[f32; COLUMNS]; $rows] = $sums.try_into().expect("its length is matched");
                     // SAFETY: the caller's promise.
-                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, sums) }
+                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, rows, sums) }
                 })+
                 rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
             }
         };
     }
-    macro_rules! few_rows {
-        ($form:literal) => {
-            by_rows!($form, 1 2 3 4)
-        };
-    }
     macro_rules! more_rows {
         ($form:expr) => {
-            by_rows!($form, 5 6 7 8 9 10 11 12)
+            by_rows!(sums, $form, 5 6 7 8 9 10 11 12)
         };
     }
-    match (kind.number, sums.len()) {
-        (_, ..=FEW) => by_form!(kind.number, few_rows),
-        (number::Q8, _) => more_rows!(number::Q8),
-        (number::Q4, _) => more_rows!(number::Q4),
-        (number::Q5, _) => more_rows!(number::Q5),
-        (number::Q4_SIX, _) => more_rows!(number::Q4_SIX),
-        (number::Q5_SIX, _) => more_rows!(number::Q5_SIX),
-        (number::Q6_EIGHT, _) => more_rows!(number::Q6_EIGHT),
-        (number::TABLE4_SIX, _) => more_rows!(number::TABLE4_SIX),
-        // SAFETY: the caller's promise, and those functions are of the same instructions.
-        _ => unsafe { Wide::of(kind).tile((expand, wide_tile), panel, blocks, records, sums) },
+    match (kind.number, rows) {
+        (number::Q8, MORE..) => more_rows!(number::Q8),
+        (number::Q4, MORE..) => more_rows!(number::Q4),
+        (number::Q5, MORE..) => more_rows!(number::Q5),
+        (number::Q4_SIX, MORE..) => more_rows!(number::Q4_SIX),
+        (number::Q5_SIX, MORE..) => more_rows!(number::Q5_SIX),
+        (number::Q6_EIGHT, MORE..) => more_rows!(number::Q6_EIGHT),
+        (number::TABLE4_SIX, MORE..) => more_rows!(number::TABLE4_SIX),
+        _ => {
+            for sums in sums.chunks_mut(FEW) {
+                macro_rules! few_rows {
+                    ($form:literal) => {
+                        by_rows!(sums, $form, 1 2 3 4)
+                    };
+                }
+                by_form!(kind.number, few_rows);
+                records = records.wrapping_add(4 * FEW);
+                halves = halves.wrapping_add(4 * FEW);
+            }
+        }
     }
 }
 
 /// Whether all numbers of rows have a kernel for the format's own codes.
 pub(super) fn has_own(kind: &PanelKind) -> bool {
+    is_common(kind.number)
+}
+
+/// The forms that most files are made of.
+const fn is_common(number: u8) -> bool {
     matches!(
-        kind.number,
+        number,
         number::Q8 | number::Q4 | number::Q5 | number::Q4_SIX | number::Q5_SIX | number::Q6_EIGHT | number::TABLE4_SIX
     )
 }
@@ -102,7 +111,7 @@ pub(super) unsafe fn wide_tile(
                 $($rows => {
                     let sums: &mut [[f32; COLUMNS]; $rows] = sums.try_into().expect("its length is matched");
                     // SAFETY: the caller's promise.
-                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, sums) }
+                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, $rows, sums) }
                 })+
                 rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
             }
@@ -176,7 +185,8 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
     }
 }
 
-/// All rows of a tile times a panel, in registers.
+/// Rows of a tile times a panel, in registers: all of its rows or, where the format has no kernels for many, `ROWS` of
+/// `rows` from that on which the records and halves begin with.
 ///
 /// Parts and steps of a block are written out by macros, because the compiler keeps sums in registers only where it has
 /// unrolled everything that walks over them, and does not do so by itself for loops this large.
@@ -190,10 +200,13 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
     blocks: usize,
     records: *const u8,
     halves: *const u8,
+    rows: usize,
     sums: &mut [[f32; COLUMNS]; ROWS],
 ) {
     const { assert!(ROWS >= 1 && ROWS <= TILE) };
     let form: Form = const { FORMS[FORM as usize] };
+    // Known when compiled, wherever it can be.
+    let rows = if const { is_common(FORM) || FORM >= number::WIDE } { ROWS } else { rows };
     let (unit_blocks, unit_bytes) = (form.unit_blocks(), form.unit_bytes());
     let mut totals = [_mm512_setzero_ps(); ROWS];
     let mut sub_scales = SubScales([0; 256]);
@@ -217,7 +230,7 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                             prefetch::<ROWS>(&form, codes, $step);
                             let w = unsigned::<FORM, $step>(codes, table);
                             for row in 0..ROWS {
-                                let a = words.add((3 + $step) * ROWS + row).read_unaligned();
+                                let a = words.add((3 + $step) * rows + row).read_unaligned();
                                 $wholes[row] = _mm512_dpbusd_epi32($wholes[row], w, _mm512_set1_epi32(a));
                             }
                         }
@@ -227,10 +240,10 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                     ($part:literal) => {
                         if const { $part < FORMS[FORM as usize].parts() } {
                             let part_sums =
-                                if form.parts() == 1 { words } else { halves.cast::<i32>().add($part * ROWS) };
+                                if form.parts() == 1 { words } else { halves.cast::<i32>().add($part * rows) };
                             let mut wholes = [_mm512_setzero_si512(); ROWS];
                             for row in 0..ROWS {
-                                wholes[row] = start::<FORM>(words.add(ROWS + row), part_sums.add(row));
+                                wholes[row] = start::<FORM>(words.add(rows + row), part_sums.add(row));
                             }
                             step!($part, 0, wholes);
                             step!($part, 1, wholes);
@@ -242,7 +255,7 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                             step!($part, 7, wholes);
                             let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + $part);
                             for row in 0..ROWS {
-                                let a_scale = words.add(2 * ROWS + row).cast::<f32>().read_unaligned();
+                                let a_scale = words.add(2 * rows + row).cast::<f32>().read_unaligned();
                                 let a_scale = _mm512_set1_ps(a_scale);
                                 let whole = _mm512_cvtepi32_ps(wholes[row]);
                                 totals[row] = if form.has_minimum() {
@@ -260,8 +273,8 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                 part!(0);
                 part!(1);
                 codes = codes.add(form.code_bytes());
-                record = record.add(ROWS * RECORD);
-                halves = halves.add(ROWS * HALVES);
+                record = record.wrapping_add(rows * RECORD);
+                halves = halves.wrapping_add(rows * HALVES);
             }
             header = header.add(unit_bytes);
             left = left.saturating_sub(unit_blocks);

@@ -6,6 +6,7 @@
 //!
 //! A result is the same bits whatever the number of rows, tiles and threads: each has one order of summation.
 
+mod decode;
 mod float_panels;
 mod float_rows;
 mod float_tile;
@@ -179,7 +180,16 @@ impl Matrix {
 
     /// What [`Matrix::activation`] of such a weight, made by [`Matrix::new`], would say.
     pub fn activation_of(tensor_type: TensorType) -> ActivationKind {
-        if PanelKind::of(tensor_type).is_some() { ActivationKind::Int8 } else { ActivationKind::F32 }
+        Self::activation_in(Precision::F32, tensor_type)
+    }
+
+    /// As [`Matrix::activation_of`], of a weight made by [`Matrix::with_precision`].
+    pub fn activation_in(precision: Precision, tensor_type: TensorType) -> ActivationKind {
+        match (tensor_type, precision) {
+            (TensorType::BF16, Precision::Bf16) => ActivationKind::Bf16,
+            _ if PanelKind::of(tensor_type).is_some() => ActivationKind::Int8,
+            _ => ActivationKind::F32,
+        }
     }
 
     /// What it wants to be multiplied with.
@@ -241,11 +251,9 @@ impl Matrix {
         if out.is_empty() {
             return;
         }
-        for (row, out) in outputs.zip(out.chunks_exact_mut(inputs.len())) {
-            match &self.store {
-                Store::Panels(panels) => panels.decode(row, inputs.clone(), out),
-                Store::Float(panels) => panels.decode(row, inputs.clone(), out),
-            }
+        match &self.store {
+            Store::Panels(panels) => decode::blocks(self.isa, panels, outputs, inputs, out),
+            Store::Float(panels) => decode::numbers(self.isa, panels, outputs, inputs, out),
         }
     }
 }

@@ -121,9 +121,10 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
             (Store::Panels(panels), Activations::Int8(x)) => {
                 let panels_here = first..(first + job.each).min(panels.count);
                 let work = Work { panels, range: panels_here, x, out: &job.out };
-                match wide_functions(job.matrix.isa, panels.kind) {
+                let isa = job.matrix.isa;
+                match wide_functions(isa, panels.kind) {
                     Some(functions) if rows > TILE => work.by_wide(functions, &mut pool.scratch(worker)),
-                    _ => work.by_tiles(tile_function(job.matrix.isa)),
+                    _ => work.by_tiles(tile_function(isa)),
                 }
             }
             (Store::Float(panels), Activations::F32(_)) => {
@@ -320,6 +321,17 @@ pub(super) fn scratch_length(isa: Isa, kind: &PanelKind, inputs: usize) -> usize
     }
     let each = Wide::of(kind).bytes(inputs / BLOCK);
     wide_together(each) * each / 4 + LINE
+}
+
+/// What takes blocks of any panel apart, where there is something better than plain code.
+pub(super) fn expand_function(isa: Isa) -> Option<Expand> {
+    match isa.usable() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => Some(int8_avx512::expand),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some(int8_avx2::expand),
+        _ => None,
+    }
 }
 
 /// What multiplies many rows with panels taken apart beforehand, where there is nothing better.

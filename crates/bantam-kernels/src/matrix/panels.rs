@@ -320,7 +320,7 @@ impl Panels {
         self.buffer.as_ptr().wrapping_add(panel * self.panel_bytes)
     }
 
-    /// Some blocks of a row.
+    /// Some blocks of a row: the plain twin of [`decode::blocks`](super::decode::blocks).
     pub(super) fn decode(&self, row: usize, inputs: Range<usize>, out: &mut [f32]) {
         assert!(
             inputs.start.is_multiple_of(BLOCK) && inputs.end.is_multiple_of(BLOCK),

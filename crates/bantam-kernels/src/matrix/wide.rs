@@ -14,12 +14,23 @@ pub(super) type Expand = unsafe fn(&PanelKind, *const u8, Range<usize>, *mut u8)
 pub(super) type WideTile = unsafe fn(&PanelKind, *const u8, usize, *const u8, *const u8, &mut [[f32; COLUMNS]]);
 
 /// Blocks taken apart together for one tile: they stay in the first-level cache.
-const TOGETHER: usize = 8;
+pub(super) const TOGETHER: usize = 8;
 /// Bytes of the largest such block.
 const LARGEST: usize = 512 + 4 * 64;
 
+/// Room for so many.
 #[repr(align(64))]
-struct Blocks([MaybeUninit<u8>; TOGETHER * LARGEST]);
+pub(super) struct Blocks([MaybeUninit<u8>; TOGETHER * LARGEST]);
+
+impl Blocks {
+    pub(super) fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; TOGETHER * LARGEST])
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
 
 /// A format whose blocks are to be taken apart.
 pub(super) struct Wide<'a> {
@@ -51,8 +62,8 @@ impl<'a> Wide<'a> {
     ) {
         let rows = sums.len();
         debug_assert!(rows <= TILE && self.form.unit_bytes() <= LARGEST);
-        let mut space = Blocks([const { MaybeUninit::uninit() }; TOGETHER * LARGEST]);
-        let space: *mut u8 = space.0.as_mut_ptr().cast();
+        let mut space = Blocks::new();
+        let space = space.as_mut_ptr();
         for first in (0..blocks).step_by(TOGETHER) {
             let count = TOGETHER.min(blocks - first);
             // SAFETY: the caller's promise; `count` blocks fit, and their records lie `first` records further on.

@@ -105,10 +105,10 @@ fn check_in(precision: Precision, tensor_type: TensorType, outputs: usize, input
     let before = random.numbers(rows * outputs);
     let mut expected = Vec::new();
     for x in x.chunks(inputs) {
-        let x: Vec<f64> = match (Matrix::activation_of(tensor_type), precision) {
-            (ActivationKind::Int8, _) => rounded(x),
-            (_, Precision::Bf16) => x.iter().map(|x| bf16(*x)).collect(),
-            (_, Precision::F32) => x.iter().map(|x| f64::from(*x)).collect(),
+        let x: Vec<f64> = match Matrix::activation_in(precision, tensor_type) {
+            ActivationKind::Int8 => rounded(x),
+            ActivationKind::Bf16 => x.iter().map(|x| bf16(*x)).collect(),
+            ActivationKind::F32 => x.iter().map(|x| f64::from(*x)).collect(),
         };
         for (w, bias) in values.chunks(inputs).zip(&bias) {
             expected.push(w.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum::<f64>() + f64::from(*bias));
@@ -137,6 +137,9 @@ fn check_in(precision: Precision, tensor_type: TensorType, outputs: usize, input
             let expected: Vec<f32> = before.iter().zip(&out).map(|(before, out)| before + out).collect();
             assert_eq!(bits(&sum), bits(&expected), "{what}, accumulated");
             let mut row = vec![0f32; inputs];
+            let mut tile = vec![0f32; outputs * inputs];
+            matrix.decode_tile(0..outputs, 0..inputs, &mut tile);
+            assert_eq!(bits(&tile), bits(&values), "{what}, decoded in one");
             for i in 0..outputs {
                 matrix.decode_row(i, &mut row);
                 assert_eq!(bits(&row), bits(&values[i * inputs..][..inputs]), "{what}, decoded row {i}");
@@ -171,6 +174,9 @@ fn products_are_right_and_do_not_depend_on_the_batch() {
     check(TensorType::BF16, 70, 1056, 27);
     check(TensorType::Q5_1, 70, 2080, 7);
     check(TensorType::Q4_0, 70, 2080, 12);
+    // More tiles of rows than pass over a panel together, in blocks that end within a unit.
+    check(TensorType::Q8_0, 33, 544, 110);
+    check(TensorType::Q6_K, 49, 256, 100);
 }
 
 #[test]

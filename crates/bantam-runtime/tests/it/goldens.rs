@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use bantam_runtime::{Feed, KvFormat, LoadOptions, Loaded, Model, OpenOptions, Outputs};
+use bantam_runtime::{Feed, KvFormat, LoadOptions, Loaded, Model, OpenOptions, Outputs, Precision};
 use bantam_testkit::{Golden, assert_bits_equal, assert_close, evidence};
 
 fn load(model: &Model, change: impl FnOnce(&mut LoadOptions)) -> Loaded {
-    let mut options = LoadOptions { threads: Some(1), sequences: 2, kv: KvFormat::F32, ..LoadOptions::default() };
+    // References round no activations.
+    let (kv, precision) = (KvFormat::F32, Precision::F32);
+    let mut options = LoadOptions { threads: Some(1), sequences: 2, kv, precision, ..LoadOptions::default() };
     change(&mut options);
     model.load(&options, &mut |_| true).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Quantized Hugging Face directories: right logits, described and promised as they are kept.
 
-use bantam_kernels::{ActivationKind, Matrix};
+use bantam_kernels::{ActivationKind, Matrix, Precision};
 use bantam_plan::Batch;
 use bantam_runtime::{Feed, KvFormat, LoadOptions, Model, OpenOptions, Outputs, describe};
 use bantam_tensor::TensorType;
@@ -39,7 +39,7 @@ fn quantized_directories_give_the_logits_of_their_schemes_software() {
         let mut loaded = model.load(&options, &mut |_| true).unwrap();
         let id = loaded.open_sequence().unwrap();
         let feed = Feed { sequence: id, tokens: &sequence.tokens, outputs: Outputs::All };
-        let tolerance = match Matrix::activation_of(*kept_in) {
+        let tolerance = match Matrix::activation_in(Precision::Bf16, *kept_in) {
             ActivationKind::F32 => golden.tolerance,
             ActivationKind::Bf16 => 2e-2,
             ActivationKind::Int8 => 3e-2,

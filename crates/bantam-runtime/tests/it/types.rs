@@ -2,7 +2,7 @@
 
 use bantam_formats::Gguf;
 use bantam_formats::gguf::{GgufWriter, SplitGguf, TensorKind};
-use bantam_kernels::{ActivationKind, Matrix};
+use bantam_kernels::{ActivationKind, Matrix, Precision};
 use bantam_model::Checkpoint;
 use bantam_plan::Batch;
 use bantam_runtime::{Feed, KvFormat, LoadOptions, Model, OpenOptions, Outputs};
@@ -113,7 +113,7 @@ fn every_tensor_type_runs_from_a_file() {
         };
         let found = run(2, usize::MAX);
         // Weights are exact on both sides; what differs is that some products round their activations.
-        let tolerance = match Matrix::activation_of(tensor_type) {
+        let tolerance = match Matrix::activation_in(Precision::Bf16, tensor_type) {
             ActivationKind::F32 => 1e-5,
             ActivationKind::Bf16 => 2e-2,
             ActivationKind::Int8 => 5e-2,

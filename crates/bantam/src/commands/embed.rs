@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use anyhow::bail;
 use bantam_runtime::{
-    EmbeddingDefaults, Feed, LoadOptions, Loaded, Model, Outputs, Pooling, RuntimeError, SequenceId, normalize,
+    EmbeddingDefaults, Feed, LoadOptions, Loaded, Model, Outputs, Pooling, Precision, RuntimeError, SequenceId,
+    normalize,
 };
 use bantam_text::{Special, Tokenizer};
 use clap::{Args, ValueEnum};
@@ -105,7 +106,7 @@ pub fn run(arguments: &EmbedArguments) -> anyhow::Result<()> {
     let mut load = arguments.load.clone();
     // Vectors are compared with each other: nothing is rounded on the way.
     load.size.kv = load.size.kv.or(Some(KvChoice::F32));
-    let options = models::load_options(&load, 1);
+    let options = LoadOptions { precision: Precision::F32, ..models::load_options(&load, 1) };
     let limit = match load.size.context {
         Some(_) => model.context_for(&options),
         None => defaults.max_tokens.unwrap_or(usize::MAX).min(model.context_for(&options)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use bantam_formats::npy::NpyWriter;
-use bantam_runtime::{Feed, Loaded, Outputs, RuntimeError};
+use bantam_runtime::{Feed, LoadOptions, Loaded, Outputs, Precision, RuntimeError};
 use bantam_text::Special;
 use clap::Args;
 
@@ -60,10 +60,10 @@ pub fn run(arguments: &LogitsArguments) -> anyhow::Result<()> {
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
         bail!("token {id} is outside the vocabulary of {vocabulary}");
     }
-    // Whoever compares wants the model's numbers, not what rounding its memory makes of them.
+    // Whoever compares wants the model's numbers, not what rounding its memory and its activations makes of them.
     let mut load = arguments.load.clone();
     load.size.kv = load.size.kv.or(Some(KvChoice::F32));
-    let options = models::load_options(&load, 1);
+    let options = LoadOptions { precision: Precision::F32, ..models::load_options(&load, 1) };
     let context = model.context_for(&options);
     if ids.len() > context {
         bail!("the text has {} tokens and does not fit the context of {context}", ids.len());
