@@ -51,10 +51,11 @@ impl AdapterGolden {
     }
 }
 
-/// Logits of every token with adapters, on the CPU backend.
+/// Logits of every token with adapters, on the CPU backend, with nothing rounded that the references do not round.
 pub fn logits(model: &Model, adapters: &[Adapter], tokens: &[u32]) -> Vec<f32> {
     let pool = std::sync::Arc::new(bantam_kernels::Pool::new(2));
-    let backend = bantam_cpu::CpuBackend::new(pool, bantam_kernels::Isa::detect(), bantam_kernels::KvFormat::F32);
+    let backend = bantam_cpu::CpuBackend::new(pool, bantam_kernels::Isa::detect(), bantam_kernels::KvFormat::F32)
+        .with_precision(bantam_kernels::Precision::F32);
     let adapted = Adapted::new(model.plan(), model.checkpoint(), adapters).unwrap();
     let rows = tokens.len();
     let options = CompileOptions { rows, outputs: rows, sequences: 1, positions: rows, pages: rows };
