@@ -116,6 +116,22 @@ pub struct Promise {
     pub seconds: f64,
 }
 
+impl Promise {
+    /// Refuses what needs more memory than it may have.
+    pub fn check(&self, options: &TrainOptions) -> Result<(), TrainError> {
+        match memory_limit(options.memory_limit) {
+            Some(limit) if limit.bytes < self.memory => Err(TrainError::Memory {
+                needed: in_words(self.memory),
+                limit: limit.whose.to_owned(),
+                available: in_words(limit.bytes),
+                advice: "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
+                    .into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What happened in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event {
@@ -250,16 +266,7 @@ impl Trainer {
                 "an example has {longest} tokens, but the model's context is {context}"
             )));
         }
-        let promised = promise(model, options, tokens, 0)?;
-        if let Some(limit) = memory_limit(options.memory_limit).filter(|limit| limit.bytes < promised.memory) {
-            return Err(TrainError::Memory {
-                needed: in_words(promised.memory),
-                limit: limit.whose.to_owned(),
-                available: in_words(limit.bytes),
-                advice: "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
-                    .into(),
-            });
-        }
+        promise(model, options, tokens, 0)?.check(options)?;
         let (prepared, places) = Prepared::new(model, options, tokens.longest)?;
         let threads = options.threads.unwrap_or_else(available_threads);
         let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), KvFormat::F32)

@@ -64,7 +64,7 @@ const SCHEMAS: &[&str] = &[
     "value":{"type":["number","null"],"exclusiveMinimum":-1e3,"maximum":1000,"multipleOf":0.125}},"required":["value"],
     "additionalProperties":false}},"$ref":"#/$defs/tree"}"##,
     r#"{"allOf":[{"properties":{"a":{"type":"integer","minimum":3}}},{"properties":{"a":{"multipleOf":7},"b":{"const":"x\ny"}}}],
-    "type":"object","required":["a","b"],"minProperties":2,"maxProperties":2,"propertyNames":true,"additionalProperties":false}"#,
+    "type":"object","required":["a","b"],"minProperties":2,"maxProperties":2,"propertyNames":true,"additionalProperties":true}"#,
     r#"{"type":"object","patternProperties":{"^x_[a-z]{1,5}$":{"enum":[1,"two",null,{"three":[3]}]}},"additionalProperties":
     {"type":"array","prefixItems":[{"format":"date","type":"string"}],"items":{"oneOf":[{"type":"string","pattern":"^\\d{3}-[^\"]+$"},
     {"type":"boolean"}]},"minItems":1,"maxItems":9}}"#,

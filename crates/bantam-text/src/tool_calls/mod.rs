@@ -157,7 +157,8 @@ impl Convention {
         // A mark that is text and token is no one thing that text could end at.
         let one = |mark: &str| self.tokens.iter().all(|token| mark == *token || !mark.contains(token));
         let shown = |mark: &str| !mark.is_empty() && one(mark) && opening.starts_with(mark);
-        json && self.triggers.iter().any(|trigger| shown(trigger.text))
+        // Where channels are, control tokens show what begins.
+        json && (self.channels || self.triggers.iter().any(|trigger| shown(trigger.text)))
     }
 }
 

@@ -273,6 +273,9 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let tokens = Tokens::of(examples.learned.iter().chain(&examples.validation), &options);
     let each: u64 = examples.learned.iter().map(|example| example.tokens.len() as u64).sum();
     let promised = promise(&model, &options, tokens, each * options.epochs as u64)?;
+    if !arguments.dry_run {
+        promised.check(&options)?;
+    }
     note(format!(
         "{} examples, {} tokens an epoch; {} numbers are trained; needs {} of memory and about {}",
         examples.learned.len(),

@@ -78,7 +78,21 @@ fn the_reference_is_whole() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/commands.md");
     let reference = std::fs::read_to_string(path).expect("docs/commands.md is there");
     let mut missing = Vec::new();
-    for command in ["run", "show", "tokenize", "template", "logits", "bench", "completions", "man"] {
+    let commands = [
+        "run",
+        "show",
+        "tokenize",
+        "template",
+        "logits",
+        "embed",
+        "bench",
+        "convert",
+        "optimise",
+        "tune",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         let help = String::from_utf8(bantam(&[command, "--help"], b"").stdout).expect("help is UTF-8");
         let flags =
             help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).filter(|word| word.starts_with("--"));
