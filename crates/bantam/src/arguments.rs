@@ -166,6 +166,12 @@ pub fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u64).range(1..=1 << 40).map(|number| number as usize)
 }
 
+/// Accepts an adapter's inner width, up to more than any model is wide.
+pub fn rank() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser as _;
+    clap::value_parser!(u64).range(1..=65_536).map(|number| number as usize)
+}
+
 /// Accepts as many sequences as make sense anywhere.
 pub fn sequences() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser as _;

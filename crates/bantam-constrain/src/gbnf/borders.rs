@@ -15,6 +15,9 @@ use super::parts::{Part, Parts};
 const MOST_PLACES: usize = 4_000;
 /// Deepest nesting of expressions and rules in a word.
 const DEEPEST: usize = 400;
+/// Most expressions of all words and most connections between their characters: rules that name one another twice grow fast,
+/// even where they derive no character at all.
+const MOST_WORK: usize = 1_000_000;
 /// Most steps of looking two words along.
 const MOST_STEPS: usize = 4_000_000;
 
@@ -86,7 +89,7 @@ pub(super) type Doubt = (usize, usize);
 
 /// The words whose ends are not certain; none where that would take too much work to find out.
 pub(super) fn doubts(parts: &Parts<'_>) -> Option<Vec<Doubt>> {
-    let mut automaton = Automaton { parts, places: Vec::new(), words: Vec::new(), item: 0 };
+    let mut automaton = Automaton { parts, places: Vec::new(), words: Vec::new(), item: 0, work: 0 };
     for word in parts.words() {
         automaton.add(word)?;
     }
@@ -100,6 +103,8 @@ struct Automaton<'p, 'g> {
     words: Vec<Word>,
     /// The item that is being added.
     item: usize,
+    /// Of [`MOST_WORK`].
+    work: usize,
 }
 
 impl Automaton<'_, '_> {
@@ -114,6 +119,9 @@ impl Automaton<'_, '_> {
             let ends = self.expression(item, 0)?;
             whole = self.join(whole, ends);
         }
+        if self.work > MOST_WORK {
+            return None;
+        }
         for &at in &whole.last {
             self.places[at].last = true;
         }
@@ -123,7 +131,8 @@ impl Automaton<'_, '_> {
     }
 
     fn expression(&mut self, expression: &Expression, depth: usize) -> Option<Ends> {
-        if depth > DEEPEST {
+        self.work += 1;
+        if depth > DEEPEST || self.work > MOST_WORK {
             return None;
         }
         match expression {
@@ -182,6 +191,11 @@ impl Automaton<'_, '_> {
     }
 
     fn connect(&mut self, from: &[usize], to: &[usize]) {
+        self.work = self.work.saturating_add(from.len().saturating_mul(to.len()));
+        if self.work > MOST_WORK {
+            // Whoever asked gives up at the next expression or at the end.
+            return;
+        }
         for &at in from {
             let next = &mut self.places[at].next;
             next.extend(to);

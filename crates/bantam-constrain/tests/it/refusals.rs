@@ -134,6 +134,9 @@ fn words_that_are_no_keywords_are_noted() {
 #[test]
 fn grammars_and_expressions_are_read_or_refused() {
     let regex = |pattern: &str| json!({ "regex": pattern });
+    // Rules that derive nothing, twice as often with each: written out they would never end.
+    let doubled: String = (0..40).map(|n| format!("a{n} ::= a{0} a{0}\n", n + 1)).collect();
+    let doubled = format!("root ::= \"(\" root \")\" | \"x\" a0\n{doubled}a40 ::= \"\"\n");
     let gbnf = |grammar: &str| json!({ "gbnf": grammar });
     let lark = |grammar: &str| json!({ "lark": grammar });
     check(&[
@@ -158,6 +161,7 @@ fn grammars_and_expressions_are_read_or_refused() {
         (gbnf("root ::= \"a\" | [^\\x00-\\U0010FFFD] | .{2,3} | \"\\u00e9\""), None),
         (gbnf("root ::= (\"a\"\n | \"b\")* # comment\n\nx-y ::= root\n"), None),
         (gbnf("root ::= root \"a\" | \"b\""), None),
+        (gbnf(&doubled), None),
         (gbnf("root ::= <[65]> | !<[66]> \"c\""), None),
         (gbnf("root ::= <end>"), Some("line 1: the vocabulary has no token <end>")),
         (gbnf("a ::= \"b\""), Some("it has no rule \"root\"")),

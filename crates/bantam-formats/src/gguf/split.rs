@@ -242,19 +242,23 @@ pub fn write_parts(
     }
     let mut placed: Vec<Replaced> = Vec::new();
     while let Some(file) = whole.pop() {
-        let done = Replaced::keep(file.path()).and_then(|old| {
-            placed.push(old);
-            file.commit()
-        });
-        if let Err(error) = done {
-            // What this one did not get to replace is not its own.
-            if placed.last().is_some_and(|last| last.aside.is_none()) {
-                placed.pop();
-            }
-            // Half a model is none, and the one before is better.
+        // Half a model is none, and the one before is better.
+        let all_back = |error, placed: &[Replaced]| {
             placed.iter().rev().for_each(Replaced::restore);
-            return Err(error);
+            Err(error)
+        };
+        let old = match Replaced::keep(file.path()) {
+            Ok(old) => old,
+            Err(error) => return all_back(error, &placed),
+        };
+        if let Err(error) = file.commit() {
+            // Where nothing was kept, what stands there is not this one's.
+            if old.aside.is_some() {
+                old.restore();
+            }
+            return all_back(error, &placed);
         }
+        placed.push(old);
     }
     placed.iter().for_each(Replaced::forget);
     Ok(())
@@ -288,9 +292,10 @@ impl Replaced {
     fn restore(&self) {
         match &self.aside {
             Some(aside) => {
-                // Of two names of one file a renaming leaves both.
-                let _ = std::fs::rename(aside, &self.path);
-                let _ = std::fs::remove_file(aside);
+                // Of two names of one file a renaming leaves both. Where it fails, the other name is all that is left.
+                if std::fs::rename(aside, &self.path).is_ok() {
+                    let _ = std::fs::remove_file(aside);
+                }
             }
             None => drop(std::fs::remove_file(&self.path)),
         }

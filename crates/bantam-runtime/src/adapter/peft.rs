@@ -87,6 +87,16 @@ impl Config {
                 return Err(refuse(path, format!("`{key}` is {value}, which Bantam does not understand")));
             }
         }
+        // Others take a part of the model's own weights for the adapter, which then fits what is left of them.
+        if let Some(Value::String(begun)) = config.get("init_lora_weights")
+            && !["gaussian", "orthogonal", "eva"].contains(&begun.as_str())
+        {
+            let begun: String = begun.chars().take(60).collect();
+            return Err(refuse(
+                path,
+                format!("`init_lora_weights` is {begun}: it changes the base; convert it to plain LoRA"),
+            ));
+        }
         match config.get("bias").and_then(Value::as_str).unwrap_or("none") {
             "none" => {}
             other => return Err(refuse(path, format!("`bias` is {other}: adapters with biases are not supported"))),

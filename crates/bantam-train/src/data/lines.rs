@@ -52,8 +52,6 @@ pub struct DataFile {
     pub path: PathBuf,
     /// In the order of lines.
     pub examples: Vec<Example>,
-    /// A number made of every byte: two runs on the same data agree on it.
-    pub fingerprint: u64,
     /// Lines left out because they were too long and the user said so.
     pub skipped: usize,
 }
@@ -70,7 +68,7 @@ pub fn read(path: &Path, encoder: &Encoder<'_>, limit: usize, skip_long: bool) -
     let bytes =
         std::fs::read(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
     let wrong = |line: usize, problem: String| TrainError::Line { path: path.to_owned(), line: line + 1, problem };
-    let mut file = DataFile { path: path.to_owned(), fingerprint: fingerprint(&bytes), ..DataFile::default() };
+    let mut file = DataFile { path: path.to_owned(), ..DataFile::default() };
     let mut long = Vec::new();
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = std::str::from_utf8(line).map_err(|error| wrong(number, format!("no UTF-8: {error}")))?;
@@ -116,9 +114,18 @@ pub fn read(path: &Path, encoder: &Encoder<'_>, limit: usize, skip_long: bool) -
     Ok(file)
 }
 
-/// FNV-1a over all bytes (Fowler, Noll, Vo): tells files apart, and is not for secrets.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// A number made of every token and of what is to be learned, list by list: runs on the same examples agree on it, whatever
+/// file, template and options these came from. FNV-1a (Fowler, Noll, Vo): it tells runs apart, and is not for secrets.
+pub fn fingerprint(lists: &[&[Example]]) -> u64 {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let number = |hash: u64, number: u64| number.to_le_bytes().into_iter().fold(hash, add);
+    lists.iter().fold(0xcbf2_9ce4_8422_2325, |hash, list| {
+        list.iter().fold(number(hash, list.len() as u64), |hash, example| {
+            let hash = number(hash, example.tokens.len() as u64);
+            let hash = example.tokens.iter().fold(hash, |hash, token| number(hash, u64::from(*token)));
+            example.said.iter().fold(hash, |hash, said| add(hash, u8::from(*said)))
+        })
+    })
 }
 
 /// The tokens a raw text begins with.

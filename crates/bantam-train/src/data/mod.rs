@@ -5,5 +5,5 @@ mod lines;
 mod pack;
 
 pub use examples::{Encoder, Example};
-pub use lines::{DataFile, LineKind, read};
+pub use lines::{DataFile, LineKind, fingerprint, read};
 pub use pack::{micro_batches, step_order};

@@ -96,6 +96,8 @@ fn what_is_not_understood_is_refused_by_name() {
         assert!(error.contains(expected), "{error}");
     };
     refused(&|config| config["peft_type"] = "IA3".into(), "expected an adapter of type LORA, found `IA3`");
+    let begun = "`init_lora_weights` is pissa: it changes the base";
+    refused(&|config| config["init_lora_weights"] = "pissa".into(), begun);
     refused(&|config| config["use_dora"] = true.into(), "`use_dora` is true, which Bantam does not understand");
     refused(&|config| config["bias"] = "all".into(), "`bias` is all: adapters with biases are not supported");
     refused(&|config| config["modules_to_save"] = serde_json::json!(["lm_head"]), "`modules_to_save`");

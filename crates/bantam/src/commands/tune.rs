@@ -9,7 +9,7 @@ use anyhow::bail;
 use bantam_kernels::Precision;
 use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_train::adapters::Lora;
-use bantam_train::data::{DataFile, Encoder, Example, read, step_order};
+use bantam_train::data::{DataFile, Encoder, Example, fingerprint, read, step_order};
 use bantam_train::optimiser::AdamW;
 use bantam_train::schedule::Schedule;
 use bantam_train::trainer::promise;
@@ -17,7 +17,7 @@ use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
-use crate::arguments::{ModelArgument, not_negative, positive, positive_float, share, threads};
+use crate::arguments::{ModelArgument, not_negative, positive, positive_float, rank, share, threads};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
@@ -71,7 +71,7 @@ struct AdapterOptions {
     #[arg(long, value_name = "METHOD", default_value = "rslora")]
     method: MethodChoice,
     /// Inner width
-    #[arg(long, value_name = "N", default_value = "16", value_parser = positive())]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = rank())]
     rank: usize,
     /// Alpha [default: twice the rank; with rslora twice its root]
     #[arg(long, value_name = "X", value_parser = positive_float)]
@@ -222,7 +222,7 @@ fn load_examples(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Exa
         Ok(file)
     };
     let data = file(&arguments.data)?;
-    let (mut learned, mut fingerprint) = (data.examples, data.fingerprint);
+    let mut learned = data.examples;
     let validation = match arguments.validation.parse::<f64>() {
         Ok(0.0) => Vec::new(),
         Ok(part) if (0.0..1.0).contains(&part) => {
@@ -240,12 +240,9 @@ fn load_examples(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Exa
             taken
         }
         Ok(_) => return Err(Usage("--validation takes a file, or a share from 0 up to 1".into()).into()),
-        Err(_) => {
-            let other = file(Path::new(&arguments.validation))?;
-            fingerprint ^= other.fingerprint.rotate_left(1);
-            other.examples
-        }
+        Err(_) => file(Path::new(&arguments.validation))?.examples,
     };
+    let fingerprint = fingerprint(&[&learned, &validation]);
     Ok(Examples { learned, validation, fingerprint })
 }
 
