@@ -27,7 +27,8 @@ mod processors;
 mod quantize;
 
 pub use adapter::{
-    Adapted, Adapter, AdapterPart, AnyBase, PeftSettings, base_fingerprint, fingerprint, read_peft, write_peft,
+    Adapted, Adapter, AdapterPart, AnyBase, Fingerprint, PeftSettings, base_fingerprint, fingerprint, read_peft,
+    write_peft,
 };
 pub use bantam_kernels::{KvFormat, Precision};
 pub use bantam_plan::{Profile, ProfiledStep};

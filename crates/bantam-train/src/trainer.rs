@@ -119,16 +119,21 @@ pub struct Promise {
 impl Promise {
     /// Refuses what needs more memory than it may have.
     pub fn check(&self, options: &TrainOptions) -> Result<(), TrainError> {
-        match memory_limit(options.memory_limit) {
-            Some(limit) if limit.bytes < self.memory => Err(TrainError::Memory {
-                needed: in_words(self.memory),
-                limit: limit.whose.to_owned(),
-                available: in_words(limit.bytes),
-                advice: "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
+        check_memory(self.memory, options)
+    }
+}
+
+fn check_memory(needed: u64, options: &TrainOptions) -> Result<(), TrainError> {
+    match memory_limit(options.memory_limit) {
+        Some(limit) if limit.bytes < needed => Err(TrainError::Memory {
+            needed: in_words(needed),
+            limit: limit.whose.to_owned(),
+            available: in_words(limit.bytes),
+            advice:
+                "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
                     .into(),
-            }),
-            _ => Ok(()),
-        }
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -182,6 +187,14 @@ impl<'m> Prepared<'m> {
         let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
         trained.map(|weight| (weight.rows * weight.width) as u64).sum()
     }
+
+    /// Bytes that training takes at the most.
+    fn memory(&self, pool: &Arc<Pool>, tokens: Tokens) -> Result<u64, TrainError> {
+        let backend = CpuBackend::new(Arc::clone(pool), Isa::detect(), KvFormat::F32);
+        let program = backend.training_memory(&self.plan, &self.weights, &compile_options(tokens))?;
+        // Weights and gradients are the program's; the optimiser keeps two numbers for each.
+        Ok(program.weights + program.mapped + program.scratch + 8 * self.trained() + OVERHEAD)
+    }
 }
 
 fn compile_options(tokens: Tokens) -> CompileOptions {
@@ -198,13 +211,8 @@ pub fn promise(
     tokens_in_all: u64,
 ) -> Result<Promise, TrainError> {
     let (prepared, _) = Prepared::new(model, options, tokens.longest)?;
-    let threads = options.threads.unwrap_or_else(available_threads);
-    let pool = Arc::new(Pool::new(threads));
-    let backend = CpuBackend::new(Arc::clone(&pool), Isa::detect(), KvFormat::F32);
-    let program = backend.training_memory(&prepared.plan, &prepared.weights, &compile_options(tokens))?;
-    let trained = prepared.trained();
-    // Weights and gradients are the program's; the optimiser keeps two numbers for each.
-    let memory = program.weights + program.mapped + program.scratch + 8 * trained + OVERHEAD;
+    let pool = pool(options.threads);
+    let (memory, trained) = (prepared.memory(&pool, tokens)?, prepared.trained());
     let (weight_bytes, memory_bytes) = (|_: &str, _: usize, _: usize| 0u64, |_: usize| 0u64);
     let rows = tokens.rows as u64;
     let question = CostQuestion {
@@ -221,7 +229,12 @@ pub fn promise(
 
 /// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
 pub fn product_speed(threads: Option<usize>) -> f64 {
-    speed(&Pool::new(threads.unwrap_or_else(available_threads)))
+    speed(&pool(threads))
+}
+
+/// All threads that this process may use, where not given.
+fn pool(threads: Option<usize>) -> Arc<Pool> {
+    Arc::new(Pool::new(threads.unwrap_or_else(available_threads)))
 }
 
 fn speed(pool: &Pool) -> f64 {
@@ -266,11 +279,10 @@ impl Trainer {
                 "an example has {longest} tokens, but the model's context is {context}"
             )));
         }
-        promise(model, options, tokens, 0)?.check(options)?;
         let (prepared, places) = Prepared::new(model, options, tokens.longest)?;
-        let threads = options.threads.unwrap_or_else(available_threads);
-        let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), KvFormat::F32)
-            .with_training_precision(options.precision);
+        let pool = pool(options.threads);
+        check_memory(prepared.memory(&pool, tokens)?, options)?;
+        let backend = CpuBackend::new(pool, Isa::detect(), KvFormat::F32).with_training_precision(options.precision);
         let program =
             backend.compile_training(&prepared.plan, &prepared.weights, &compile_options(tokens), &mut |bytes| {
                 progress(bytes)

@@ -10,7 +10,7 @@ use bantam_plan::rewrite::{Adapter as PlanAdapter, with_adapters};
 use bantam_plan::{Plan, PlanError, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
 
-pub use fingerprint::{base_fingerprint, fingerprint};
+pub use fingerprint::{Fingerprint, base_fingerprint, fingerprint};
 pub use peft::{AnyBase, read_peft};
 pub use write::{PeftSettings, write_peft};
 

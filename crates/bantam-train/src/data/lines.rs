@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bantam_runtime::Fingerprint;
 use bantam_text::Tokenizer;
 use serde_json::{Map, Value};
 
@@ -114,18 +115,19 @@ pub fn read(path: &Path, encoder: &Encoder<'_>, limit: usize, skip_long: bool) -
     Ok(file)
 }
 
-/// A number made of every token and of what is to be learned, list by list: runs on the same examples agree on it, whatever
-/// file, template and options these came from. FNV-1a (Fowler, Noll, Vo): it tells runs apart, and is not for secrets.
-pub fn fingerprint(lists: &[&[Example]]) -> u64 {
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let number = |hash: u64, number: u64| number.to_le_bytes().into_iter().fold(hash, add);
-    lists.iter().fold(0xcbf2_9ce4_8422_2325, |hash, list| {
-        list.iter().fold(number(hash, list.len() as u64), |hash, example| {
-            let hash = number(hash, example.tokens.len() as u64);
-            let hash = example.tokens.iter().fold(hash, |hash, token| number(hash, u64::from(*token)));
-            example.said.iter().fold(hash, |hash, said| add(hash, u8::from(*said)))
-        })
-    })
+/// Of every token and of what is to be learned, list by list: runs on the same examples agree on it, whatever file, template and
+/// options these came from.
+pub fn fingerprint(lists: &[&[Example]]) -> Fingerprint {
+    let mut all = Fingerprint::default();
+    for list in lists {
+        all.add(&(list.len() as u64).to_le_bytes());
+        for example in *list {
+            all.add(&(example.tokens.len() as u64).to_le_bytes());
+            example.tokens.iter().for_each(|token| all.add(&u64::from(*token).to_le_bytes()));
+            example.said.iter().for_each(|said| all.add(&[u8::from(*said)]));
+        }
+    }
+    all
 }
 
 /// The tokens a raw text begins with.

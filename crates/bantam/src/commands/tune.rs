@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use bantam_kernels::Precision;
-use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
+use bantam_runtime::{Fingerprint, Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_train::adapters::Lora;
 use bantam_train::data::{DataFile, Encoder, Example, fingerprint, read, step_order};
 use bantam_train::optimiser::AdamW;
@@ -202,7 +202,7 @@ impl TuneArguments {
 struct Examples {
     learned: Vec<Example>,
     validation: Vec<Example>,
-    fingerprint: u64,
+    fingerprint: Fingerprint,
 }
 
 fn load_examples(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Examples> {
@@ -290,7 +290,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     // Threads, memory and whether layers are kept change no bit of a run.
     let mut same = options.clone();
     (same.threads, same.memory_limit, same.recompute) = (None, None, true);
-    let run = format!("{base} {:016x} {same:?}", examples.fingerprint);
+    let run = format!("{base} {} {same:?}", examples.fingerprint);
     let mut bar = Progress::start();
     let loading = &mut |_: u64| !interrupt.is_set();
     let mut trainer = stop(Trainer::new(&model, &options, tokens, run, loading))?;
