@@ -168,9 +168,9 @@ pub(super) fn pack(
     let row = precision.words(depth).next_multiple_of(CHUNK) * WORD;
     debug_assert_eq!(target.len(), rows * row);
     let target = Shared::new(target);
-    spread(pool, tiles(rows), depth * rows.min(TILE), |range| {
+    spread(pool, tiles(rows, TILE), depth * rows.min(TILE), |range| {
         for index in range {
-            let tile = tile(rows, index);
+            let tile = tile(rows, TILE, index);
             // SAFETY: tiles are disjoint runs of rows.
             let target = unsafe { target.part(tile.first * row, tile.rows * row) };
             dispatch(isa, Pack { precision, source, tile, rows, depth, target });

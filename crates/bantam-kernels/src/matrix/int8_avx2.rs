@@ -533,7 +533,7 @@ unsafe fn unsigned<const FORM: u8, const STEP: usize>(codes: *const u8, table: _
 #[cfg(test)]
 mod tests {
     use super::super::forms::KINDS;
-    use super::super::int8_rows::{Int8Rows, tile};
+    use super::super::int8_rows::Int8Rows;
     use super::super::panels::Panels;
     use super::super::{int8_avx512, int8_portable};
     use super::*;
@@ -556,8 +556,8 @@ mod tests {
             Panels::pack(kind, COLUMNS, inputs, &bantam_tensor::SharedBytes::from_vec(source), &pool).expect("small");
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
-        int8.quantize(&pool, Isa::detect(), &x, rows, inputs);
-        let records = int8.tile(tile(rows, 0)).as_ptr();
+        int8.quantize(&pool, Isa::Portable, &x, rows, inputs);
+        let records = int8.tile(int8.tiles().next().expect("one tile")).as_ptr();
         let (panel, blocks) = (panels.panel(0), inputs / 32);
         let mut expected = [[0f32; COLUMNS]; TILE];
         // SAFETY: a whole panel and tile.
@@ -566,8 +566,14 @@ mod tests {
         let functions: [(bool, TileFunction); 3] = [
             (Isa::Avx2.usable() == Isa::Avx2, tile_madd),
             (Isa::Avx2.usable() == Isa::Avx2 && has_avx_vnni(), tile_vnni),
-            (Isa::Avx512.usable() == Isa::Avx512, int8_avx512::tile),
+            (Isa::Avx512.usable() == Isa::Avx512 && rows <= int8_avx512::ALONE, int8_avx512::tile),
         ];
+        let agree = |found: &[[f32; COLUMNS]], way: &str| {
+            for (found, expected) in found.as_flattened().iter().zip(expected.as_flattened()) {
+                let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+                assert!(same, "{:?}, {rows} rows, {way}: {found} for {expected}", kind.tensor_type);
+            }
+        };
         for (number, (usable, function)) in functions.into_iter().enumerate() {
             let mut found = [[0f32; COLUMNS]; TILE];
             if !usable {
@@ -575,9 +581,14 @@ mod tests {
             }
             // SAFETY: a whole panel and tile; the machine has been asked.
             unsafe { function(kind, panel, blocks, records, &mut found[..rows]) };
-            for (found, expected) in found.as_flattened().iter().zip(expected.as_flattened()) {
-                let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
-                assert!(same, "{:?}, {rows} rows, way {number}: {found} for {expected}", kind.tensor_type);
+            agree(&found[..rows], &format!("way {number}"));
+        }
+        if Isa::Avx512.usable() == Isa::Avx512 && (4..=int8_avx512::OF_MANY).contains(&rows) {
+            let mut pairs = [[[0f32; COLUMNS]; int8_avx512::PAIR]; int8_avx512::OF_MANY];
+            // SAFETY: as above; the panel twice.
+            unsafe { int8_avx512::pair(kind, panel, 0, blocks, records, &mut pairs[..rows]) };
+            for panel in 0..int8_avx512::PAIR {
+                agree(&pairs.map(|row| row[panel])[..rows], "in pairs");
             }
         }
     }

@@ -1,30 +1,33 @@
-//! Panel × tile with AVX-512 VNNI.
+//! Panels × tile with AVX-512 VNNI.
+//!
+//! Few rows go along one panel: its codes come from memory as one stream. Many go along two panels side by side, up to
+//! five at a time: a number of a row then serves both, which matters because twelve rows of one panel ask for more loads
+//! than the processor has places for (96 of numbers in 48 cycles of products, besides those of the codes).
 
 use super::forms::{Correction, FORMS, Form, PanelKind, Scales, by_form, minimum_factor, number};
-use super::int8_rows::{HALVES, RECORD, TILE};
+use super::int8_rows::{HALVES, RECORD};
 use super::panels::{COLUMNS, STEPS};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+/// Most rows that go along a panel alone.
+pub(super) const ALONE: usize = 8;
+/// Panels that more rows go along together, and most rows of a tile then.
+pub(super) const PAIR: usize = 2;
+pub(super) const OF_MANY: usize = 5;
+
 /// Bytes ahead of the codes in use that are asked for: more than memory has on the way to one core at a time (its latency
-/// times its bandwidth, some 3.5 KB), and more yet for many rows, which go through codes more slowly. Measured with the bench
+/// times its bandwidth, some 3.5 KB), and more yet for some rows, which go through codes more slowly. Measured with the bench
 /// example on Zen 5: 1024 left Q6_K 15% short of what 4096 gives for one row.
-///
-/// Blocks taken apart beforehand come from the caches: two of them ahead.
-const fn ahead(form: &Form, rows: usize) -> usize {
-    match form.scales {
-        Scales::Wide(..) => 2 * form.unit_bytes(),
-        _ if rows <= 2 => 4096,
-        _ => 8192,
-    }
+const fn ahead(rows: usize) -> usize {
+    if rows <= 2 { 4096 } else { 8192 }
 }
 
 /// Rows that every form has kernels for. For more only the forms that most files are made of have some (each is one more
-/// to compile); the others go over a panel, which is in a cache then, several times.
+/// to compile); the others go over a panel, which is in a cache then, twice.
 const FEW: usize = 4;
-const MORE: usize = FEW + 1;
 
-/// Adds the products of one panel with a tile of `sums.len()` (1 ..= 12) rows to `sums[row][column]`.
+/// Adds the products of one panel with a tile of `sums.len()` (1 ..= 8) rows to `sums[row][column]`.
 ///
 /// # Safety
 /// The machine must have AVX-512 F, BW and VNNI; `panel` must be a whole panel of `kind` and `blocks`, `records` a whole
@@ -39,49 +42,47 @@ pub(super) unsafe fn tile(
 ) {
     let rows = sums.len();
     let (mut records, mut halves) = (records, records.wrapping_add(blocks * rows * RECORD));
+    let mut sums = sums.as_chunks_mut::<1>().0;
     macro_rules! by_rows {
         ($sums:ident, $form:expr, $($rows:literal)+) => {
             match $sums.len() {
                 $($rows => {
-                    let sums: &mut [[f32; COLUMNS]; $rows] = $sums.try_into().expect("its length is matched");
+                    let sums = $sums.as_mut_array().expect("its length is matched");
                     // SAFETY: the caller's promise.
-                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, rows, sums) }
+                    unsafe { rows_by_panels::<$rows, 1, { $form }>(kind, panel, 0, blocks, records, halves, rows, sums) }
                 })+
-                rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
+                rows => unreachable!("a tile of {rows} rows, of {ALONE} at most"),
             }
         };
     }
     macro_rules! more_rows {
         ($form:expr) => {
-            by_rows!(sums, $form, 5 6 7 8 9 10 11 12)
+            by_rows!(sums, $form, 5 6 7 8)
         };
     }
-    match (kind.number, rows) {
-        (number::Q8, MORE..) => more_rows!(number::Q8),
-        (number::Q4, MORE..) => more_rows!(number::Q4),
-        (number::Q5, MORE..) => more_rows!(number::Q5),
-        (number::Q4_SIX, MORE..) => more_rows!(number::Q4_SIX),
-        (number::Q5_SIX, MORE..) => more_rows!(number::Q5_SIX),
-        (number::Q6_EIGHT, MORE..) => more_rows!(number::Q6_EIGHT),
-        (number::TABLE4_SIX, MORE..) => more_rows!(number::TABLE4_SIX),
-        _ => {
-            for sums in sums.chunks_mut(FEW) {
-                macro_rules! few_rows {
-                    ($form:literal) => {
-                        by_rows!(sums, $form, 1 2 3 4)
-                    };
-                }
-                by_form!(kind.number, few_rows);
-                records = records.wrapping_add(4 * FEW);
-                halves = halves.wrapping_add(4 * FEW);
-            }
+    if rows > FEW {
+        match kind.number {
+            number::Q8 => return more_rows!(number::Q8),
+            number::Q4 => return more_rows!(number::Q4),
+            number::Q5 => return more_rows!(number::Q5),
+            number::Q4_SIX => return more_rows!(number::Q4_SIX),
+            number::Q5_SIX => return more_rows!(number::Q5_SIX),
+            number::Q6_EIGHT => return more_rows!(number::Q6_EIGHT),
+            number::TABLE4_SIX => return more_rows!(number::TABLE4_SIX),
+            _ => {}
         }
     }
-}
-
-/// Whether all numbers of rows have a kernel for the format's own codes.
-pub(super) fn has_own(kind: &PanelKind) -> bool {
-    is_common(kind.number)
+    while let Some((some, rest)) = sums.split_at_mut_checked(FEW.min(sums.len()).max(1)) {
+        macro_rules! few_rows {
+            ($form:literal) => {
+                by_rows!(some, $form, 1 2 3 4)
+            };
+        }
+        by_form!(kind.number, few_rows);
+        records = records.wrapping_add(4 * FEW);
+        halves = halves.wrapping_add(4 * FEW);
+        sums = rest;
+    }
 }
 
 /// The forms that most files are made of.
@@ -92,37 +93,35 @@ const fn is_common(number: u8) -> bool {
     )
 }
 
-/// As [`tile`], of blocks taken apart.
+/// Adds the products of two panels, the second `stride` bytes behind the first, with a tile of 4 or 5 rows to
+/// `sums[row][panel][column]`.
 ///
 /// # Safety
-/// As [`tile`], with the sums of halves apart from the records; 5 ..= 12 rows.
+/// As [`tile`], of both panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) unsafe fn wide_tile(
+pub(super) unsafe fn pair(
     kind: &PanelKind,
     panel: *const u8,
+    stride: usize,
     blocks: usize,
     records: *const u8,
-    halves: *const u8,
-    sums: &mut [[f32; COLUMNS]],
+    sums: &mut [[[f32; COLUMNS]; PAIR]],
 ) {
-    macro_rules! by_rows {
-        ($form:expr, $($rows:literal)+) => {
-            match sums.len() {
-                $($rows => {
-                    let sums: &mut [[f32; COLUMNS]; $rows] = sums.try_into().expect("its length is matched");
-                    // SAFETY: the caller's promise.
-                    unsafe { rows_by_panel::<$rows, { $form }>(kind, panel, blocks, records, halves, $rows, sums) }
-                })+
-                rows => unreachable!("a tile of {rows} rows, of {TILE} at most"),
+    let halves = records.wrapping_add(blocks * sums.len() * RECORD);
+    macro_rules! of_form {
+        ($form:literal) => {
+            // SAFETY: the caller's promise.
+            unsafe {
+                if let Some(sums) = sums.as_mut_array() {
+                    rows_by_panels::<4, PAIR, $form>(kind, panel, stride, blocks, records, halves, 4, sums);
+                } else {
+                    let sums = sums.as_mut_array().expect("four rows or five");
+                    rows_by_panels::<5, PAIR, $form>(kind, panel, stride, blocks, records, halves, 5, sums);
+                }
             }
         };
     }
-    match kind.form().wide() {
-        number::WIDE => by_rows!(number::WIDE, 5 6 7 8 9 10 11 12),
-        number::WIDE_MINIMUM => by_rows!(number::WIDE_MINIMUM, 5 6 7 8 9 10 11 12),
-        number::WIDE16 => by_rows!(number::WIDE16, 5 6 7 8 9 10 11 12),
-        _ => by_rows!(number::WIDE16_MINIMUM, 5 6 7 8 9 10 11 12),
-    }
+    by_form!(kind.number, of_form)
 }
 
 /// Takes blocks of a panel apart, as a panel of the form [`Form::wide`].
@@ -158,7 +157,7 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
         for block in blocks.clone() {
             let (header, codes, index) = form.places(block);
             if index == 0 || block == blocks.start {
-                scales = prepare::<TILE, FORM>(kind, panel.add(header), &mut sub_scales);
+                scales = prepare::<FORM>(kind, panel.add(header), 0, &mut sub_scales);
             }
             for part in 0..form.parts() {
                 let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + part);
@@ -171,7 +170,7 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
             let codes = panel.add(codes);
             macro_rules! step {
                 ($($step:literal)+) => {$(
-                    prefetch::<TILE>(&form, codes, $step);
+                    prefetch(&form, codes.wrapping_add(2 * form.unit_bytes()), $step);
                     let mut w = unsigned::<FORM, $step>(codes, table);
                     if !form.table && wide.offset != form.offset {
                         w = _mm512_add_epi8(w, more);
@@ -185,53 +184,69 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
     }
 }
 
-/// Rows of a tile times a panel, in registers: all of its rows or, where the format has no kernels for many, `ROWS` of
-/// `rows` from that on which the records and halves begin with.
+/// A tile of rows times one or two panels, in registers: all of its rows or, where the format has no kernels for so many,
+/// `ROWS` of `rows` from that on which the records and halves begin with.
 ///
 /// Parts and steps of a block are written out by macros, because the compiler keeps sums in registers only where it has
 /// unrolled everything that walks over them, and does not do so by itself for loops this large.
 ///
 /// # Safety
-/// As [`tile`].
+/// As [`tile`] and [`pair`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
+unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>(
     kind: &PanelKind,
     panel: *const u8,
+    stride: usize,
     blocks: usize,
     records: *const u8,
     halves: *const u8,
     rows: usize,
-    sums: &mut [[f32; COLUMNS]; ROWS],
+    sums: &mut [[[f32; COLUMNS]; PANELS]; ROWS],
 ) {
-    const { assert!(ROWS >= 1 && ROWS <= TILE) };
+    const { assert!(ROWS >= 1 && ROWS * PANELS <= 2 * OF_MANY && PANELS >= 1 && PANELS <= PAIR) };
     let form: Form = const { FORMS[FORM as usize] };
     // Known when compiled, wherever it can be.
-    let rows = if const { is_common(FORM) || FORM >= number::WIDE } { ROWS } else { rows };
+    let rows = if const { is_common(FORM) || PANELS == PAIR } { ROWS } else { rows };
     let (unit_blocks, unit_bytes) = (form.unit_blocks(), form.unit_bytes());
-    let mut totals = [_mm512_setzero_ps(); ROWS];
-    let mut sub_scales = SubScales([0; 256]);
+    let mut totals = [[_mm512_setzero_ps(); PANELS]; ROWS];
+    let mut sub_scales = [const { SubScales([0; 256]) }; PANELS];
     // SAFETY: units and records are whole, as the caller promises; a last unit has a whole header and the blocks that are
     // left.
     unsafe {
         for row in 0..ROWS {
-            totals[row] = _mm512_loadu_ps(sums[row].as_ptr());
+            for p in 0..PANELS {
+                totals[row][p] = _mm512_loadu_ps(sums[row][p].as_ptr());
+            }
         }
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(kind.table.as_ptr().cast()));
         let (mut header, mut record, mut halves) = (panel, records, halves);
         let mut left = blocks;
         while left > 0 {
-            let scales = prepare::<ROWS, FORM>(kind, header, &mut sub_scales);
+            let mut scales = [UnitScales::none(header); PANELS];
+            for p in 0..PANELS {
+                scales[p] =
+                    prepare::<FORM>(kind, header.wrapping_add(p * stride), const { ahead(ROWS) }, &mut sub_scales[p]);
+            }
             let mut codes = header.add(form.header_bytes());
             for index in 0..left.min(unit_blocks) {
                 let words = record.cast::<i32>();
                 macro_rules! step {
                     ($part:literal, $step:literal, $wholes:ident) => {
                         if const { $step * FORMS[FORM as usize].parts() / STEPS == $part } {
-                            prefetch::<ROWS>(&form, codes, $step);
-                            let w = unsigned::<FORM, $step>(codes, table);
+                            let mut w = [_mm512_setzero_si512(); PANELS];
+                            for p in 0..PANELS {
+                                let codes = codes.wrapping_add(p * stride);
+                                // Many rows take so long that the processor's own asking is enough.
+                                if PANELS == 1 {
+                                    prefetch(&form, codes.wrapping_add(ahead(ROWS)), $step);
+                                }
+                                w[p] = unsigned::<FORM, $step>(codes, table);
+                            }
                             for row in 0..ROWS {
-                                let a = words.add((3 + $step) * rows + row).read_unaligned();
-                                $wholes[row] = _mm512_dpbusd_epi32($wholes[row], w, _mm512_set1_epi32(a));
+                                let a = _mm512_set1_epi32(words.add((3 + $step) * rows + row).read_unaligned());
+                                for p in 0..PANELS {
+                                    $wholes[row][p] = _mm512_dpbusd_epi32($wholes[row][p], w[p], a);
+                                }
                             }
                         }
                     };
@@ -241,9 +256,9 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                         if const { $part < FORMS[FORM as usize].parts() } {
                             let part_sums =
                                 if form.parts() == 1 { words } else { halves.cast::<i32>().add($part * rows) };
-                            let mut wholes = [_mm512_setzero_si512(); ROWS];
+                            let mut wholes = [[_mm512_setzero_si512(); PANELS]; ROWS];
                             for row in 0..ROWS {
-                                wholes[row] = start::<FORM>(words.add(rows + row), part_sums.add(row));
+                                wholes[row] = [start::<FORM>(words.add(rows + row), part_sums.add(row)); PANELS];
                             }
                             step!($part, 0, wholes);
                             step!($part, 1, wholes);
@@ -253,19 +268,25 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
                             step!($part, 5, wholes);
                             step!($part, 6, wholes);
                             step!($part, 7, wholes);
-                            let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + $part);
+                            let mut factors = [(_mm512_setzero_ps(), _mm512_setzero_ps()); PANELS];
+                            for p in 0..PANELS {
+                                factors[p] = scale_and_minimum::<FORM>(&scales[p], form.parts() * index + $part);
+                            }
                             for row in 0..ROWS {
                                 let a_scale = words.add(2 * rows + row).cast::<f32>().read_unaligned();
                                 let a_scale = _mm512_set1_ps(a_scale);
-                                let whole = _mm512_cvtepi32_ps(wholes[row]);
-                                totals[row] = if form.has_minimum() {
-                                    let sum = _mm512_set1_epi32(part_sums.add(row).read_unaligned());
-                                    let product = _mm512_mul_ps(whole, scale);
-                                    let product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), minimum, product);
-                                    _mm512_fmadd_ps(product, a_scale, totals[row])
-                                } else {
-                                    _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row])
-                                };
+                                for p in 0..PANELS {
+                                    let (scale, minimum) = factors[p];
+                                    let whole = _mm512_cvtepi32_ps(wholes[row][p]);
+                                    totals[row][p] = if form.has_minimum() {
+                                        let sum = _mm512_set1_epi32(part_sums.add(row).read_unaligned());
+                                        let product = _mm512_mul_ps(whole, scale);
+                                        let product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), minimum, product);
+                                        _mm512_fmadd_ps(product, a_scale, totals[row][p])
+                                    } else {
+                                        _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row][p])
+                                    };
+                                }
                             }
                         }
                     };
@@ -279,8 +300,10 @@ unsafe fn rows_by_panel<const ROWS: usize, const FORM: u8>(
             header = header.add(unit_bytes);
             left = left.saturating_sub(unit_blocks);
         }
-        for (sums, total) in sums.iter_mut().zip(totals) {
-            _mm512_storeu_ps(sums.as_mut_ptr(), total);
+        for row in 0..ROWS {
+            for p in 0..PANELS {
+                _mm512_storeu_ps(sums[row][p].as_mut_ptr(), totals[row][p]);
+            }
         }
     }
 }
@@ -309,6 +332,7 @@ unsafe fn start<const FORM: u8>(by_128: *const i32, part_sum: *const i32) -> __m
 struct SubScales([u8; 256]);
 
 /// What a unit's header says.
+#[derive(Clone, Copy)]
 struct UnitScales {
     header: *const u8,
     /// Sub-scales, where there are any: in the header, or unpacked from it.
@@ -328,13 +352,13 @@ impl UnitScales {
     }
 }
 
-/// Asks for the codes to come: of a block, as many lines as there are bits, spread over the steps.
+/// Asks for codes to come: of a block, as many lines as there are bits, spread over the steps.
 #[inline(always)]
-fn prefetch<const ROWS: usize>(form: &Form, codes: *const u8, step: usize) {
+fn prefetch(form: &Form, codes: *const u8, step: usize) {
     if (step + 1) * form.bits / STEPS > step * form.bits / STEPS {
         let line = step * form.bits / STEPS;
         // SAFETY: prefetching reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line + ahead(form, ROWS)).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(64 * line).cast()) };
     }
 }
 
@@ -344,9 +368,10 @@ fn prefetch<const ROWS: usize>(form: &Form, codes: *const u8, step: usize) {
 /// A whole header is there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn prepare<const ROWS: usize, const FORM: u8>(
+unsafe fn prepare<const FORM: u8>(
     kind: &PanelKind,
     header: *const u8,
+    ahead: usize,
     sub_scales: &mut SubScales,
 ) -> UnitScales {
     let form: Form = const { FORMS[FORM as usize] };
@@ -355,7 +380,7 @@ unsafe fn prepare<const ROWS: usize, const FORM: u8>(
     // SAFETY: the header is there; prefetching reads nothing.
     unsafe {
         for line in 0..form.header_bytes() / 64 {
-            _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(64 * line + ahead(&form, ROWS)).cast());
+            _mm_prefetch::<_MM_HINT_T0>(header.wrapping_add(64 * line + ahead).cast());
         }
         match form.scales {
             Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Float8 | Scales::Wide(..) => {

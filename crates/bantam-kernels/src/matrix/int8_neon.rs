@@ -686,7 +686,7 @@ unsafe fn signed<const FORM: u8, const STEP: usize>(codes: *const u8, table: uin
 #[cfg(test)]
 mod tests {
     use super::super::forms::KINDS;
-    use super::super::int8_rows::{Int8Rows, tile};
+    use super::super::int8_rows::Int8Rows;
     use super::super::panels::Panels;
     use super::super::wide::{Expand, WideTile};
     use super::super::{int8_i8mm, int8_portable};
@@ -713,7 +713,7 @@ mod tests {
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
         int8.quantize(&pool, Isa::detect(), &x, rows, inputs);
-        let records = int8.tile(tile(rows, 0)).as_ptr();
+        let records = int8.tile(int8.tiles().next().expect("one tile")).as_ptr();
         let (panel, blocks) = (panels.panel(0), inputs / 32);
         let mut expected = [[0f32; COLUMNS]; TILE];
         // SAFETY: a whole panel and tile.

@@ -1,6 +1,6 @@
 //! Activation rows as int8 with a scale per 32.
 //!
-//! Rows are kept in tiles of up to 12, because a product goes through a tile's rows together. For each block of 32
+//! Rows are kept in tiles of up to 12 (with AVX-512 up to 8, or up to 5 of many), because a product goes through a tile's rows together. For each block of 32
 //! columns a tile of R rows has one record, which a kernel reads front to back:
 //!
 //! | what | bytes |
@@ -37,6 +37,8 @@ pub struct Int8Rows {
     buffer: Buffer,
     rows: usize,
     width: usize,
+    /// Most rows of a tile.
+    most: usize,
 }
 
 /// A tile of rows: its first row and how many it has.
@@ -46,14 +48,25 @@ pub(super) struct Tile {
     pub(super) rows: usize,
 }
 
-/// How many tiles rows are parted into.
-pub(super) fn tiles(rows: usize) -> usize {
-    rows.div_ceil(TILE)
+/// Most rows of a tile of int8 for an instruction set, and as many rows as there are.
+fn most_rows(isa: Isa, rows: usize) -> usize {
+    match isa.usable() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if rows > TILE => super::int8_avx512::OF_MANY,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => super::int8_avx512::ALONE,
+        _ => TILE,
+    }
+}
+
+/// How many tiles of at most `most` rows there are.
+pub(super) fn tiles(rows: usize, most: usize) -> usize {
+    rows.div_ceil(most)
 }
 
 /// One of the tiles, all within one row of the same size: a last tile of one row would cost as much as a full one.
-pub(super) fn tile(rows: usize, index: usize) -> Tile {
-    let tiles = tiles(rows);
+pub(super) fn tile(rows: usize, most: usize, index: usize) -> Tile {
+    let tiles = tiles(rows, most);
     let (each, more) = (rows / tiles, rows % tiles);
     Tile { first: index * each + index.min(more), rows: each + usize::from(index < more) }
 }
@@ -69,7 +82,7 @@ impl Int8Rows {
     /// No memory.
     pub fn with_capacity(rows: usize, width: usize) -> Result<Self, KernelError> {
         let total = bytes(rows, width).ok_or(KernelError::TooLarge("quantized activations"))?;
-        Ok(Self { buffer: Buffer::zeroed(total, "quantized activations")?, rows: 0, width: 0 })
+        Ok(Self { buffer: Buffer::zeroed(total, "quantized activations")?, rows: 0, width: 0, most: TILE })
     }
 
     /// Bytes that [`Int8Rows::with_capacity`] takes.
@@ -139,19 +152,20 @@ impl Int8Rows {
         assert!(width.is_multiple_of(BLOCK), "rows of {width} cannot be quantized in blocks of {BLOCK}");
         let total = bytes(rows, width).unwrap_or(usize::MAX);
         assert!(total <= self.buffer.len(), "room for {} bytes of quantized rows, {total} needed", self.buffer.len());
-        (self.rows, self.width) = (rows, width);
+        (self.rows, self.width, self.most) = (rows, width, most_rows(isa, rows));
         if total == 0 {
             return;
         }
-        let (blocks, tiles) = (width / BLOCK, tiles(rows));
+        let (blocks, most) = (width / BLOCK, self.most);
+        let tiles = tiles(rows, most);
         // Few tiles are cut by columns too, so that every thread has work; what a block becomes does not depend on it.
         let parts = if tiles >= 2 * pool.threads() { 1 } else { (rows * width / PART).clamp(1, 4 * pool.threads()) };
         let each = blocks.div_ceil(parts);
         let parts = blocks.div_ceil(each);
         let target = Shared::new(self.buffer.as_mut());
-        spread(pool, tiles * parts, width.div_ceil(parts) * rows.min(TILE), |range| {
+        spread(pool, tiles * parts, width.div_ceil(parts) * rows.min(most), |range| {
             for item in range {
-                let Tile { first, rows: count } = tile(rows, item / parts);
+                let Tile { first, rows: count } = tile(rows, most, item / parts);
                 let some = item % parts * each..(item % parts * each + each).min(blocks);
                 let start = first * blocks * (RECORD + HALVES);
                 // SAFETY: tiles are disjoint runs of rows, and each takes RECORD + HALVES bytes a row and block: first all
@@ -166,6 +180,12 @@ impl Int8Rows {
                 dispatch(isa, Quantize { source, first, rows: count, blocks: some, records, halves });
             }
         });
+    }
+
+    /// The tiles it is kept in.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> + use<> {
+        let (rows, most) = (self.rows, self.most);
+        (0..tiles(rows, most)).map(move |index| tile(rows, most, index))
     }
 
     /// The records of a tile.
@@ -464,12 +484,12 @@ mod tests {
 
     #[test]
     fn tiles_cover_the_rows_evenly() {
-        for rows in 1..200 {
+        for (rows, most) in (1..200).flat_map(|rows| [(rows, 5), (rows, TILE)]) {
             let mut next = 0;
-            for index in 0..tiles(rows) {
-                let tile = tile(rows, index);
+            for index in 0..tiles(rows, most) {
+                let tile = tile(rows, most, index);
                 assert_eq!(tile.first, next);
-                assert!(tile.rows <= TILE && tile.rows + 1 >= rows.div_ceil(tiles(rows)));
+                assert!(tile.rows <= most && tile.rows + 1 >= rows.div_ceil(tiles(rows, most)));
                 next += tile.rows;
             }
             assert_eq!(next, rows);
@@ -481,7 +501,7 @@ mod tests {
         for &isa in Isa::available() {
             let mut rows = Int8Rows::with_capacity(1, 32).expect("small");
             rows.quantize(&pool, isa, x, 1, 32);
-            let record = rows.tile(tile(1, 0));
+            let record = rows.tile(tile(1, TILE, 0));
             let found = f32::from_ne_bytes(record[8..12].try_into().expect("four"));
             assert!(found == scale || (found.is_nan() && scale.is_nan()), "{found} for {scale}");
             let sum = |range: Range<usize>| record[range].iter().map(|&code: &u8| i32::from(code as i8)).sum::<i32>();
@@ -533,11 +553,22 @@ mod tests {
         x
     }
 
-    /// Bytes that one way of quantizing makes.
-    fn made(rows: usize, width: usize, quantize: impl FnOnce(&mut Int8Rows)) -> Vec<u8> {
+    /// What one way of quantizing makes, row after row whatever the tiles are.
+    fn made(rows: usize, width: usize, quantize: impl FnOnce(&mut Int8Rows)) -> Vec<[u8; 4]> {
         let mut int8 = Int8Rows::with_capacity(rows, width).expect("small");
         quantize(&mut int8);
-        int8.buffer.as_ref().to_vec()
+        let blocks = width / BLOCK;
+        let mut made = Vec::new();
+        for tile in int8.tiles() {
+            let words = int8.tile(tile).as_chunks::<4>().0;
+            let (records, halves) = words.split_at(blocks * tile.rows * RECORD / 4);
+            for row in 0..tile.rows {
+                for words in [records, halves] {
+                    made.extend(words.iter().skip(row).step_by(tile.rows));
+                }
+            }
+        }
+        made
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
             Store::Panels(panels) => {
                 let bytes = if rows <= TILE { STREAM } else { RESIDENT };
                 let fair = panels.count.div_ceil(4 * pool.threads());
-                ((bytes / panels.panel_bytes).min(fair).max(1), panels.count)
+                // Of pairs, where kernels take two at a time.
+                ((bytes / panels.panel_bytes).min(fair).max(1).next_multiple_of(2), panels.count)
             }
             Store::Float(panels) => {
                 let bytes = if rows <= TILE { STREAM } else { RESIDENT };
@@ -119,12 +120,12 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
         let first = piece * job.each;
         match (&job.matrix.store, activations) {
             (Store::Panels(panels), Activations::Int8(x)) => {
-                let panels_here = first..(first + job.each).min(panels.count);
-                let work = Work { panels, range: panels_here, x, out: &job.out };
+                let range = first..(first + job.each).min(panels.count);
+                let work = Work { panels, range, x, out: &job.out };
                 let isa = job.matrix.isa;
                 match wide_functions(isa, panels.kind) {
                     Some(functions) if rows > TILE => work.by_wide(functions, &mut pool.scratch(worker)),
-                    _ => work.by_tiles(tile_function(isa)),
+                    _ => work.by_tiles(isa),
                 }
             }
             (Store::Float(panels), Activations::F32(_)) => {
@@ -203,7 +204,7 @@ fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: Vie
     let (element, row_words) = (panels.element, view.words);
     let line = element.bytes() * PANEL;
     let mut sums: [Sums; PASSING] = [[[0f32; PANEL]; TILE]; PASSING];
-    let tiles = int8_rows::tiles(rows);
+    let tiles = int8_rows::tiles(rows, TILE);
     for some in (0..tiles).step_by(PASSING) {
         let some = some..(some + PASSING).min(tiles);
         // A single tile goes over a panel from one end to the other.
@@ -217,13 +218,13 @@ fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: Vie
                 let words = words.min(row_words - first);
                 let panel = &panel[first * line..][..words * line];
                 for (index, sums) in some.clone().zip(&mut sums) {
-                    let tile = int8_rows::tile(rows, index);
+                    let tile = int8_rows::tile(rows, TILE, index);
                     let (rows, sums) = (view.tile(tile), &mut sums[..tile.rows]);
                     FloatTile { element, panel, columns, rows, row_words, first, words }.add(isa, sums);
                 }
             }
             for (index, sums) in some.clone().zip(&sums) {
-                let tile = int8_rows::tile(rows, index);
+                let tile = int8_rows::tile(rows, TILE, index);
                 for (row, sums) in sums[..tile.rows].iter().enumerate() {
                     out.take(tile.first + row, begin, &sums[..columns]);
                 }
@@ -242,11 +243,16 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// The panels stay in the cache while the tiles pass.
-    fn by_tiles(self, multiply: TileFunction) {
+    fn by_tiles(self, isa: Isa) {
         let Self { panels, range, x, out } = self;
-        for index in 0..int8_rows::tiles(x.rows()) {
-            let tile = int8_rows::tile(x.rows(), index);
+        let multiply = tile_function(isa);
+        for tile in x.tiles() {
             let records = x.tile(tile).as_ptr();
+            #[cfg(target_arch = "x86_64")]
+            if isa.usable() == Isa::Avx512 && x.rows() > TILE {
+                by_pairs(panels, range.clone(), tile, records, out);
+                continue;
+            }
             for panel in range.clone() {
                 let mut sums = [[0f32; COLUMNS]; TILE];
                 let sums = &mut sums[..tile.rows];
@@ -278,8 +284,7 @@ impl Work<'_> {
                 // what the machine has.
                 unsafe { expand(kind, panels.panel(panel), 0..blocks, wide.add(number * each)) };
             }
-            for index in 0..int8_rows::tiles(x.rows()) {
-                let tile = int8_rows::tile(x.rows(), index);
+            for tile in x.tiles() {
                 let records = x.tile(tile);
                 let halves = &records[tile.rows * blocks * RECORD..];
                 for (number, panel) in some.clone().enumerate() {
@@ -293,6 +298,26 @@ impl Work<'_> {
                     put(out, tile, panel, sums);
                 }
             }
+        }
+    }
+}
+
+/// A run of panels times one tile, two panels at a time.
+#[cfg(target_arch = "x86_64")]
+fn by_pairs(panels: &Panels, range: Range<usize>, tile: Tile, records: *const u8, out: &Target<'_>) {
+    use int8_avx512::{OF_MANY, PAIR, pair};
+    for panel in range.clone().step_by(PAIR) {
+        let mut sums = [[[0f32; COLUMNS]; PAIR]; OF_MANY];
+        let sums = &mut sums[..tile.rows];
+        // A last one alone is multiplied twice.
+        let stride = if panel + 1 < range.end { panels.panel_bytes } else { 0 };
+        // SAFETY: both panels and the tile's records are whole, of as many blocks, and the machine has AVX-512, since the
+        // instruction set in use is that.
+        unsafe { pair(panels.kind, panels.panel(panel), stride, panels.blocks, records, sums) };
+        let first = panel * COLUMNS;
+        let columns = if stride == 0 { COLUMNS } else { PAIR * COLUMNS }.min(out.outputs - first);
+        for (row, sums) in sums.iter().enumerate() {
+            out.take(tile.first + row, first, &sums.as_flattened()[..columns]);
         }
     }
 }
@@ -347,9 +372,7 @@ fn wide_functions(isa: Isa, kind: &PanelKind) -> Option<(Expand, WideTile)> {
         Isa::Neon => Some((int8_neon::expand, int8_neon::wide_tile_base)),
         _ if matches!(kind.number, number::Q8 | number::Q4) => None,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if int8_avx512::has_own(kind) => None,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Some((int8_avx512::expand, int8_avx512::wide_tile)),
+        Isa::Avx512 => None,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 if crate::isa::has_avx_vnni() => Some((int8_avx2::expand, int8_avx2::wide_tile_vnni)),
         #[cfg(target_arch = "x86_64")]

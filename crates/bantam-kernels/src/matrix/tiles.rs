@@ -75,7 +75,7 @@ pub fn multiply_tiles(
     }
     let groups = columns.div_ceil(COLUMNS);
     // Where columns are few, rows are shared out as well, and tiles made once for each share.
-    let row_tiles = tiles(rows);
+    let row_tiles = tiles(rows, TILE);
     let shares = (4 * pool.threads()).div_ceil(groups).min(row_tiles.div_ceil(4)).max(1);
     let job = Job { isa, a, columns, fill, out: Shared::new(out), accumulate };
     pool.pieces_with(groups * shares, |worker, piece| {
@@ -131,7 +131,7 @@ impl Job<'_> {
                 // SAFETY: an f32 is four initialised bytes.
                 let panel = unsafe { std::slice::from_raw_parts(packed.as_ptr().cast::<u8>(), 4 * packed.len()) };
                 for index in row_tiles.clone() {
-                    let tile = tile(a.rows(), index);
+                    let tile = tile(a.rows(), TILE, index);
                     let mut sums = [[0f32; PANEL]; TILE];
                     let sums = &mut sums[..tile.rows];
                     // SAFETY: these rows and columns belong to this piece of work alone.
