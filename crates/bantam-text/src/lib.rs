@@ -18,6 +18,6 @@ mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TextError;
-pub use template::{ChatInput, ChatTemplate, Moment, Prompt};
+pub use template::{ChatInput, ChatTemplate, Moment, Prompt, with_fitting_arguments};
 pub use tokenizer::{HfFiles, Piece, PreTokenizer, Special, Tokenizer, pre_tokenizer_names};
 pub use vocabulary::{TokenKind, Vocabulary};

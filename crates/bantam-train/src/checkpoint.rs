@@ -16,6 +16,20 @@ use crate::optimiser::Moments;
 /// The key of the metadata that holds [`State`].
 const KEY: &str = "bantam_training";
 
+/// Where the run in a file stands, whichever run that is.
+///
+/// # Errors
+/// No such file, or a damaged one.
+pub fn state(path: &Path) -> Result<State, TrainError> {
+    let bytes =
+        std::fs::read(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
+    let tensors = SafeTensors::parse(&bytes).map_err(|error| error.in_file(path))?;
+    let refuse = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let text = tensors.metadata().iter().find(|(key, _)| key == KEY).map(|(_, text)| text.as_str());
+    let text = text.ok_or_else(|| refuse("it is no state of a training run".into()))?;
+    serde_json::from_str(text).map_err(|error| refuse(error.to_string()))
+}
+
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +46,9 @@ pub struct State {
     pub tokens: u64,
     /// Seconds spent.
     pub seconds: f64,
+    /// The date that chat templates were told.
+    #[serde(default)]
+    pub date: String,
 }
 
 /// One trained weight: its name, its numbers and the optimiser's means.

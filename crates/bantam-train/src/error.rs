@@ -35,7 +35,9 @@ pub enum TrainError {
         advice: &'static str,
     },
     /// There is nothing to learn from.
-    #[error("{path}: no examples: expected lines of JSON with `messages`, `prompt` and `completion`, or `text`")]
+    #[error(
+        "{path}: no examples: expected rows with `messages`, `prompt` and `completion`, `text`, or another shape that `bantam tune` reads"
+    )]
     Empty {
         /// The file.
         path: PathBuf,

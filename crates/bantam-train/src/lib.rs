@@ -5,7 +5,8 @@
 //!
 //! | module | duty |
 //! |---|---|
-//! | [`data`] | lines of JSON to examples: which tokens, and which of them the model is to say; order and packing |
+//! | [`data`] | rows of files (JSON lines, lists, CSV, Parquet) to examples: which tokens, and which of them the model is to say; order and packing |
+//! | [`doctor`] | what is wrong with a file of examples before anything is learned from it |
 //! | [`adapters`] | which weights get an adapter (LoRA, rsLoRA), and what it begins with |
 //! | [`trainer`] | the loop: batches, gradients, clipping, updates; validation; what is promised beforehand |
 //! | [`optimiser`] | AdamW over f32 states |
@@ -24,6 +25,7 @@
 pub mod adapters;
 pub mod checkpoint;
 pub mod data;
+pub mod doctor;
 mod error;
 pub mod optimiser;
 mod random;

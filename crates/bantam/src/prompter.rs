@@ -7,12 +7,12 @@ use bantam_engine::{ChatSettings, EngineError, Message, Prompt, Reasoning, Reque
 use bantam_runtime::Model;
 use bantam_text::template::Thinking;
 use bantam_text::tool_calls::{Convention, Signs, ToolChoice, recognise};
-use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer};
+use bantam_text::{ChatInput, ChatTemplate, Moment, Special, Tokenizer, with_fitting_arguments};
 use serde_json::{Map, Value, json};
 
 use crate::constraints::LazyCompiler;
 use crate::models;
-use crate::tools::{ToolRequest, convention_names, count_calls, with_fitting_arguments};
+use crate::tools::{ToolRequest, convention_names, count_calls};
 
 /// Variables of a template that the chat itself sets.
 const OWN_VARIABLES: [&str; 6] = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"];

@@ -117,6 +117,8 @@ pub(super) enum StatementKind {
     },
     /// A block with variables of its own and nothing else to it.
     Scope(Vec<Statement>),
+    /// The same around words that are the model's own.
+    Generation(Vec<Statement>),
     Evaluate(Expr),
     Break,
     Continue,

@@ -131,12 +131,12 @@ impl Renderer<'_> {
                 let RecursiveLoop { definition, scopes } = &self.recursive_loops[at];
                 let definition = *definition;
                 let outer_scopes = std::mem::replace(&mut self.scopes, scopes.clone());
-                let outer = std::mem::take(&mut self.out);
+                let outer = self.begin_capture();
                 self.meter.enter()?;
                 self.run_loop(definition, &iterable, Some(at), state.level + 1)?;
                 self.meter.leave();
                 self.scopes = outer_scopes;
-                let text = std::mem::replace(&mut self.out, outer);
+                let text = self.end_capture(outer);
                 Ok(Value::Text(Text::from(text)))
             }
             Value::Function(function) => self.function(*function, values),
@@ -167,7 +167,7 @@ impl Renderer<'_> {
         let definition = closure.definition;
         self.meter.allocate(closure.scopes.len() * 8 + 64)?;
         let outer_scopes = std::mem::replace(&mut self.scopes, closure.scopes.clone());
-        let outer = std::mem::take(&mut self.out);
+        let outer = self.begin_capture();
         let line = self.meter.line;
         self.meter.enter()?;
         self.push_scope()?;
@@ -190,7 +190,7 @@ impl Renderer<'_> {
         self.meter.leave();
         self.meter.line = line;
         self.scopes = outer_scopes;
-        let text = std::mem::replace(&mut self.out, outer);
+        let text = self.end_capture(outer);
         self.meter.allocate(text.len())?;
         Ok(Value::Text(Text::from(text)))
     }

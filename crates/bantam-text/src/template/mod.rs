@@ -15,7 +15,9 @@ mod calls;
 mod checks;
 mod expressions;
 mod filters;
+mod fitting;
 mod format;
+mod generation;
 mod guard;
 mod html;
 mod lexer;
@@ -31,7 +33,10 @@ mod value;
 mod wrap;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+pub use fitting::with_fitting_arguments;
+pub use generation::Marked;
 pub use guard::Prompt;
 pub use thinking::{ReasoningMarkers, Thinking};
 pub use time::Moment;
@@ -48,6 +53,7 @@ pub struct ChatTemplate {
     name: String,
     source: String,
     body: Vec<Statement>,
+    generation: bool,
     bos: String,
     eos: String,
     thinking: Option<Thinking>,
@@ -87,11 +93,12 @@ impl ChatTemplate {
     /// # Errors
     /// [`TextError::TemplateSyntax`] says what was expected and what was found, and the line.
     pub fn new(source: &str, bos: &str, eos: &str, name: &str) -> Result<ChatTemplate, TextError> {
-        let body = parser::parse(source)?;
+        let (body, generation) = parser::parse(source)?;
         Ok(ChatTemplate {
             name: name.to_owned(),
             source: source.to_owned(),
             body,
+            generation,
             bos: bos.to_owned(),
             eos: eos.to_owned(),
             thinking: thinking::switch(source),
@@ -126,6 +133,16 @@ impl ChatTemplate {
     /// own words; [`TextError::TemplateRender`] for what Python would raise; [`TextError::TemplateLimit`] for a template
     /// that does more work or grows larger than the chat can need (tens of milliseconds, 8 MiB and some of the chat).
     pub fn render(&self, input: &ChatInput) -> Result<String, TextError> {
+        Ok(self.render_spans(input)?.0)
+    }
+
+    /// Whether it marks the model's own words, in `{% generation %}` blocks.
+    pub fn marks_generation(&self) -> bool {
+        self.generation
+    }
+
+    /// The prompt, and the bytes of it that the template marks as the model's own, in order; none where that cannot be told.
+    fn render_spans(&self, input: &ChatInput) -> Result<(String, Option<Vec<Range<usize>>>), TextError> {
         let Some(messages) = input.messages.as_array() else {
             return Err(TextError::Chat("expected an array of messages".to_owned()));
         };

@@ -12,21 +12,22 @@ const LONGEST: usize = 1 << 20;
 
 pub(super) type Parsed<T> = Result<T, TextError>;
 
-/// Parses a whole template.
-pub(super) fn parse(source: &str) -> Parsed<Vec<Statement>> {
+/// Parses a whole template; and says whether some of its words are marked as the model's own.
+pub(super) fn parse(source: &str) -> Parsed<(Vec<Statement>, bool)> {
     if source.len() > LONGEST {
         return Err(syntax(1, format!("{} bytes long, at most {LONGEST} are accepted", source.len())));
     }
-    let mut parser = Parser { segments: segments(source)?.into_iter(), depth: 0, loops: 0 };
+    let mut parser = Parser { segments: segments(source)?.into_iter(), depth: 0, loops: 0, generation: false };
     let (body, end) = parser.body(&[], "")?;
     debug_assert!(end.is_none());
-    Ok(body)
+    Ok((body, parser.generation))
 }
 
 struct Parser {
     segments: std::vec::IntoIter<Segment>,
     depth: usize,
     loops: usize,
+    generation: bool,
 }
 
 /// The tag that ended a body, its tokens not yet read.
@@ -124,7 +125,8 @@ impl Parser {
             // transformers marks the assistant's words for training with this tag; it renders as its body.
             "generation" => {
                 tokens.finish()?;
-                StatementKind::Scope(self.simple_body("endgeneration", "generation")?)
+                self.generation = true;
+                StatementKind::Generation(self.simple_body("endgeneration", "generation")?)
             }
             "autoescape" => {
                 // Nothing is escaped of itself in a chat template; one that asks for it would render something else.

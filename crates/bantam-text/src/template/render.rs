@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::arguments::Values;
@@ -48,6 +49,10 @@ pub(super) struct Renderer<'t> {
     pub(super) changed: HashMap<usize, Value>,
     pub(super) loops: usize,
     pub(super) out: String,
+    /// Where in `out` the model's own words stand, in bytes; none any more once such words went elsewhere first.
+    pub(super) generated: Option<Vec<Range<usize>>>,
+    /// How many captures `out` is in.
+    pub(super) captures: usize,
     pub(super) meter: Meter,
     pub(super) now: Moment,
 }
@@ -65,15 +70,17 @@ impl<'t> Renderer<'t> {
             changed: HashMap::new(),
             loops: 0,
             out: String::new(),
+            generated: Some(Vec::new()),
+            captures: 0,
             meter,
             now,
         }
     }
 
-    /// Renders a whole template.
-    pub(super) fn render(mut self, body: &'t [Statement]) -> Fallible<String> {
+    /// Renders a whole template; with where the model's own words stand, if that can be told.
+    pub(super) fn render(mut self, body: &'t [Statement]) -> Fallible<(String, Option<Vec<Range<usize>>>)> {
         self.body(body)?;
-        Ok(self.out)
+        Ok((self.out, self.generated))
     }
 
     pub(super) fn body(&mut self, body: &'t [Statement]) -> Fallible<Flow> {
@@ -159,6 +166,19 @@ impl<'t> Renderer<'t> {
                 self.scopes.pop();
                 return Ok(flow);
             }
+            StatementKind::Generation(body) => {
+                let start = self.out.len();
+                self.push_scope()?;
+                let flow = self.body(body)?;
+                self.scopes.pop();
+                self.meter.allocate(size_of::<Range<usize>>())?;
+                match &mut self.generated {
+                    Some(spans) if self.captures == 0 => spans.push(start..self.out.len()),
+                    // What is captured may be changed before it is written, or never be.
+                    generated => *generated = None,
+                }
+                return Ok(flow);
+            }
             StatementKind::Evaluate(expr) => {
                 self.expr(expr)?;
             }
@@ -174,13 +194,25 @@ impl<'t> Renderer<'t> {
         Ok(())
     }
 
+    /// What is written from here on goes elsewhere; gives what was written before.
+    pub(super) fn begin_capture(&mut self) -> String {
+        self.captures += 1;
+        std::mem::take(&mut self.out)
+    }
+
+    /// What was written meanwhile.
+    pub(super) fn end_capture(&mut self, outer: String) -> String {
+        self.captures = self.captures.saturating_sub(1);
+        std::mem::replace(&mut self.out, outer)
+    }
+
     /// What a body writes, with variables of its own.
     fn capture(&mut self, body: &'t [Statement]) -> Fallible<String> {
-        let outer = std::mem::take(&mut self.out);
+        let outer = self.begin_capture();
         self.push_scope()?;
         self.body(body)?;
         self.scopes.pop();
-        Ok(std::mem::replace(&mut self.out, outer))
+        Ok(self.end_capture(outer))
     }
 
     fn closure(&mut self, definition: &'t Macro) -> Fallible<Value> {

@@ -96,7 +96,8 @@ fn lines_that_are_no_examples_are_refused_by_their_number() {
     refused(
         None,
         "{\"txt\": \"a\"}",
-        "d.jsonl:1: expected `messages`, `prompt` and `completion`, or `text`; found `txt`",
+        "d.jsonl:1: expected `messages`, `conversations`, `instruction` and `output`, `prompt` and `completion`, `text`, or \
+         `chosen` and `rejected`; found `txt`",
     );
     refused(None, "{\"prompt\": \"a\"}", "d.jsonl:1: expected both `prompt` and `completion`");
     refused(None, "{\"text\": 3}", "d.jsonl:1: `text` is no string");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use bantam_runtime::open_text;
 use bantam_text::tool_calls::Tools;
-use bantam_text::{ChatInput, ChatTemplate, Moment};
+use bantam_text::{ChatInput, ChatTemplate, Moment, with_fitting_arguments};
 use clap::Args;
 use serde_json::Value;
 
@@ -15,7 +15,6 @@ use crate::arguments::ThinkArguments;
 use crate::output::{emit, for_stdout};
 use crate::prompt::read_text;
 use crate::prompter::{now, think_variable};
-use crate::tools::with_fitting_arguments;
 
 /// Arguments of `bantam template`.
 #[derive(Args, Debug)]
