@@ -167,10 +167,7 @@ pub(crate) fn compile(
             return Err(PlanError::Interrupted);
         }
     }
-    let int8: Vec<bool> = (plan.weights.iter().zip(vectors::wanted(plan)).zip(&places))
-        .map(|((_, is_vector), &place)| !is_vector && matrices[place].activation() == ActivationKind::Int8)
-        .collect();
-    let fusions = Fusions::of(plan, &int8);
+    let fusions = Fusions::of(plan);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
     let mut writer = Writer { plan, fusions: &fusions, arena: &arena, places: &places, matrices: &matrices, vectors };
     let instructions = writer.instructions()?;
@@ -269,17 +266,6 @@ impl Writer<'_> {
                         None => continue,
                     }
                 }
-                Op::Norm(norm) if self.fusions.is_quantized(index) => {
-                    let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
-                    Instruction::QuantizeNorm {
-                        kind: norm.kind,
-                        eps: norm.eps,
-                        weight,
-                        bias: self.vector(norm.bias),
-                        x: input(0),
-                        out: output,
-                    }
-                }
                 Op::Norm(norm) => {
                     let weight = norm.weight.map(|id| self.shifted(id, norm.shift));
                     Instruction::Norm {
@@ -314,14 +300,8 @@ impl Writer<'_> {
                         products.push(product);
                         continue;
                     }
-                    // The form made by or for the instruction before serves where its input is the same.
-                    let read = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
-                    let made = matches!(
-                        out.last(),
-                        Some(Instruction::QuantizeNorm { out: same, .. } | Instruction::QuantizeGlu { out: same, .. })
-                            if *same == x
-                    );
-                    let ready = read || made;
+                    // The form made for the instruction before serves where its input is the same.
+                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
                     if kind == ActivationKind::Int8 && !ready {
                         out.push(Instruction::Quantize { x });
                     }
@@ -345,12 +325,6 @@ impl Writer<'_> {
                     q: input(0),
                     k: input(1),
                     v: input(2),
-                    out: output,
-                },
-                Op::Glu(glu) if self.fusions.is_quantized(index) => Instruction::QuantizeGlu {
-                    activation: activation(glu.activation),
-                    gate: input(0),
-                    up: input(1),
                     out: output,
                 },
                 Op::Glu(glu) => Instruction::Glu {

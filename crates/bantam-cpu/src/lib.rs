@@ -100,7 +100,6 @@ impl Backend for CpuBackend {
     fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError> {
         let mut memory = ProgramMemory::default();
         let vectors = vectors::wanted(plan);
-        let mut int8 = vec![false; plan.weights.len()];
         // Rows of plain numbers are packed in the pool's memory.
         let (mut packed, rows) = (0, experts::most_rows(plan, options.rows));
         for (index, weight) in plan.weights.iter().enumerate() {
@@ -109,9 +108,7 @@ impl Backend for CpuBackend {
                 memory.scratch += 4 * (weight.rows * weight.width) as u64;
                 continue;
             }
-            let kind = Matrix::activation_in(self.precision, view.tensor_type);
-            int8[index] = kind == ActivationKind::Int8;
-            if !int8[index] {
+            if Matrix::activation_in(self.precision, view.tensor_type) != ActivationKind::Int8 {
                 packed = packed.max(FloatRows::bytes(Precision::F32, rows, weight.width));
             }
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {
@@ -125,7 +122,7 @@ impl Backend for CpuBackend {
         compile::check_cache(&layers, self.cache)?;
         let cache = KvMemory::bytes(&layers, options.pages, self.cache);
         memory.cache = cache.ok_or(PlanError::OutOfMemory { what: "the key-value memory", bytes: u64::MAX })?;
-        let fused = fuse::Fusions::of(plan, &int8);
+        let fused = fuse::Fusions::of(plan);
         let arena =
             Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fused.in_place(index, step));
         memory.scratch += packed as u64 + 4 * arena.length as u64 + compile::scratch_bytes(plan, options, self.threads);

@@ -76,8 +76,6 @@ fn name(instruction: &Instruction, names: &[String]) -> String {
     match instruction {
         Instruction::Embed { .. } => "embed".to_owned(),
         Instruction::Factor { .. } | Instruction::Norm { .. } => "norm".to_owned(),
-        Instruction::QuantizeNorm { .. } => "norm+quantize".to_owned(),
-        Instruction::QuantizeGlu { .. } => "glu+quantize".to_owned(),
         Instruction::Quantize { .. } => "quantize".to_owned(),
         Instruction::Multiply { products, .. } => {
             let read: Vec<&str> = products.iter().map(|product| short(&names[product.matrix])).collect();
@@ -150,8 +148,6 @@ pub(crate) fn work(
         Instruction::Embed { .. }
         | Instruction::Factor { .. }
         | Instruction::Norm { .. }
-        | Instruction::QuantizeNorm { .. }
-        | Instruction::QuantizeGlu { .. }
         | Instruction::Quantize { .. }
         | Instruction::Rope { .. }
         | Instruction::Glu { .. }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bantam_kernels::{
     self as kernels, Activation, ActivationKind, Activations, AttentionScratch, AttentionShape, Int8Rows, Isa,
-    KvMemory, Matrix, Pool, Product, RopePairs, RowNorm, RowPlace,
+    KvMemory, Matrix, Pool, Product, RopePairs, RowPlace,
 };
 use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Profile, Program, RopeTable, Route, Rows};
 
@@ -50,22 +50,6 @@ pub(crate) enum Instruction {
         weight: Option<usize>,
         bias: Option<usize>,
         x: Slot,
-        out: Slot,
-    },
-    /// A norm over whole rows whose result, never written, is only wanted in int8.
-    QuantizeNorm {
-        kind: NormKind,
-        eps: f32,
-        weight: Option<usize>,
-        bias: Option<usize>,
-        x: Slot,
-        out: Slot,
-    },
-    /// Likewise a gated activation.
-    QuantizeGlu {
-        activation: Activation,
-        gate: Slot,
-        up: Slot,
         out: Slot,
     },
     /// Makes the int8 form of `x`, for the products that follow.
@@ -315,18 +299,6 @@ impl CpuProgram {
                         kernels::norm_layer(pool, isa, source, rows, x.width, *groups, weight, bias, *eps, made);
                     }
                 }
-            }
-            Instruction::QuantizeNorm { kind, eps, weight, bias, x, .. } => {
-                let vector = |index: &Option<usize>| index.map(|index| vectors[index].as_slice());
-                let center = matches!(kind, NormKind::Layer);
-                let bias = if center { vector(bias) } else { None };
-                let norm = RowNorm { weight: vector(weight), bias, eps: *eps, center };
-                int8.quantize_norm(pool, isa, norm, &arena[x.range(extent)], x.rows(extent), x.width);
-            }
-            Instruction::QuantizeGlu { activation, gate, up, .. } => {
-                let (rows, width) = (gate.rows(extent), gate.width);
-                let [gate, up] = borrow(arena, [*gate, *up], extent);
-                int8.quantize_glu(pool, isa, *activation, gate, up, rows, width);
             }
             Instruction::Quantize { x } => {
                 int8.quantize(pool, isa, &arena[x.range(extent)], x.rows(extent), x.width);

@@ -4,7 +4,7 @@
 
 use bantam_kernels::{
     Activation, AttentionScratch, AttentionShape, Int8Rows, Isa, KvFormat, KvLayer, KvMemory, Matrix, PAGE_CELLS,
-    PageTables, Pool, RopePairs, RowNorm, RowPlace, attend, glu, norm_rms, rope_apply,
+    PageTables, Pool, RopePairs, RowPlace, attend, glu, norm_rms, rope_apply,
 };
 use bantam_tensor::{SharedBytes, TensorType};
 use std::sync::OnceLock;
@@ -27,13 +27,6 @@ fn main() {
         time(&format!("silu glu {rows} x 8192"), &mut || glu(&pool, isa, Activation::Silu, &x, &x, &mut out));
         let mut int8 = Int8Rows::with_capacity(rows, 8192).expect("fits");
         time(&format!("quantize {rows} x 8192"), &mut || int8.quantize(&pool, isa, &x, rows, 8192));
-        time(&format!("norm+quantize {rows} x 2048"), &mut || {
-            let norm = RowNorm { weight: Some(&weight), bias: None, eps: 1e-5, center: false };
-            int8.quantize_norm(&pool, isa, norm, &x[..rows * width], rows, width);
-        });
-        time(&format!("silu glu+quantize {rows} x 8192"), &mut || {
-            int8.quantize_glu(&pool, isa, Activation::Silu, &x, &x, rows, 8192);
-        });
         let angles = vec![0.7f32; rows * 32];
         for pairs in [RopePairs::Halves, RopePairs::Interleaved] {
             time(&format!("rope {rows} x 32 x 64 {pairs:?}"), &mut || {

@@ -47,7 +47,7 @@ pub use backward::{
     in_pieces, multiply_back, multiply_trained, norm_back, softcap_back,
 };
 pub use elementwise::{
-    Activation, RopePairs, RowNorm, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
+    Activation, RopePairs, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
 };
 pub use error::KernelError;
 pub use isa::Isa;

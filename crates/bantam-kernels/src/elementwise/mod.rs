@@ -8,9 +8,7 @@ mod norm;
 mod rope;
 
 pub use activate::{Activation, activate, add, glu, scale, softcap};
-pub(crate) use activate::{Function, GeluErf, GeluTanh, Relu, ReluSquared, Silu};
-pub(crate) use norm::Moments;
-pub use norm::{RowNorm, norm_layer, norm_rms};
+pub use norm::{norm_layer, norm_rms};
 pub use rope::{RopePairs, rope_angles, rope_apply};
 
 use crate::Pool;

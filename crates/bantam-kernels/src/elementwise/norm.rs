@@ -46,7 +46,7 @@ pub fn norm_layer(
 
 /// What a norm over rows does.
 #[derive(Clone, Copy, Debug)]
-pub struct RowNorm<'a> {
+struct RowNorm<'a> {
     /// One factor for each column, else 1.
     pub weight: Option<&'a [f32]>,
     /// What is added to each column.

@@ -18,9 +18,7 @@
 use super::ActivationKind;
 use super::panels::BLOCK;
 use crate::buffer::{Buffer, Shared};
-use crate::elementwise::{
-    Activation, Function, GeluErf, GeluTanh, Moments, Relu, ReluSquared, RowNorm, Silu, expect_length, spread,
-};
+use crate::elementwise::{expect_length, spread};
 use crate::simd::{LANES, Simd, Task, dispatch};
 use crate::{Isa, KernelError, Pool};
 use std::ops::Range;
@@ -108,47 +106,9 @@ impl Int8Rows {
     /// Takes in `x`, `[rows, width]`: each block of 32 columns by its own scale, max|x| / 127, to the nearest code.
     ///
     /// # Panics
-    /// Where the length does not fit, `width` is no multiple of 32, or there is no room; likewise below.
+    /// Where the length does not fit, `width` is no multiple of 32, or there is no room.
     pub fn quantize(&mut self, pool: &Pool, isa: Isa, x: &[f32], rows: usize, width: usize) {
         expect_length("rows to quantize", x.len(), rows, width);
-        self.take(pool, isa, rows, width, &Plain { x, width });
-    }
-
-    /// Takes in `activation(gate) · up`, both `[rows, width]`: the bits of [`crate::glu`], which need not be written anywhere.
-    pub fn quantize_glu(
-        &mut self,
-        pool: &Pool,
-        isa: Isa,
-        activation: Activation,
-        gate: &[f32],
-        up: &[f32],
-        rows: usize,
-        width: usize,
-    ) {
-        expect_length("gates to quantize", gate.len(), rows, width);
-        expect_length("rows to gate and quantize", up.len(), rows, width);
-        match activation {
-            Activation::Silu => self.take(pool, isa, rows, width, &Gate { function: Silu, gate, up, width }),
-            Activation::GeluTanh => self.take(pool, isa, rows, width, &Gate { function: GeluTanh, gate, up, width }),
-            Activation::GeluErf => self.take(pool, isa, rows, width, &Gate { function: GeluErf, gate, up, width }),
-            Activation::Relu => self.take(pool, isa, rows, width, &Gate { function: Relu, gate, up, width }),
-            Activation::ReluSquared => {
-                self.take(pool, isa, rows, width, &Gate { function: ReluSquared, gate, up, width });
-            }
-        }
-    }
-
-    /// Takes in the norm of `x`, `[rows, width]`, over whole rows: the bits of [`crate::norm_rms`] or [`crate::norm_layer`],
-    /// which need not be written anywhere.
-    pub fn quantize_norm(&mut self, pool: &Pool, isa: Isa, norm: RowNorm<'_>, x: &[f32], rows: usize, width: usize) {
-        expect_length("rows to norm and quantize", x.len(), rows, width);
-        for vector in [norm.weight, norm.bias].into_iter().flatten() {
-            expect_length("vector of a norm", vector.len(), 1, width);
-        }
-        self.take(pool, isa, rows, width, &Normed { norm, x, width });
-    }
-
-    fn take<R: Source>(&mut self, pool: &Pool, isa: Isa, rows: usize, width: usize, source: &R) {
         assert!(width.is_multiple_of(BLOCK), "rows of {width} cannot be quantized in blocks of {BLOCK}");
         let total = bytes(rows, width).unwrap_or(usize::MAX);
         assert!(total <= self.buffer.len(), "room for {} bytes of quantized rows, {total} needed", self.buffer.len());
@@ -177,7 +137,7 @@ impl Int8Rows {
                         target.part(halves, count * some.len() * HALVES),
                     )
                 };
-                dispatch(isa, Quantize { source, first, rows: count, blocks: some, records, halves });
+                dispatch(isa, Quantize { x, width, first, rows: count, blocks: some, records, halves });
             }
         });
     }
@@ -204,112 +164,26 @@ impl std::fmt::Debug for Int8Rows {
 /// Numbers in a piece of a tile that is cut.
 const PART: usize = 4096;
 
-/// Where the numbers come from.
-trait Source: Sync {
-    /// What is found out once about each row of a tile.
-    #[inline(always)]
-    fn begin<S: Simd>(&self, _: S, _first: usize, _rows: usize) -> [Moments; TILE] {
-        [Moments::default(); TILE]
-    }
-
-    /// 32 numbers of a row; they may be made in `made`.
-    fn block<'s, S: Simd>(
-        &'s self,
-        s: S,
-        row: usize,
-        block: usize,
-        moments: &Moments,
-        made: &'s mut [f32; BLOCK],
-    ) -> &'s [f32; BLOCK];
-}
-
-/// The block of a row, as an array.
+/// The block of a row, as an array; and asks for what comes of the row, since the processor, seeing the rows of a tile in turns,
+/// does not.
 #[inline(always)]
 fn part(x: &[f32], at: usize) -> &[f32; BLOCK] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let ahead = x.as_ptr().wrapping_add(at + AHEAD);
+        // SAFETY: prefetching reads nothing.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(LANES).cast());
+        }
+    }
     x[at..].first_chunk().expect("lengths have been compared")
 }
 
-struct Plain<'a> {
-    x: &'a [f32],
-    width: usize,
-}
-
-impl Source for Plain<'_> {
-    #[inline(always)]
-    fn block<'s, S: Simd>(
-        &'s self,
-        _: S,
-        row: usize,
-        block: usize,
-        _: &Moments,
-        _: &'s mut [f32; BLOCK],
-    ) -> &'s [f32; BLOCK] {
-        part(self.x, row * self.width + block * BLOCK)
-    }
-}
-
-struct Gate<'a, A> {
-    function: A,
-    gate: &'a [f32],
-    up: &'a [f32],
-    width: usize,
-}
-
-impl<A: Function + Sync> Source for Gate<'_, A> {
-    #[inline(always)]
-    fn block<'s, S: Simd>(
-        &'s self,
-        s: S,
-        row: usize,
-        block: usize,
-        _: &Moments,
-        made: &'s mut [f32; BLOCK],
-    ) -> &'s [f32; BLOCK] {
-        let at = row * self.width + block * BLOCK;
-        let (gate, up) = (part(self.gate, at).as_chunks::<LANES>().0, part(self.up, at).as_chunks::<LANES>().0);
-        for (made, (gate, up)) in made.as_chunks_mut::<LANES>().0.iter_mut().zip(gate.iter().zip(up)) {
-            s.store(s.mul(self.function.at(s, s.load(gate)), s.load(up)), made);
-        }
-        made
-    }
-}
-
-struct Normed<'a> {
-    norm: RowNorm<'a>,
-    x: &'a [f32],
-    width: usize,
-}
-
-impl Source for Normed<'_> {
-    #[inline(always)]
-    fn begin<S: Simd>(&self, s: S, first: usize, rows: usize) -> [Moments; TILE] {
-        let mut moments = [Moments::default(); TILE];
-        for (moments, x) in moments.iter_mut().zip(self.x[first * self.width..][..rows * self.width].chunks(self.width))
-        {
-            *moments = self.norm.moments(s, x);
-        }
-        moments
-    }
-
-    #[inline(always)]
-    fn block<'s, S: Simd>(
-        &'s self,
-        s: S,
-        row: usize,
-        block: usize,
-        moments: &Moments,
-        made: &'s mut [f32; BLOCK],
-    ) -> &'s [f32; BLOCK] {
-        let of = |vector: &'s [f32]| part(vector, block * BLOCK).as_chunks::<LANES>().0;
-        let x = part(self.x, row * self.width + block * BLOCK).as_chunks::<LANES>().0;
-        for (half, made) in made.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let weight = self.norm.weight.map(|weight| s.load(&of(weight)[half]));
-            let bias = self.norm.bias.map(|bias| s.load(&of(bias)[half]));
-            s.store(moments.apply(s, s.load(&x[half]), weight, bias), made);
-        }
-        made
-    }
-}
+/// Numbers of a row that are asked for ahead of those in use.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 256;
 
 /// Four blocks, quantized.
 #[repr(C, align(64))]
@@ -323,8 +197,12 @@ struct Four {
 /// Blocks that are quantized together, since one alone leaves most lanes of its sums empty.
 const AT_ONCE: usize = 4;
 
-struct Quantize<'a, R> {
-    source: &'a R,
+/// Before there is something.
+const NOTHING: [f32; BLOCK] = [0.0; BLOCK];
+
+struct Quantize<'a> {
+    x: &'a [f32],
+    width: usize,
     /// The tile's first row, and how many it has.
     first: usize,
     rows: usize,
@@ -333,16 +211,14 @@ struct Quantize<'a, R> {
     halves: &'a mut [u8],
 }
 
-impl<R: Source> Task for Quantize<'_, R> {
+impl Task for Quantize<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let rows = self.rows;
-        let moments = self.source.begin(s, self.first, rows);
         let count = rows * self.blocks.len();
         let mut four = Four { codes: [[0; BLOCK]; AT_ONCE], scales: [0.0; AT_ONCE], sums: [[0; 2]; AT_ONCE] };
-        let mut made = [[0f32; BLOCK]; AT_ONCE];
         // Row after row of a block, block after block.
         let (mut row, mut block) = (0, 0);
         for from in (0..count).step_by(AT_ONCE) {
@@ -355,12 +231,12 @@ impl<R: Source> Task for Quantize<'_, R> {
                     (row, block) = (0, block + 1);
                 }
             }
-            let [a, b, c, d] = &mut made;
-            let take = |place: usize, made| {
-                let (row, block) = places[place];
-                self.source.block(s, self.first + row, self.blocks.start + block, &moments[row], made)
-            };
-            quantize_four(s, [take(0, a), take(1, b), take(2, c), take(3, d)], &mut four);
+            // No closures: the compiler may leave them functions of their own, without the instructions in use here.
+            let mut x = [&NOTHING; AT_ONCE];
+            for (x, &(row, block)) in x.iter_mut().zip(&places) {
+                *x = part(self.x, (self.first + row) * self.width + (self.blocks.start + block) * BLOCK);
+            }
+            quantize_four(s, x, &mut four);
             for (i, &(row, block)) in places[..here].iter().enumerate() {
                 let record = &mut self.records[block * rows * RECORD..][..rows * RECORD];
                 let halves = &mut self.halves[block * rows * HALVES..][..rows * HALVES];
@@ -582,36 +458,6 @@ mod tests {
                 for threads in [1, 3] {
                     let found = made(rows, width, |int8| int8.quantize(&Pool::new(threads), isa, &x, rows, width));
                     assert!(found == expected, "{rows} rows of {width} on {}", isa.name());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_made_on_the_way_has_the_bits_of_the_steps_alone() {
-        let pool = Pool::new(2);
-        for (rows, width) in [(1, 64), (5, 2048), (30, 544)] {
-            let (x, up) = (numbers(rows * width), numbers(rows * width + 7).split_off(7));
-            let weight = numbers(width + 1).split_off(1);
-            for &isa in Isa::available() {
-                let mut out = vec![0f32; rows * width];
-                let whole = |out: &[f32]| made(rows, width, |int8| int8.quantize(&pool, isa, out, rows, width));
-                for activation in [Activation::Silu, Activation::GeluTanh, Activation::ReluSquared] {
-                    crate::glu(&pool, isa, activation, &x, &up, &mut out);
-                    let found = made(rows, width, |int8| {
-                        int8.quantize_glu(&pool, isa, activation, &x, &up, rows, width);
-                    });
-                    assert!(found == whole(&out), "{activation:?} of {rows} rows of {width} on {}", isa.name());
-                }
-                for weight in [None, Some(&weight[..])] {
-                    crate::norm_rms(&pool, isa, &x, rows, width, 1, weight, 1e-5, &mut out);
-                    let norm = RowNorm { weight, bias: None, eps: 1e-5, center: false };
-                    let found = made(rows, width, |int8| int8.quantize_norm(&pool, isa, norm, &x, rows, width));
-                    assert!(found == whole(&out), "norm of {rows} rows of {width} on {}", isa.name());
-                    crate::norm_layer(&pool, isa, &x, rows, width, 1, weight, weight, 1e-5, &mut out);
-                    let norm = RowNorm { weight, bias: weight, eps: 1e-5, center: true };
-                    let found = made(rows, width, |int8| int8.quantize_norm(&pool, isa, norm, &x, rows, width));
-                    assert!(found == whole(&out), "layer norm of {rows} rows of {width} on {}", isa.name());
                 }
             }
         }
