@@ -5,7 +5,7 @@ use std::path::Path;
 use bantam_formats::gguf::SplitLimits;
 use bantam_kernels::{Pool, available_threads};
 
-use crate::encode::Work;
+use crate::encode::{Edit, Work};
 use crate::source::Source;
 use crate::{ConvertError, Report, Types, gguf_out, huggingface_out};
 
@@ -53,7 +53,36 @@ pub fn convert(
     options: &Options,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Report, ConvertError> {
+    run(source, target, options, None, progress)
+}
+
+/// As [`convert`], from GGUF to GGUF, with some tensors changed on the way: an adapter added to them, or trained weights in
+/// their place. What is changed is encoded anew.
+///
+/// # Errors
+/// As [`convert`]; a source or a target in another form.
+pub fn convert_edited(
+    source: &Path,
+    target: &Path,
+    options: &Options,
+    edit: &dyn Edit,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Report, ConvertError> {
+    run(source, target, options, Some(edit), progress)
+}
+
+fn run(
+    source: &Path,
+    target: &Path,
+    options: &Options,
+    edit: Option<&dyn Edit>,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Report, ConvertError> {
     let (opened, files) = Source::open(source)?;
+    if edit.is_some() && !(matches!(opened, Source::Gguf(_)) && options.form == Form::Gguf) {
+        let problem = "weights are changed on their way from GGUF to GGUF alone; convert the model first";
+        return Err(ConvertError::Request(problem.into()));
+    }
     let pool = Pool::new(options.threads.unwrap_or_else(available_threads));
     let total: u64 = match &opened {
         Source::Gguf(gguf) => gguf.model.tensors().map(|(_, tensor)| tensor.range.len() as u64).sum(),
@@ -64,7 +93,7 @@ pub fn convert(
         done = done.saturating_add(bytes).min(total);
         progress(done, total)
     };
-    let mut work = Work { pool: &pool, files: &files, progress: &mut advance };
+    let mut work = Work { pool: &pool, files: &files, progress: &mut advance, edit };
     let report = Report { source: source.to_owned(), target: target.to_owned(), ..Report::default() };
     match options.form {
         Form::Gguf => gguf_out::write(&opened, target, options, &mut work, report),

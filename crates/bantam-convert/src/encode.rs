@@ -24,6 +24,17 @@ pub(crate) struct Work<'a> {
     pub(crate) files: &'a Files,
     /// Told how many more bytes of the source have been read; `false` stops the work.
     pub(crate) progress: &'a mut dyn FnMut(u64) -> bool,
+    /// What is changed on the way.
+    pub(crate) edit: Option<&'a dyn Edit>,
+}
+
+/// Changes weights on their way into a file.
+pub trait Edit: Sync {
+    /// Whether a tensor of the source is changed, by its name in GGUF.
+    fn changes(&self, tensor: &str) -> bool;
+
+    /// Changes a row of it.
+    fn row(&self, tensor: &str, row: usize, values: &mut [f32]);
 }
 
 /// What became of a tensor's numbers.
@@ -96,7 +107,7 @@ impl Work<'_> {
         if made.shape.contains(&0) {
             return Ok(Outcome::default());
         }
-        if is_copy(made, target) {
+        if is_copy(made, target) && self.edit_of(made).is_none() {
             for part in &made.parts {
                 self.copy(&part.bytes, out)?;
             }
@@ -106,6 +117,10 @@ impl Work<'_> {
             return self.transposed(made, target, out);
         }
         self.rows(made, target, out)
+    }
+
+    fn edit_of(&self, made: &Made) -> Option<&dyn Edit> {
+        self.edit.filter(|edit| edit.changes(&made.name))
     }
 
     /// Writes bytes as they are.
@@ -130,7 +145,8 @@ impl Work<'_> {
         let row_bytes = target.row_bytes(width).map_err(wrong)?;
         let source = Rows::of(made, width)?;
         let shifts = matches!(made.change, Change::Shift(_));
-        let moves = !shifts && made.parts.iter().all(|part| part.tensor_type == Ok(target));
+        let edit = self.edit.filter(|edit| edit.changes(&made.name));
+        let moves = !shifts && edit.is_none() && made.parts.iter().all(|part| part.tensor_type == Ok(target));
         let at_once = (PIECE / width.max(1)).clamp(1, rows.max(1));
         let each = at_once.div_ceil(self.pool.threads() * 4).max(1);
         let mut buffer = vec![0; at_once * row_bytes];
@@ -153,6 +169,9 @@ impl Work<'_> {
                     let done = source.decode(made.change.source_row(row, rows), &mut values).and_then(|()| {
                         if let Change::Shift(by) = made.change {
                             values.iter_mut().for_each(|x| *x += by);
+                        }
+                        if let Some(edit) = edit {
+                            edit.row(&made.name, row, &mut values);
                         }
                         count_overflow(&values, target, &overflowed);
                         target.encode(&values, made_row)

@@ -27,7 +27,8 @@ mod types;
 mod vocabulary;
 
 pub use bantam_formats::gguf::SplitLimits;
-pub use convert::{Form, Options, convert};
+pub use convert::{Form, Options, convert, convert_edited};
+pub use encode::Edit;
 pub use error::ConvertError;
 pub use report::{Report, TypeCount, WrittenFile};
 pub use types::{Types, type_names};

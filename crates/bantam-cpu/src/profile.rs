@@ -25,11 +25,15 @@ pub(crate) struct Work {
 
 impl Watch {
     pub(crate) fn new(instructions: &[Instruction], names: &[String], pool: &Pool) -> Self {
+        Self::named(instructions.iter().map(|instruction| name(instruction, names)), pool)
+    }
+
+    /// By the names of steps, in their order.
+    pub(crate) fn named(names: impl Iterator<Item = String>, pool: &Pool) -> Self {
         pool.watch(true);
         let mut profile = Profile::default();
-        let mut kinds = Vec::with_capacity(instructions.len());
-        for instruction in instructions {
-            let name = name(instruction, names);
+        let mut kinds = Vec::new();
+        for name in names {
             let known = profile.steps.iter().position(|step| step.name == name);
             kinds.push(known.unwrap_or(profile.steps.len()));
             if known.is_none() {
@@ -66,7 +70,7 @@ fn nanoseconds(start: Instant) -> u64 {
 }
 
 /// A weight's name without its layer and what all share: `attn_q` of `blk.7.attn_q.weight`.
-fn short(name: &str) -> &str {
+pub(crate) fn short(name: &str) -> &str {
     let name = name.strip_suffix(".weight").unwrap_or(name);
     let rest = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     rest.map_or(name, |(_, rest)| rest)

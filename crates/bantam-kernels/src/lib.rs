@@ -43,8 +43,8 @@ pub use attention::{
 };
 pub use backward::{
     ONE_SUM, ProductScratch, SequenceScratch, Sequences, WeightRows, activate_back, add_norm_gradients, add_row_sums,
-    add_to, add_weight_gradient, attend_sequences, attend_sequences_back, cross_entropy, cross_entropy_back, glu_back,
-    in_pieces, multiply_back, multiply_trained, norm_back, softcap_back,
+    add_to, add_weight_gradient, attend_sequences, attend_sequences_back, cross_entropy, cross_entropy_back,
+    cross_entropy_back_in_place, glu_back, in_pieces, multiply_back, multiply_trained, norm_back, softcap_back,
 };
 pub use elementwise::{
     Activation, RopePairs, activate, add, glu, norm_layer, norm_rms, rope_angles, rope_apply, scale, softcap,
@@ -55,6 +55,6 @@ pub use limits::{int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{
     ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, PANEL_LAYOUT, Precision, Product, multiply,
-    multiply_tiles,
+    multiply_through, multiply_tiles,
 };
 pub use pool::{Pool, PoolCounts, available_threads};

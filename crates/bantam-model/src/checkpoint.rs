@@ -54,6 +54,8 @@ pub struct Checkpoint {
     plan: Plan,
     tensors: BTreeMap<String, Tensor>,
     quantization: Option<Quantization>,
+    /// What a GGUF file calls it.
+    architecture: Option<String>,
 }
 
 /// Tensors by GGUF name, as settings see them.
@@ -105,7 +107,8 @@ impl Checkpoint {
         let mut settings = Settings::new(Source::Gguf(metadata, architecture.to_owned()), &lookup);
         let spec = family.spec(&mut settings, architecture)?;
         let ignored = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
-        Self::new(family, spec, tensors, &ignored, str::to_owned)
+        let architecture = Some(architecture.to_owned());
+        Ok(Self { architecture, ..Self::new(family, spec, tensors, &ignored, str::to_owned)? })
     }
 
     /// Reads a Hugging Face model: `config.json` and its tensors under their own names.
@@ -200,7 +203,7 @@ impl Checkpoint {
         if let Some((_, tensor)) = tensors.iter().find(|(name, _)| !known(name) && !family.names.is_ignored(name)) {
             return Err(ModelError::UnknownTensor { name: tensor.file_name.clone(), family: family.name });
         }
-        Ok(Self { family, spec, plan, tensors, quantization: None })
+        Ok(Self { family, spec, plan, tensors, quantization: None, architecture: None })
     }
 
     /// The same model up to its hidden states: what comes out is what the head would read, `[rows, width]`.
@@ -213,6 +216,11 @@ impl Checkpoint {
         let plan = &self.plan;
         self.tensors.retain(|name, _| plan.weight_named(name).is_some());
         Ok(self)
+    }
+
+    /// What the GGUF file that it comes from calls its architecture; nothing where it comes from another form.
+    pub fn architecture(&self) -> Option<&str> {
+        self.architecture.as_deref()
     }
 
     /// The family that read it.

@@ -114,4 +114,9 @@ pub trait TrainingProgram: Send {
 
     /// The trained weights, in the Plan's order.
     fn parameters(&mut self) -> Vec<Parameter<'_>>;
+
+    /// Begins (or ends) to time every step, as [`Program::profile`].
+    fn profile(&mut self, _on: bool) -> Profile {
+        Profile::default()
+    }
 }

@@ -13,6 +13,8 @@ use crate::random::Random;
 pub struct Lora {
     /// Inner width of each adapter.
     pub rank: usize,
+    /// Other ranks of modules that a pattern names, as in `targets`; the last that fits counts.
+    pub ranks: Vec<(String, usize)>,
     /// The scale is `alpha / rank`, or `alpha / √rank` where it is rank-stabilised.
     pub alpha: f32,
     /// rsLoRA (Kalajdzievski 2023).
@@ -26,7 +28,14 @@ pub struct Lora {
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, rank_stabilised: false, dropout: 0.0, targets: vec![ALL.into()] }
+        Self {
+            rank: 16,
+            ranks: Vec::new(),
+            alpha: 32.0,
+            rank_stabilised: false,
+            dropout: 0.0,
+            targets: vec![ALL.into()],
+        }
     }
 }
 
@@ -47,11 +56,29 @@ fn matches(pattern: &str, name: &str) -> bool {
     starts.into_iter().any(|at| whole(pattern.as_bytes(), &name.as_bytes()[at..]))
 }
 
+/// Whether a pattern names a place.
+fn named(pattern: &str, place: &AdapterPlace) -> bool {
+    if pattern == ALL {
+        return place.in_layer;
+    }
+    let ours = place.weight.strip_suffix(".weight").unwrap_or(&place.weight);
+    // A part of a fused module goes by the name it would have alone, too.
+    let alone = ours.rsplit_once('.').map_or(ours, |(_, stem)| stem);
+    let alone = ALONE.iter().find(|(stem, _)| *stem == alone).map_or("", |(_, name)| name);
+    [&place.module, ours, alone].iter().any(|name| !name.is_empty() && matches(pattern, name))
+}
+
 impl Lora {
-    /// Factor on what an adapter adds.
-    pub fn scale(&self) -> f32 {
-        let rank = self.rank as f32;
+    /// Factor on what an adapter of this rank adds.
+    pub fn scale(&self, rank: usize) -> f32 {
+        let rank = rank as f32;
         self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
+    }
+
+    /// The rank of a place.
+    pub fn rank_of(&self, place: &AdapterPlace) -> usize {
+        let last = self.ranks.iter().rev().find(|(pattern, _)| named(pattern, place));
+        last.map_or(self.rank, |(_, rank)| *rank)
     }
 
     /// The places it adapts, in the Plan's order.
@@ -59,22 +86,16 @@ impl Lora {
     /// # Errors
     /// A target that names nothing, with the names there are; a rank of 0 or a dropout that is none.
     pub fn places(&self, checkpoint: &Checkpoint) -> Result<Vec<AdapterPlace>, TrainError> {
-        if self.rank == 0 || !self.scale().is_finite() || !(0.0..1.0).contains(&self.dropout) {
+        let ranks = self.ranks.iter().map(|(_, rank)| *rank);
+        if ranks.chain([self.rank]).any(|rank| rank == 0 || !self.scale(rank).is_finite())
+            || !(0.0..1.0).contains(&self.dropout)
+        {
             let problem = "a rank of at least 1, a finite alpha and a dropout of at least 0 and below 1 are needed";
             return Err(TrainError::Option(problem.into()));
         }
         let places = adapter_places(checkpoint);
-        let named = |pattern: &str, place: &AdapterPlace| match pattern {
-            ALL => place.in_layer,
-            pattern => {
-                let ours = place.weight.strip_suffix(".weight").unwrap_or(&place.weight);
-                // A part of a fused module goes by the name it would have alone, too.
-                let alone = ours.rsplit_once('.').map_or(ours, |(_, stem)| stem);
-                let alone = ALONE.iter().find(|(stem, _)| *stem == alone).map_or("", |(_, name)| name);
-                [&place.module, ours, alone].iter().any(|name| !name.is_empty() && matches(pattern, name))
-            }
-        };
-        if let Some(pattern) = self.targets.iter().find(|pattern| !places.iter().any(|place| named(pattern, place))) {
+        let patterns = self.targets.iter().chain(self.ranks.iter().map(|(pattern, _)| pattern));
+        if let Some(pattern) = patterns.into_iter().find(|pattern| !places.iter().any(|place| named(pattern, place))) {
             let mut known: Vec<&str> = places.iter().map(AdapterPlace::module_name).collect();
             known.sort_unstable();
             known.dedup();
@@ -85,14 +106,17 @@ impl Lora {
 
     /// The adapters of a Plan, and what they begin with: A drawn evenly within `1/√inputs` (as PEFT does), B zero.
     pub fn begin(&self, places: &[AdapterPlace], seed: u64) -> (Vec<PlanAdapter>, Adapter) {
-        let (scale, rank) = (self.scale(), self.rank);
-        let wanted =
-            places.iter().map(|place| PlanAdapter { weight: place.weight.clone(), rank, scale, dropout: self.dropout });
+        let wanted = places.iter().map(|place| {
+            let rank = self.rank_of(place);
+            PlanAdapter { weight: place.weight.clone(), rank, scale: self.scale(rank), dropout: self.dropout }
+        });
         let parts = places.iter().enumerate().map(|(n, place)| {
+            let rank = self.rank_of(place);
             let mut random = Random::new(seed, n as u64 + 1);
             let bound = 1.0 / (place.inputs as f32).sqrt();
             let a = (0..rank * place.inputs).map(|_| random.within(bound)).collect();
-            AdapterPart { weight: place.weight.clone(), rank, scale, a, b: vec![0.0; place.outputs * rank] }
+            let (scale, b) = (self.scale(rank), vec![0.0; place.outputs * rank]);
+            AdapterPart { weight: place.weight.clone(), rank, scale, a, b }
         });
         (wanted.collect(), Adapter { parts: parts.collect() })
     }

@@ -8,10 +8,11 @@ use std::io;
 use std::path::Path;
 
 use bantam_formats::safetensors::{Dtype, SafeTensors, SafeTensorsWriter};
+use bantam_kernels::Mapping;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::optimiser::Moments;
+use crate::optimiser::Part;
 
 /// The key of the metadata that holds [`State`].
 const KEY: &str = "bantam_training";
@@ -51,53 +52,56 @@ pub struct State {
     pub date: String,
 }
 
-/// One trained weight: its name, its numbers and the optimiser's means.
-pub struct Saved<'a> {
-    /// The weight's name.
-    pub name: &'a str,
-    /// Its numbers.
-    pub values: &'a [f32],
-    /// The optimiser's means of it.
-    pub moments: &'a Moments,
-}
-
-/// Writes a state.
+/// Writes a state: numbers by name.
 ///
 /// # Errors
 /// What the file system says; the last state is then as it was.
-pub fn write(path: &Path, state: &State, weights: &[Saved<'_>]) -> Result<(), TrainError> {
+pub fn write(path: &Path, state: &State, numbers: &[(String, Part<'_>)]) -> Result<(), TrainError> {
     let mut writer = SafeTensorsWriter::new();
     let text = serde_json::to_string(state)
         .map_err(|error| TrainError::Checkpoint { path: path.to_owned(), problem: error.to_string() })?;
     writer.set(KEY, text);
-    let mut data: HashMap<String, &[f32]> = HashMap::new();
-    for saved in weights {
-        let parts = [("values", saved.values), ("mean", &saved.moments.mean), ("square", &saved.moments.square)];
-        for (part, numbers) in parts {
-            let name = format!("{}/{part}", saved.name);
-            writer.add_tensor(name.clone(), Dtype::F32, &[numbers.len() as u64])?;
-            data.insert(name, numbers);
-        }
+    let mut data: HashMap<&str, &Part<'_>> = HashMap::new();
+    for (name, part) in numbers {
+        let (dtype, length) = extent(part);
+        writer.add_tensor(name.clone(), dtype, &[length as u64])?;
+        data.insert(name, part);
     }
     writer.write(path, |tensor, out| {
         let missing = || io::Error::other("a tensor that was not announced");
-        let numbers = data.get(&tensor.name).ok_or_else(missing)?;
-        let mut bytes = Vec::with_capacity(4 * 4096);
-        for chunk in numbers.chunks(4096) {
-            bytes.clear();
-            chunk.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
-            out.write_all(&bytes)?;
+        match data.get(tensor.name.as_str()).ok_or_else(missing)? {
+            Part::F32(numbers) => put(numbers, out, |x, bytes| bytes.extend_from_slice(&x.to_le_bytes())),
+            Part::F64(numbers) => put(numbers, out, |x, bytes| bytes.extend_from_slice(&x.to_le_bytes())),
+            Part::U8(codes) => out.write_all(codes),
         }
-        Ok(())
     })?;
     Ok(())
 }
 
-/// A state read back.
+/// A part's type in a file, and how many numbers it has.
+fn extent(part: &Part<'_>) -> (Dtype, usize) {
+    match part {
+        Part::F32(numbers) => (Dtype::F32, numbers.len()),
+        Part::F64(numbers) => (Dtype::F64, numbers.len()),
+        Part::U8(codes) => (Dtype::U8, codes.len()),
+    }
+}
+
+fn put<T: Copy>(numbers: &[T], out: &mut dyn io::Write, encode: impl Fn(T, &mut Vec<u8>)) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(8 * 4096);
+    for chunk in numbers.chunks(4096) {
+        bytes.clear();
+        chunk.iter().for_each(|x| encode(*x, &mut bytes));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// A state read back: mapped, and looked at a tensor at a time, so that it is never in memory beside what it becomes.
 pub struct Read {
     /// Where it stands.
     pub state: State,
-    bytes: Vec<u8>,
+    mapping: Mapping,
     tensors: SafeTensors,
 }
 
@@ -106,9 +110,9 @@ pub struct Read {
 /// # Errors
 /// No such file, a damaged one, or one of another run.
 pub fn read(path: &Path, run: &str) -> Result<Read, TrainError> {
-    let bytes =
-        std::fs::read(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
-    let tensors = SafeTensors::parse(&bytes).map_err(|error| error.in_file(path))?;
+    let mapping =
+        Mapping::open(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
+    let tensors = SafeTensors::parse(mapping.as_ref()).map_err(|error| error.in_file(path))?;
     let refuse = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let text = tensors.metadata().iter().find(|(key, _)| key == KEY).map(|(_, text)| text.as_str());
     let text = text.ok_or_else(|| refuse("it is no state of a training run".into()))?;
@@ -117,36 +121,41 @@ pub fn read(path: &Path, run: &str) -> Result<Read, TrainError> {
         let problem = "it belongs to a run with another model, other data or other settings; begin anew or use those";
         return Err(refuse(problem.into()));
     }
-    Ok(Read { state, bytes, tensors })
+    Ok(Read { state, mapping, tensors })
 }
 
 impl Read {
-    /// Puts one weight's numbers back.
+    /// How many numbers there are by a name.
+    pub fn numbers(&self, name: &str) -> usize {
+        // Bounded by the bytes that are there.
+        self.tensors.tensor(name).map_or(0, |tensor| tensor.range.len() / (tensor.dtype.bits() as usize / 8).max(1))
+    }
+
+    /// Puts numbers back.
     ///
     /// # Errors
-    /// Where the state has none of that name and length.
-    pub fn restore(
-        &self,
-        path: &Path,
-        name: &str,
-        values: &mut [f32],
-        moments: &mut Moments,
-    ) -> Result<(), TrainError> {
-        for (part, numbers) in
-            [("values", values), ("mean", &mut moments.mean[..]), ("square", &mut moments.square[..])]
-        {
-            let refuse = || TrainError::Checkpoint {
-                path: path.to_owned(),
-                problem: format!("it has no fitting `{name}/{part}`"),
-            };
-            let tensor = self.tensors.tensor(&format!("{name}/{part}")).ok_or_else(refuse)?;
-            let bytes = self.bytes.get(tensor.range.clone()).ok_or_else(refuse)?;
-            let (chunks, rest) = bytes.as_chunks::<4>();
-            if tensor.dtype != Dtype::F32 || chunks.len() != numbers.len() || !rest.is_empty() {
-                return Err(refuse());
-            }
-            numbers.iter_mut().zip(chunks).for_each(|(number, bytes)| *number = f32::from_le_bytes(*bytes));
+    /// Where the state has none of that name, type and length.
+    pub fn restore(&self, path: &Path, name: &str, into: Part<'_>) -> Result<(), TrainError> {
+        let refuse =
+            || TrainError::Checkpoint { path: path.to_owned(), problem: format!("it has no fitting `{name}`") };
+        let tensor = self.tensors.tensor(name).ok_or_else(refuse)?;
+        let bytes = self.mapping.as_ref().get(tensor.range.clone()).ok_or_else(refuse)?;
+        let (dtype, length) = extent(&into);
+        if tensor.dtype != dtype || self.numbers(name) != length {
+            return Err(refuse());
         }
+        match into {
+            Part::F32(numbers) => {
+                let chunks = bytes.as_chunks::<4>().0;
+                numbers.iter_mut().zip(chunks).for_each(|(number, bytes)| *number = f32::from_le_bytes(*bytes));
+            }
+            Part::F64(numbers) => {
+                let chunks = bytes.as_chunks::<8>().0;
+                numbers.iter_mut().zip(chunks).for_each(|(number, bytes)| *number = f64::from_le_bytes(*bytes));
+            }
+            Part::U8(codes) => codes.copy_from_slice(bytes),
+        }
+        self.mapping.done_with(tensor.range.clone());
         Ok(())
     }
 }

@@ -9,6 +9,7 @@
 //! | [`doctor`] | what is wrong with a file of examples before anything is learned from it |
 //! | [`adapters`] | which weights get an adapter (LoRA, rsLoRA), and what it begins with |
 //! | [`trainer`] | the loop: batches, gradients, clipping, updates; validation; what is promised beforehand |
+//! | [`preference`] | losses over whole answers: DPO, ORPO, KTO |
 //! | [`optimiser`] | AdamW over f32 states |
 //! | [`schedule`] | the learning rate of each step |
 //! | [`checkpoint`] | the state of a run in one file, written atomically |
@@ -28,9 +29,10 @@ pub mod data;
 pub mod doctor;
 mod error;
 pub mod optimiser;
+pub mod preference;
 mod random;
 pub mod schedule;
 pub mod trainer;
 
 pub use error::TrainError;
-pub use trainer::{Event, Method, Promise, Tokens, TrainOptions, Trainer};
+pub use trainer::{Event, Method, Promise, Recompute, Tokens, TrainOptions, Trainer};

@@ -1,5 +1,7 @@
 //! The loop: batches, gradients, clipping, updates.
 
+mod preferences;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,14 +10,17 @@ use bantam_cpu::CpuBackend;
 use bantam_kernels::{Isa, KvFormat, Pool, Precision, ProductScratch, available_threads, multiply_trained};
 use bantam_model::exchange::AdapterPlace;
 use bantam_plan::rewrite::{recompute, train, with_adapters};
-use bantam_plan::{Backend, CompileOptions, CostQuestion, Plan, PlanError, TrainingProgram, WeightId, total_cost};
+use bantam_plan::{
+    Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, total_cost,
+};
 use bantam_runtime::{Adapted, Adapter, AdapterPart, Model, in_words, memory_limit};
 
 use crate::TrainError;
 use crate::adapters::Lora;
-use crate::checkpoint::{self, Saved, State};
+use crate::checkpoint::{self, State};
 use crate::data::{Example, micro_batches, step_order};
-use crate::optimiser::{AdamW, Moments, norm};
+use crate::optimiser::{AdamW, Moments, Part, norm};
+use crate::preference::Loss;
 use crate::schedule::Schedule;
 
 /// What is trained.
@@ -27,11 +32,25 @@ pub enum Method {
     Full,
 }
 
+/// When layers run again on the way back (activation checkpointing).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recompute {
+    /// Where keeping their values would not fit into the memory there is.
+    #[default]
+    Automatic,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainOptions {
     /// What is trained.
     pub method: Method,
+    /// What is minimised.
+    pub loss: Loss,
     /// The learning rate at its height.
     pub rate: f32,
     /// How it goes.
@@ -52,8 +71,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Whether examples come in an order of chance.
     pub shuffle: bool,
-    /// Whether layers run again on the way back instead of being kept.
-    pub recompute: bool,
+    /// Whether layers run again on the way back instead of being kept: slower, for less memory; the same bits.
+    pub recompute: Recompute,
     /// What frozen weights of BF16 and of blocks are multiplied in.
     pub precision: Precision,
     /// Threads; all that this process may use where not given.
@@ -66,6 +85,7 @@ impl Default for TrainOptions {
     fn default() -> Self {
         Self {
             method: Method::Lora(Lora::default()),
+            loss: Loss::default(),
             rate: 2e-4,
             schedule: Schedule::default(),
             warmup: 0.03,
@@ -76,7 +96,7 @@ impl Default for TrainOptions {
             optimiser: AdamW::default(),
             seed: 0,
             shuffle: true,
-            recompute: true,
+            recompute: Recompute::default(),
             precision: Precision::Bf16,
             threads: None,
             memory_limit: None,
@@ -114,6 +134,8 @@ pub struct Promise {
     pub trained: u64,
     /// Seconds it may take, for the tokens asked about.
     pub seconds: f64,
+    /// Whether layers run again on the way back.
+    pub recompute: bool,
 }
 
 impl Promise {
@@ -152,6 +174,16 @@ pub struct Event {
     pub tokens: usize,
     /// Tokens learned in this step.
     pub learned: usize,
+    /// Share of the answers compared that are on the right side, where answers are compared.
+    pub right: Option<f64>,
+}
+
+/// What a step has gathered.
+struct Taken {
+    loss: f64,
+    tokens: usize,
+    learned: usize,
+    right: Option<f64>,
 }
 
 /// Bytes beside weights and activations: the program, the vocabulary, examples.
@@ -161,12 +193,20 @@ const OVERHEAD: u64 = 96 << 20;
 struct Prepared<'m> {
     plan: Plan,
     weights: Adapted<'m>,
+    /// Bytes that training takes at the most.
+    memory: u64,
+    recompute: bool,
 }
 
 impl<'m> Prepared<'m> {
-    fn new(model: &'m Model, options: &TrainOptions, longest: usize) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
+    fn new(
+        model: &'m Model,
+        options: &TrainOptions,
+        tokens: Tokens,
+        pool: &Arc<Pool>,
+    ) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
         let checkpoint = model.checkpoint();
-        let plan = checkpoint.plan_for(longest.min(model.context_length()).max(1));
+        let plan = checkpoint.plan_for(tokens.longest.min(model.context_length()).max(1));
         let plan =
             plan.map_err(|error| bantam_runtime::RuntimeError::Model { path: model.path().to_owned(), error })?;
         let (plan, weights, places) = match &options.method {
@@ -179,8 +219,20 @@ impl<'m> Prepared<'m> {
             }
             Method::Full => (train(&plan, |_| true)?.plan, Adapted::new(&plan, checkpoint, &[])?, Vec::new()),
         };
-        let plan = if options.recompute { recompute(&plan)? } else { plan };
-        Ok((Self { plan, weights }, places))
+        let mut prepared = Self { plan, weights, memory: 0, recompute: false };
+        prepared.memory = prepared.count(pool, tokens, &options.optimiser)?;
+        let again = match options.recompute {
+            Recompute::Always => true,
+            Recompute::Never => false,
+            Recompute::Automatic => {
+                memory_limit(options.memory_limit).is_some_and(|limit| limit.bytes < prepared.memory)
+            }
+        };
+        if again {
+            (prepared.plan, prepared.recompute) = (recompute(&prepared.plan)?, true);
+            prepared.memory = prepared.count(pool, tokens, &options.optimiser)?;
+        }
+        Ok((prepared, places))
     }
 
     fn trained(&self) -> u64 {
@@ -188,12 +240,13 @@ impl<'m> Prepared<'m> {
         trained.map(|weight| (weight.rows * weight.width) as u64).sum()
     }
 
-    /// Bytes that training takes at the most.
-    fn memory(&self, pool: &Arc<Pool>, tokens: Tokens) -> Result<u64, TrainError> {
+    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, optimiser: &AdamW) -> Result<u64, TrainError> {
         let backend = CpuBackend::new(Arc::clone(pool), Isa::detect(), KvFormat::F32);
         let program = backend.training_memory(&self.plan, &self.weights, &compile_options(tokens))?;
-        // Weights and gradients are the program's; the optimiser keeps two numbers for each.
-        Ok(program.weights + program.mapped + program.scratch + 8 * self.trained() + OVERHEAD)
+        // Weights and gradients are the program's.
+        let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
+        let states = trained.map(|weight| Moments::bytes(optimiser, &weight.name, weight.rows, weight.width));
+        Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + OVERHEAD)
     }
 }
 
@@ -210,9 +263,9 @@ pub fn promise(
     tokens: Tokens,
     tokens_in_all: u64,
 ) -> Result<Promise, TrainError> {
-    let (prepared, _) = Prepared::new(model, options, tokens.longest)?;
     let pool = pool(options.threads);
-    let (memory, trained) = (prepared.memory(&pool, tokens)?, prepared.trained());
+    let (prepared, _) = Prepared::new(model, options, tokens, &pool)?;
+    let (memory, trained) = (prepared.memory, prepared.trained());
     let (weight_bytes, memory_bytes) = (|_: &str, _: usize, _: usize| 0u64, |_: usize| 0u64);
     let rows = tokens.rows as u64;
     let question = CostQuestion {
@@ -224,7 +277,7 @@ pub fn promise(
     };
     let flops = total_cost(&prepared.plan, &question).flops as f64 / tokens.rows as f64;
     let seconds = flops * tokens_in_all as f64 / speed(&pool);
-    Ok(Promise { memory, trained, seconds })
+    Ok(Promise { memory, trained, seconds, recompute: prepared.recompute })
 }
 
 /// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
@@ -259,6 +312,8 @@ pub struct Trainer {
     names: Vec<String>,
     states: Vec<Moments>,
     places: Vec<AdapterPlace>,
+    /// Log-probabilities of answers before any step, of what is learned and of what is measured.
+    reference: [Vec<f64>; 2],
     /// Where it stands.
     pub state: State,
 }
@@ -279,9 +334,9 @@ impl Trainer {
                 "an example has {longest} tokens, but the model's context is {context}"
             )));
         }
-        let (prepared, places) = Prepared::new(model, options, tokens.longest)?;
         let pool = pool(options.threads);
-        check_memory(prepared.memory(&pool, tokens)?, options)?;
+        let (prepared, places) = Prepared::new(model, options, tokens, &pool)?;
+        check_memory(prepared.memory, options)?;
         let backend = CpuBackend::new(pool, Isa::detect(), KvFormat::F32).with_training_precision(options.precision);
         let program =
             backend.compile_training(&prepared.plan, &prepared.weights, &compile_options(tokens), &mut |bytes| {
@@ -294,9 +349,14 @@ impl Trainer {
         let name = |WeightId(id): WeightId| prepared.plan.weights[id].name.clone();
         let parameters = program.parameters();
         let names = parameters.iter().map(|parameter| name(parameter.weight)).collect();
-        let states = parameters.iter().map(|parameter| Moments::new(parameter.values.len())).collect();
+        let state = |parameter: &Parameter<'_>| {
+            let weight = &prepared.plan.weights[parameter.weight.0];
+            Moments::of(&options.optimiser, &weight.name, weight.rows, weight.width)
+        };
+        let states = parameters.iter().map(state).collect();
         let state = State { run, ..State::default() };
-        Ok(Self { options: options.clone(), tokens, program, names, states, places, state })
+        let reference = Default::default();
+        Ok(Self { options: options.clone(), tokens, program, names, states, places, reference, state })
     }
 
     /// Steps in all, for so many examples.
@@ -316,25 +376,45 @@ impl Trainer {
         keep_on: &dyn Fn() -> bool,
     ) -> Result<Event, TrainError> {
         let begin = Instant::now();
-        let (step, options) = (self.state.step, &self.options);
-        let seed = options.shuffle.then_some(options.seed);
-        let order = step_order(examples.len(), options.batch.max(1), step, seed);
-        let chosen: Vec<&Example> = order.into_iter().map(|at| &examples[at]).collect();
+        let chosen: Vec<&Example> = self.order(examples.len()).into_iter().map(|at| &examples[at]).collect();
         let batches = micro_batches(&chosen, self.tokens.rows);
-        let drops = matches!(&options.method, Method::Lora(lora) if lora.dropout > 0.0);
         let mut loss = 0.0;
         for (number, mut batch) in batches.into_iter().enumerate() {
-            if !keep_on() {
-                self.forget();
-                return Err(TrainError::Interrupted);
-            }
-            if drops {
-                // A mask for each batch of each step.
-                batch.dropout = Some(options.seed ^ ((step as u64) << 20) ^ (number as u64) ^ 0x5eed << 48);
-            }
+            self.go_on(keep_on)?;
+            batch.dropout = self.mask(number);
             let losses = self.program.run(&batch)?;
             loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         }
+        let tokens = chosen.iter().map(|example| example.tokens.len()).sum();
+        let learned = chosen.iter().map(|example| example.learned()).sum();
+        self.update(begin, steps, Taken { loss, tokens, learned, right: None })
+    }
+
+    /// What the next step takes of so much data.
+    fn order(&self, count: usize) -> Vec<usize> {
+        let options = &self.options;
+        step_order(count, options.batch.max(1), self.state.step, options.shuffle.then_some(options.seed))
+    }
+
+    /// Stops between two batches, gradients as before the step.
+    fn go_on(&mut self, keep_on: &dyn Fn() -> bool) -> Result<(), TrainError> {
+        if keep_on() {
+            return Ok(());
+        }
+        self.forget();
+        Err(TrainError::Interrupted)
+    }
+
+    /// A mask of dropout for each batch of each step.
+    fn mask(&self, number: usize) -> Option<u64> {
+        let drops = matches!(&self.options.method, Method::Lora(lora) if lora.dropout > 0.0);
+        drops.then_some(self.options.seed ^ ((self.state.step as u64) << 20) ^ (number as u64) ^ 0x5eed << 48)
+    }
+
+    /// Takes the step whose gradients have been gathered.
+    fn update(&mut self, begin: Instant, steps: usize, taken: Taken) -> Result<Event, TrainError> {
+        let Taken { loss, tokens, learned, right } = taken;
+        let (step, options) = (self.state.step, &self.options);
         let parameters = self.program.parameters();
         let norm = norm(&parameters);
         for (what, value) in [("the loss", loss), ("the gradients' norm", norm)] {
@@ -354,13 +434,11 @@ impl Trainer {
         let warmup = (steps as f64 * f64::from(options.warmup)).ceil() as usize;
         let rate = options.rate * options.schedule.factor(step, steps, warmup);
         options.optimiser.step(parameters, &mut self.states, step + 1, rate, factor);
-        let tokens = chosen.iter().map(|example| example.tokens.len()).sum();
-        let learned = chosen.iter().map(|example| example.learned()).sum();
         self.state.step += 1;
         self.state.losses.push(loss);
         self.state.tokens += tokens as u64;
         self.state.seconds += begin.elapsed().as_secs_f64();
-        Ok(Event { step: step + 1, loss, norm, rate, tokens, learned })
+        Ok(Event { step: step + 1, loss, norm, rate, tokens, learned, right })
     }
 
     fn forget(&mut self) {
@@ -382,6 +460,11 @@ impl Trainer {
         Ok(loss)
     }
 
+    /// Begins (or ends) to time every step of the Plan, and gives what was found since it last began.
+    pub fn profile(&mut self, on: bool) -> Profile {
+        self.program.profile(on)
+    }
+
     /// The trained weights by name.
     pub fn weights(&mut self) -> Vec<(String, Vec<f32>)> {
         let parameters = self.program.parameters();
@@ -390,12 +473,12 @@ impl Trainer {
 
     /// The adapter as it is now; empty where every weight is trained.
     pub fn adapter(&mut self) -> Adapter {
-        let Method::Lora(lora) = &self.options.method else { return Adapter::default() };
-        let (rank, scale) = (lora.rank, lora.scale());
+        let Method::Lora(lora) = self.options.method.clone() else { return Adapter::default() };
         let mut weights: std::collections::HashMap<String, Vec<f32>> = self.weights().into_iter().collect();
         let mut take = |name: String| weights.remove(&name).unwrap_or_default();
         let parts = self.places.iter().map(|place| {
-            let weight = place.weight.clone();
+            let (weight, rank) = (place.weight.clone(), lora.rank_of(place));
+            let scale = lora.scale(rank);
             let (a, b) = (take(format!("{weight}.lora_a")), take(format!("{weight}.lora_b")));
             AdapterPart { weight, rank, scale, a, b }
         });
@@ -418,12 +501,14 @@ impl Trainer {
     /// Writes the state, over the last one.
     pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
         let parameters = self.program.parameters();
-        let saved: Vec<Saved<'_>> = parameters
-            .iter()
-            .zip(&self.states)
-            .zip(&self.names)
-            .map(|((parameter, moments), name)| Saved { name, values: parameter.values, moments })
-            .collect();
+        let mut saved = Vec::new();
+        for ((parameter, moments), name) in parameters.into_iter().zip(&mut self.states).zip(&self.names) {
+            saved.push((format!("{name}/values"), Part::F32(parameter.values)));
+            saved.extend(moments.parts().into_iter().map(|(part, numbers)| (format!("{name}/{part}"), numbers)));
+        }
+        for (set, numbers) in REFERENCES.into_iter().zip(&mut self.reference) {
+            saved.push((set.to_owned(), Part::F64(numbers)));
+        }
         checkpoint::write(path, &self.state, &saved)
     }
 
@@ -432,12 +517,22 @@ impl Trainer {
         let read = checkpoint::read(path, &self.state.run)?;
         let parameters = self.program.parameters();
         for ((parameter, moments), name) in parameters.into_iter().zip(&mut self.states).zip(&self.names) {
-            read.restore(path, name, parameter.values, moments)?;
+            read.restore(path, &format!("{name}/values"), Part::F32(parameter.values))?;
+            for (part, numbers) in moments.parts() {
+                read.restore(path, &format!("{name}/{part}"), numbers)?;
+            }
+        }
+        for (set, numbers) in REFERENCES.into_iter().zip(&mut self.reference) {
+            numbers.resize(read.numbers(set), 0.0);
+            read.restore(path, set, Part::F64(numbers))?;
         }
         self.state = read.state;
         Ok(())
     }
 }
+
+/// The references' names in a state.
+const REFERENCES: [&str; 2] = ["reference/learned", "reference/measured"];
 
 /// A batch in parts of at most so many sequences.
 fn within(batch: &bantam_plan::Batch, most: usize) -> Vec<bantam_plan::Batch> {

@@ -55,8 +55,9 @@ pub struct LoadArguments {
     /// Memory that may be used, such as 3G; by default what the machine has left
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub memory: Option<u64>,
-    /// An adapter's directory in PEFT's form, with a factor behind a colon where it is not 1; may be given more than once
-    #[arg(long, value_name = "DIR[:SCALE]", value_hint = clap::ValueHint::DirPath)]
+    /// An adapter, a directory in PEFT's form or a GGUF file, with a factor behind a colon where it is not 1; may be given
+    /// more than once
+    #[arg(long, value_name = "ADAPTER[:SCALE]", value_hint = clap::ValueHint::AnyPath)]
     pub adapter: Vec<String>,
     /// Use adapters that were trained on another form or type of the model, where their shapes fit
     #[arg(long)]
@@ -74,6 +75,27 @@ pub enum KvChoice {
     /// 8-bit blocks: half the memory of f16
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+/// When layers run again on the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecomputeChoice {
+    /// Where keeping their values would not fit into memory
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<RecomputeChoice> for bantam_train::Recompute {
+    fn from(choice: RecomputeChoice) -> Self {
+        match choice {
+            RecomputeChoice::Auto => Self::Automatic,
+            RecomputeChoice::Always => Self::Always,
+            RecomputeChoice::Never => Self::Never,
+        }
+    }
 }
 
 /// How the next token is chosen. What is not given comes from the model's own defaults.

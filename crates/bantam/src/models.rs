@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bantam_engine::SamplingOptions;
 use bantam_runtime::{
-    AnyBase, GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError, read_peft,
+    Adapter, AnyBase, GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError, fingerprint,
+    read_gguf_adapter, read_peft, template_of_adapter,
 };
 use bantam_tensor::TensorType;
 use bantam_text::{Special, TextError, Tokenizer};
@@ -38,18 +39,44 @@ pub fn open_decoder(path: &Path, quantize: Option<TensorType>) -> anyhow::Result
 /// The model with the adapters that the arguments name.
 pub fn adapted(model: Model, arguments: &LoadArguments) -> anyhow::Result<Model> {
     let any_base = if arguments.any_base { AnyBase::Yes } else { AnyBase::No };
+    let adapters = adapters(&model, &arguments.adapter, any_base)?;
+    Ok(model.with_adapters(adapters))
+}
+
+/// Adapters of a model, each a path with a factor behind a colon where it is not 1.
+pub fn adapters(model: &Model, named: &[String], any_base: AnyBase) -> anyhow::Result<Vec<Adapter>> {
     let mut adapters = Vec::new();
-    for named in &arguments.adapter {
-        // A directory may have a colon in its name; a factor is a number.
+    for named in named {
+        // A path may have a colon in its name; a factor is a number.
         let parts = named.rsplit_once(':').and_then(|(path, scale)| Some((path, scale.parse::<f32>().ok()?)));
         let (path, scale) =
-            if Path::new(named).is_dir() { (named.as_str(), 1.0) } else { parts.unwrap_or((named, 1.0)) };
+            if Path::new(named).exists() { (named.as_str(), 1.0) } else { parts.unwrap_or((named, 1.0)) };
         if !scale.is_finite() {
             anyhow::bail!("the factor of {path} is no number");
         }
-        adapters.push(read_peft(Path::new(path), model.checkpoint(), any_base)?.scaled(scale));
+        let path = Path::new(path);
+        let adapter = if path.is_file() {
+            read_gguf_adapter(path, model.checkpoint(), any_base)?
+        } else {
+            check_template(path, model, any_base)?;
+            read_peft(path, model.checkpoint(), any_base)?
+        };
+        adapters.push(adapter.scaled(scale));
     }
-    Ok(model.with_adapters(adapters))
+    Ok(adapters)
+}
+
+/// Refuses an adapter that was trained with another chat template than the model has.
+fn check_template(path: &Path, model: &Model, any_base: AnyBase) -> anyhow::Result<()> {
+    let Some(trained) = template_of_adapter(path)?.filter(|_| any_base == AnyBase::No) else { return Ok(()) };
+    let own = model.chat_template(false)?.map(|template| fingerprint(template.source().as_bytes()));
+    if own.as_deref() != Some(trained.as_str()) {
+        anyhow::bail!(
+            "{}: it was trained with another chat template than this model has; --any-base uses it all the same",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// A text as it is: behind what the model's metadata puts before a text (BOS), and nothing behind it, so that it can be

@@ -140,5 +140,6 @@ pub(crate) fn compile(
             gathered: Default::default(),
         },
         plan: plan.clone(),
+        watch: None,
     })
 }

@@ -67,6 +67,8 @@ impl Fusions {
             Op::Add(_) => step.inputs.iter().find(dies).copied(),
             // What a rope's gradient reads comes last.
             Op::Backward(backward) if matches!(*backward.of, Op::Rope(_)) => step.inputs.last().filter(dies).copied(),
+            // Logits, once their loss has gone back.
+            Op::Backward(backward) if matches!(*backward.of, Op::Loss(_)) => step.inputs.first().filter(dies).copied(),
             Op::Embed(_)
             | Op::Norm(_)
             | Op::Linear(_)

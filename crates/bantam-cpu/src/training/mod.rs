@@ -17,6 +17,7 @@ mod run;
 mod step_back;
 mod step_forward;
 mod tail;
+mod watch;
 
 pub(crate) use compile::{compile, memory};
 pub(crate) use tail::CHUNK_BYTES;

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bantam_kernels::{self as kernels, Int8Rows, Isa, Pool, ProductScratch, SequenceScratch};
 use bantam_plan::{
-    Batch, CompileOptions, Op, Parameter, Placement, Plan, PlanError, Rows, TrainingProgram, ValueId, WeightId,
+    Batch, CompileOptions, Op, Parameter, Placement, Plan, PlanError, Profile, Rows, TrainingProgram, ValueId, WeightId,
 };
 
 use super::angles::Angles;
@@ -13,6 +14,8 @@ use super::experts::Gathered;
 use super::fuse::Fusions;
 use super::held::Held;
 use super::tail::Tail;
+use super::watch;
+use crate::profile::Watch;
 
 /// A Plan with gradients, compiled for this processor.
 pub(crate) struct CpuTraining {
@@ -28,6 +31,7 @@ pub(crate) struct CpuTraining {
     pub(crate) placements: Vec<Placement>,
     pub(crate) arena: Vec<f32>,
     pub(crate) buffers: Buffers,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Working memory of steps.
@@ -121,7 +125,7 @@ impl CpuTraining {
     }
 
     fn some(&mut self, batch: &Batch, steps: Range<usize>, outputs: Range<usize>) {
-        let Self { plan, fusions, tail, placements, arena, held, buffers, .. } = self;
+        let Self { plan, fusions, tail, placements, arena, held, buffers, watch, .. } = self;
         buffers.quantized = None;
         let extent = Extent { tokens: batch.rows(), outputs };
         let mut running = Running { plan, batch, extent, tail, placements, arena, held, buffers };
@@ -130,12 +134,16 @@ impl CpuTraining {
                 continue;
             }
             let step = &plan.steps[index];
+            let start = watch.as_ref().map(|_| Instant::now());
             // A product that is added to another value goes to where the sum is.
             let onto = fusions.adds_to(index).is_some().then(|| plan.steps[index + 1].outputs[0]);
             if let Op::Backward(backward) = &step.op {
                 running.back(backward, step, onto);
             } else {
                 running.forward(&step.op, step, onto);
+            }
+            if let (Some(watch), Some(start)) = (watch.as_mut(), start) {
+                watch.note(index, start, running.work(step));
             }
         }
     }
@@ -198,7 +206,11 @@ impl TrainingProgram for CpuTraining {
     }
 
     fn run(&mut self, batch: &Batch) -> Result<&[f32], PlanError> {
+        let start = Instant::now();
         self.steps(batch, self.plan.steps.len())?;
+        if let Some(watch) = &mut self.watch {
+            watch.note_run(start);
+        }
         Ok(self.losses(batch))
     }
 
@@ -218,6 +230,12 @@ impl TrainingProgram for CpuTraining {
             Held::Frozen(_) | Held::Vector(_) => None,
         })
         .collect()
+    }
+
+    fn profile(&mut self, on: bool) -> Profile {
+        let found = self.watch.take().map(|watch| watch.end(&self.buffers.pool));
+        self.watch = on.then(|| watch::named(&self.plan, &self.buffers.pool));
+        found.unwrap_or_default()
     }
 }
 

@@ -135,6 +135,15 @@ impl Running<'_> {
         let width = self.width(dx);
         self.buffers.take_targets(self.batch, self.extent.outputs.clone());
         let gradient_range = gradient.map_or(0..0, |id| self.range(id));
+        if self.same_place(step.inputs[0], dx) {
+            let ranges = [self.range(dx), gradient_range];
+            let [x, dy] = Self::split(self.arena, ranges);
+            let dy = gradient.map(|_| &*dy);
+            let buffers = &*self.buffers;
+            let (pool, isa) = (&buffers.pool, buffers.isa);
+            kernels::cross_entropy_back_in_place(pool, isa, x, width, &buffers.tokens, &buffers.weights, dy);
+            return;
+        }
         let ranges = [self.range(step.inputs[0]), gradient_range, self.range(dx)];
         let [x, dy, dx] = Self::split(self.arena, ranges);
         let dy = gradient.map(|_| &*dy);

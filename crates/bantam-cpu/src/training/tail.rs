@@ -5,7 +5,7 @@ use std::ops::Range;
 use bantam_plan::{Op, Plan, Rows, Step, ValueId};
 
 /// Bytes of logits in a chunk, where nobody says.
-pub(crate) const CHUNK_BYTES: usize = 64 << 20;
+pub(crate) const CHUNK_BYTES: usize = 128 << 20;
 /// Rows of a chunk at least, and of what it is a multiple.
 const LEAST_ROWS: usize = 24;
 

@@ -117,8 +117,22 @@ impl SafeTensorsWriter {
     pub fn write(
         &self,
         path: &Path,
-        mut data: impl FnMut(&SafeTensorHeader, &mut dyn Write) -> io::Result<()>,
+        data: impl FnMut(&SafeTensorHeader, &mut dyn Write) -> io::Result<()>,
     ) -> Result<(), FormatError> {
+        self.sealed(path, data)?.commit()
+    }
+
+    /// As [`SafeTensorsWriter::write`], but the file gets its name only with [`AtomicFile::commit`]: for files that appear
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`SafeTensorsWriter::write`].
+    pub fn sealed(
+        &self,
+        path: &Path,
+        mut data: impl FnMut(&SafeTensorHeader, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<AtomicFile, FormatError> {
         let mut file = AtomicFile::create(path)?;
         let failed = |error| FormatError::io("write", path, error);
         let order = self.file_order();
@@ -129,6 +143,7 @@ impl SafeTensorsWriter {
             data(tensor, &mut exact).map_err(failed)?;
             exact.finish(&tensor.name).map_err(|error| error.in_file(path))?;
         }
-        file.commit()
+        file.seal()?;
+        Ok(file)
     }
 }

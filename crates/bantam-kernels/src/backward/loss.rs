@@ -5,6 +5,8 @@ use crate::elementwise::expect_length;
 use crate::simd::{LANES, Simd, Task, dispatch};
 use crate::{Isa, Pool, math};
 
+/// Logarithm of the least share of a row that has a gradient.
+const LEAST_LOG: f32 = -60.0;
 /// Columns summed in f32 before the sum goes into f64: a vocabulary is long.
 const SPAN: usize = 4096;
 
@@ -59,6 +61,35 @@ pub fn cross_entropy_back(
         let total = dispatch(isa, LogSum(logits));
         dispatch(isa, Shares { logits, total: total as f32, factor, dx });
         dx[tokens[row] as usize] -= factor;
+    });
+}
+
+/// As [`cross_entropy_back`], written over the logits.
+pub fn cross_entropy_back_in_place(
+    pool: &Pool,
+    isa: Isa,
+    x: &mut [f32],
+    width: usize,
+    tokens: &[u32],
+    weights: &[f32],
+    gradient: Option<&[f32]>,
+) {
+    check(x.len(), width, tokens, weights);
+    if let Some(gradient) = gradient {
+        expect_length("gradients of losses", gradient.len(), tokens.len(), 1);
+    }
+    let x = Shared::new(x);
+    pool.pieces(tokens.len(), |row| {
+        // SAFETY: a row belongs to one piece.
+        let logits = unsafe { x.part(row * width, width) };
+        let factor = weights[row] * gradient.map_or(1.0, |gradient| gradient[row]);
+        if factor == 0.0 {
+            logits.fill(0.0);
+            return;
+        }
+        let total = dispatch(isa, LogSum(logits)) as f32;
+        dispatch(isa, SharesInPlace { logits, total, factor });
+        logits[tokens[row] as usize] -= factor;
     });
 }
 
@@ -117,12 +148,41 @@ impl Task for Shares<'_> {
     fn run<S: Simd>(self, s: S) {
         let (from, rest) = self.logits.as_chunks::<LANES>();
         let (to, to_rest) = self.dx.as_chunks_mut::<LANES>();
-        let share = |x: S::F| s.mul(s.splat(self.factor), math::exp(s, s.sub(x, s.splat(self.total))));
         for (x, y) in from.iter().zip(to) {
-            s.store(share(s.load(x)), y);
+            s.store(share(s, s.load(x), self.total, self.factor), y);
         }
         if !rest.is_empty() {
-            s.store_part(share(s.load_part(rest)), to_rest);
+            s.store_part(share(s, s.load_part(rest), self.total, self.factor), to_rest);
         }
     }
+}
+
+/// As [`Shares`], over the logits themselves.
+struct SharesInPlace<'a> {
+    logits: &'a mut [f32],
+    total: f32,
+    factor: f32,
+}
+
+impl Task for SharesInPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (whole, rest) = self.logits.as_chunks_mut::<LANES>();
+        for x in whole {
+            s.store(share(s, s.load(x), self.total, self.factor), x);
+        }
+        if !rest.is_empty() {
+            s.store_part(share(s, s.load_part(rest), self.total, self.factor), rest);
+        }
+    }
+}
+
+/// A share times the factor. One too small to count is none: below what normal numbers hold, arithmetic is slow.
+#[inline(always)]
+fn share<S: Simd>(s: S, x: S::F, total: f32, factor: f32) -> S::F {
+    let (log, least) = (s.sub(x, s.splat(total)), s.splat(LEAST_LOG));
+    let share = s.mul(s.splat(factor), math::exp(s, s.max(least, log)));
+    s.select_less(log, least, s.splat(0.0), share)
 }

@@ -12,7 +12,7 @@ mod product;
 
 pub use activate::{activate_back, add_to, glu_back, in_pieces, softcap_back};
 pub use attend::{SequenceScratch, Sequences, attend_sequences, attend_sequences_back};
-pub use loss::{cross_entropy, cross_entropy_back};
+pub use loss::{cross_entropy, cross_entropy_back, cross_entropy_back_in_place};
 pub use norm::{add_norm_gradients, norm_back};
 pub use product::{
     ONE_SUM, ProductScratch, WeightRows, add_row_sums, add_weight_gradient, multiply_back, multiply_trained,

@@ -1,13 +1,13 @@
 //! Products of training: with weights that are trained, and gradients of products by what was multiplied.
 //!
-//! Frozen weights are decoded a tile at a time ([`multiply_tiles`]), so that none is ever held decoded. Everything else is one
+//! Frozen weights are decoded a tile at a time ([`multiply_through`]), so that none is ever held decoded. Everything else is one
 //! blocked product in f32 whose right side is packed into panels by all threads, and then multiplied by all threads. The
 //! blocks depend on the weight's shape alone, so a result is the same bits for any number of rows and threads.
 
 use super::gemm::{self, Gemm, Left, PANEL, Unchecked, panels};
 use crate::buffer::Shared;
 use crate::elementwise::expect_length;
-use crate::matrix::{FloatRows, Precision, multiply_tiles};
+use crate::matrix::{FloatRows, Precision, multiply_through};
 use crate::simd::dispatch;
 use crate::{Isa, Matrix, Pool};
 use bantam_tensor::TensorType;
@@ -156,9 +156,7 @@ fn through_frozen(
     }
     let Some((packed, _)) = &mut scratch.rows else { return };
     packed.pack(pool, isa, dy, rows, outputs);
-    let decode =
-        |outputs: Range<usize>, inputs: Range<usize>, tile: &mut [f32]| matrix.decode_tile(outputs, inputs, tile);
-    multiply_tiles(pool, isa, packed, matrix.inputs(), &decode, dx, accumulate);
+    multiply_through(pool, isa, packed, matrix, dx, accumulate);
 }
 
 /// Adds a product's gradient by its weight: `gradient += dyᵀ · x`; `gradient` is `[outputs, inputs]`.

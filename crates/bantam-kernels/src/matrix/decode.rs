@@ -110,7 +110,7 @@ impl Task for Rows<'_> {
 /// Some inputs of some rows, `[rows, inputs]`.
 pub(super) fn numbers(isa: Isa, panels: &FloatPanels, rows: Range<usize>, inputs: Range<usize>, out: &mut [f32]) {
     let width = inputs.len();
-    if rows.len() == 1 || panels.element == Element::Bf16Pairs {
+    if rows.len() == 1 {
         for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
             panels.decode(row, inputs.clone(), out);
         }
@@ -142,11 +142,14 @@ impl Task for Turn<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { element, panel, columns, inputs, out } = self;
         let width = inputs.len();
-        let line = PANEL * element.bytes();
+        let (line, pairs) = (PANEL * element.bytes(), element == Element::Bf16Pairs);
         for some in inputs.clone().step_by(LANES) {
             let some = some..(some + LANES).min(inputs.end);
             let mut values = [[0f32; PANEL]; LANES];
-            for (values, input) in values.iter_mut().zip(some.clone()) {
+            if pairs {
+                pairs_to_rows(panel, some.clone(), &mut values);
+            }
+            for (values, input) in values.iter_mut().zip(some.clone()).filter(|_| !pairs) {
                 let bytes = &panel[input * line..][..line];
                 for (values, bytes) in
                     values.as_chunks_mut::<LANES>().0.iter_mut().zip(bytes.chunks_exact(LANES * element.bytes()))
@@ -168,6 +171,19 @@ impl Task for Turn<'_> {
                     *out = values[column];
                 }
             }
+        }
+    }
+}
+
+/// Words of two bf16 of each column, to a row of f32 for each input. `inputs` begins at any of them.
+#[inline(always)]
+fn pairs_to_rows(panel: &[u8], inputs: Range<usize>, values: &mut [[f32; PANEL]; LANES]) {
+    for (values, input) in values.iter_mut().zip(inputs) {
+        let words = panel[input / 2 * 4 * PANEL..][..4 * PANEL].as_chunks::<4>().0;
+        // The earlier input is the lower half, and a bf16 the upper half of an f32.
+        let shift = if input % 2 == 0 { 16 } else { 0 };
+        for (value, word) in values.iter_mut().zip(words) {
+            *value = f32::from_bits(u32::from_ne_bytes(*word) << shift & 0xffff_0000);
         }
     }
 }

@@ -28,6 +28,7 @@ mod int8_rows;
 mod multiply;
 mod panels;
 mod tiles;
+mod turn;
 mod unpack;
 #[cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
@@ -38,7 +39,7 @@ mod wide;
 pub use float_rows::{FloatRows, Precision};
 pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
-pub use tiles::{FillTile, multiply_tiles};
+pub use tiles::{FillTile, multiply_through, multiply_tiles};
 
 use crate::{Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
@@ -200,6 +201,14 @@ impl Matrix {
                 Precision::F32 => ActivationKind::F32,
                 Precision::Bf16 => ActivationKind::Bf16,
             },
+        }
+    }
+
+    /// Its panels, where they hold pairs of bf16.
+    fn pairs(&self) -> Option<&FloatPanels> {
+        match &self.store {
+            Store::Float(panels) if panels.element == float_tile::Element::Bf16Pairs => Some(panels),
+            Store::Float(_) | Store::Panels(_) => None,
         }
     }
 

@@ -25,13 +25,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use super::float_panels::FloatPanels;
 use super::float_rows::{CHUNK, FloatRows, Precision};
 use super::float_tile::{Element, FloatTile, PANEL};
 use super::int8_rows::{TILE, tile, tiles};
+use super::turn;
 use crate::buffer::Shared;
 use crate::elementwise::expect_length;
 use crate::simd::{LANES, Simd, Task, dispatch};
-use crate::{Isa, Pool};
+use crate::{Isa, Matrix, Pool};
 use std::ops::Range;
 
 /// Columns of a tile: whole blocks of every format.
@@ -62,6 +64,31 @@ pub fn multiply_tiles(
     out: &mut [f32],
     accumulate: bool,
 ) {
+    run(pool, isa, a, columns, Second::Fill(fill), out, accumulate);
+}
+
+/// `out[rows, inputs] = a[rows, outputs] · W`, or `out += …`: rows through a weight the other way, as gradients go, with W's
+/// tiles decoded as [`multiply_tiles`] takes them, or turned as they are where W and `a` are both pairs of bf16.
+///
+/// # Panics
+/// Where a length does not fit.
+pub fn multiply_through(pool: &Pool, isa: Isa, a: &FloatRows, matrix: &Matrix, out: &mut [f32], accumulate: bool) {
+    assert_eq!(a.depth(), matrix.outputs(), "rows through a weight");
+    let decode =
+        |outputs: Range<usize>, inputs: Range<usize>, tile: &mut [f32]| matrix.decode_tile(outputs, inputs, tile);
+    let pairs = matrix.pairs().filter(|_| a.precision() == Precision::Bf16 && turn::is_fast(isa));
+    let second = pairs.map_or(Second::Fill(&decode), Second::Pairs);
+    run(pool, isa, a, matrix.inputs(), second, out, accumulate);
+}
+
+/// Where the second factor comes from.
+#[derive(Clone, Copy)]
+enum Second<'a> {
+    Fill(&'a FillTile<'a>),
+    Pairs(&'a FloatPanels),
+}
+
+fn run(pool: &Pool, isa: Isa, a: &FloatRows, columns: usize, second: Second<'_>, out: &mut [f32], accumulate: bool) {
     let (rows, depth) = (a.rows(), a.depth());
     expect_length("results of tiles", out.len(), rows, columns);
     if out.is_empty() {
@@ -77,7 +104,7 @@ pub fn multiply_tiles(
     // Where columns are few, rows are shared out as well, and tiles made once for each share.
     let row_tiles = tiles(rows, TILE);
     let shares = (4 * pool.threads()).div_ceil(groups).min(row_tiles.div_ceil(4)).max(1);
-    let job = Job { isa, a, columns, fill, out: Shared::new(out), accumulate };
+    let job = Job { isa, a, columns, second, out: Shared::new(out), accumulate };
     pool.pieces_with(groups * shares, |worker, piece| {
         let (group, share) = (piece / shares, piece % shares);
         let bound = |share: usize| row_tiles * share / shares;
@@ -90,7 +117,7 @@ struct Job<'a> {
     isa: Isa,
     a: &'a FloatRows,
     columns: usize,
-    fill: &'a FillTile<'a>,
+    second: Second<'a>,
     out: Shared<f32>,
     accumulate: bool,
 }
@@ -98,7 +125,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Some columns of some tiles of rows.
     fn run(&self, columns: Range<usize>, row_tiles: Range<usize>, scratch: &mut Vec<f32>) {
-        let Self { isa, a, fill, .. } = *self;
+        let Self { isa, a, second, .. } = *self;
         let precision = a.precision();
         let element = match precision {
             Precision::F32 => Element::F32,
@@ -117,7 +144,11 @@ impl Job<'_> {
         let each = CHUNK * precision.each();
         for first in (0..depth).step_by(each) {
             let here = first..(first + each).min(depth);
+            if let Second::Pairs(panels) = second {
+                turn::pairs(panels, here.clone(), columns.clone(), packed, panel_length);
+            }
             for some in here.clone().step_by(TOGETHER) {
+                let Second::Fill(fill) = second else { break };
                 let some = some..(some + TOGETHER).min(here.end);
                 let decoded = &mut decoded[..some.len() * columns.len()];
                 fill(some.clone(), columns.clone(), decoded);

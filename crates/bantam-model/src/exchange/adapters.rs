@@ -5,7 +5,7 @@ use std::ops::Range;
 use bantam_plan::{Op, RopePairs};
 
 use super::layout::{Change, fused, pairs_of, pieces, turn};
-use crate::Checkpoint;
+use crate::{Checkpoint, TOKEN_EMBEDDING};
 
 /// A matrix that linears multiply with, as a module of a Hugging Face model.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,10 @@ impl AdapterPlace {
 pub fn adapter_places(checkpoint: &Checkpoint) -> Vec<AdapterPlace> {
     let (plan, spec, names) = (checkpoint.plan(), checkpoint.spec(), checkpoint.family().names);
     let module_of = |name: &str| {
+        // The table of tokens is no linear itself; as one it is the head, which has a module of its own there.
+        if name == TOKEN_EMBEDDING {
+            return Some("lm_head".to_owned());
+        }
         let name = names.to_hugging_face(name)?;
         let module = name.strip_suffix(".weight")?;
         // A model with a head holds the one without under a name, which some families' tensors go without.

@@ -41,8 +41,14 @@ impl Operation for Backward {
     }
 
     fn flops(&self, plan: &Plan, values: &[ValueId], context: u64) -> u64 {
-        // A product each for the gradient of the input and of the weight.
-        2 * self.of.flops(plan, self.forward_inputs(values), context)
+        let forward = self.of.flops(plan, self.forward_inputs(values), context);
+        let weights = self.of.weights();
+        if weights.is_empty() {
+            return 2 * forward;
+        }
+        // A product each for the gradient of the input and of the weight, where they are wanted.
+        let trained = weights.iter().any(|id| plan.weights[id.0].trainable);
+        forward * (u64::from(self.wanted.contains(&true)) + u64::from(trained))
     }
 
     fn forward(&self, _: &mut Scope<'_>, _: &[&[f32]], _: &mut [f32]) -> Result<(), PlanError> {

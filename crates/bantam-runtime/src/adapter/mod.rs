@@ -1,6 +1,7 @@
 //! Low-rank adapters of a model, and the PEFT directories that hold them.
 
 mod fingerprint;
+mod gguf;
 mod peft;
 mod write;
 
@@ -11,7 +12,8 @@ use bantam_plan::{Plan, PlanError, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
 
 pub use fingerprint::{Fingerprint, base_fingerprint, fingerprint};
-pub use peft::{AnyBase, read_peft};
+pub use gguf::{AdapterTensor, adapter_tensors, read_gguf_adapter, write_gguf_adapter};
+pub use peft::{AnyBase, read_peft, template_of_adapter};
 pub use write::{PeftSettings, write_peft};
 
 /// An adapter of one weight: `y += scale · (x · Aᵀ) · Bᵀ`.
@@ -37,6 +39,17 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// Adds to a row of a weight what adapters of it add: the row of `W + scale · B · A`.
+    pub fn add_to_row(&self, weight: &str, row: usize, values: &mut [f32]) {
+        for part in self.parts.iter().filter(|part| part.weight == weight) {
+            let of_row = part.b.get(row * part.rank..(row + 1) * part.rank).unwrap_or_default();
+            for (b, a) in of_row.iter().zip(part.a.chunks_exact(values.len().max(1))) {
+                let by = part.scale * b;
+                values.iter_mut().zip(a).for_each(|(value, a)| *value += by * a);
+            }
+        }
+    }
+
     /// The same with every scale times `factor`.
     #[must_use]
     pub fn scaled(mut self, factor: f32) -> Self {

@@ -9,8 +9,8 @@ use bantam_model::exchange::{AdapterPlace, adapter_places};
 use serde_json::{Map, Value};
 
 use super::{Adapter, AdapterPart, base_fingerprint};
-use crate::RuntimeError;
 use crate::open::map;
+use crate::{RuntimeError, in_words, memory_limit};
 
 /// Largest `adapter_config.json`.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -60,6 +60,8 @@ struct Config {
     alphas: Vec<(String, f64)>,
     /// The fingerprint of the model it was trained on, where it says one.
     base: Option<String>,
+    /// That of the chat template it was trained with.
+    template: Option<String>,
 }
 
 impl Config {
@@ -119,8 +121,9 @@ impl Config {
             }
         }
         let rank_stabilised = config.get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
-        let base = config.get("bantam").and_then(|notes| notes.get("base_fingerprint")?.as_str().map(str::to_owned));
-        Ok(Self { alpha, rank_stabilised, alphas, base })
+        let note = |key: &str| config.get("bantam").and_then(|notes| notes.get(key)?.as_str().map(str::to_owned));
+        let (base, template) = (note("base_fingerprint"), note("template_fingerprint"));
+        Ok(Self { alpha, rank_stabilised, alphas, base, template })
     }
 
     fn scale(&self, module: &str, rank: usize) -> f32 {
@@ -151,6 +154,14 @@ pub enum AnyBase {
     No,
 }
 
+/// The fingerprint of the chat template that an adapter in a PEFT directory was trained with, where it says one.
+///
+/// # Errors
+/// As those of [`read_peft`] about its configuration.
+pub fn template_of_adapter(directory: &Path) -> Result<Option<String>, RuntimeError> {
+    Ok(Config::read(&directory.join("adapter_config.json"))?.template)
+}
+
 /// Reads an adapter of this model from a PEFT directory.
 ///
 /// # Errors
@@ -164,6 +175,12 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     let path = directory.join("adapter_model.safetensors");
     let bytes = map(&path)?;
     let file = SafeTensors::parse(&bytes).map_err(|error| error.in_file(&path))?;
+    // Numbers are decoded into memory: no more of them than there is room for.
+    let numbers: u64 = file.tensors().iter().map(|tensor| tensor.range.len() as u64).sum();
+    if let Some(limit) = memory_limit(None).filter(|limit| limit.bytes < numbers.saturating_mul(2)) {
+        let problem = format!("it needs {}, but {} {}", in_words(2 * numbers), limit.whose, in_words(limit.bytes));
+        return Err(refuse(&path, problem));
+    }
     let places = adapter_places(checkpoint);
     let mut modules: BTreeMap<String, [Option<Numbers>; 2]> = BTreeMap::new();
     for tensor in file.tensors() {
@@ -196,8 +213,9 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
         // By our name of it, since one module may go by several paths.
         let named = |module: &str| checkpoint.gguf_name(&format!("{module}.weight"));
         let wanted = named(&module);
-        let here: Vec<&AdapterPlace> =
-            places.iter().filter(|place| wanted.is_some() && named(&place.module) == wanted).collect();
+        let is_it =
+            |place: &&AdapterPlace| place.module == module || (wanted.is_some() && named(&place.module) == wanted);
+        let here: Vec<&AdapterPlace> = places.iter().filter(is_it).collect();
         let Some(first) = here.first() else {
             return Err(refuse(&path, format!("this model has no linear `{module}`")));
         };

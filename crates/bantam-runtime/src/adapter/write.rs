@@ -62,7 +62,7 @@ fn together(parts: &[(&AdapterPlace, &AdapterPart)], settings: &PeftSettings) ->
     Module { rank, alpha, inputs, outputs, a, b }
 }
 
-/// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, each whole or not at all.
+/// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, both or, where the disk is full, neither.
 ///
 /// # Errors
 /// A part of a weight that the model has no module for, and what the file system says.
@@ -106,7 +106,7 @@ pub fn write_peft(
     }
     std::fs::create_dir_all(directory)
         .map_err(|error| RuntimeError::Read { path: directory.to_owned(), problem: error.to_string() })?;
-    writer.write(&directory.join("adapter_model.safetensors"), |tensor, out| {
+    let matrices = writer.sealed(&directory.join("adapter_model.safetensors"), |tensor, out| {
         let values = data.get(&tensor.name).map_or(&[][..], Vec::as_slice);
         values.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
     })?;
@@ -136,6 +136,9 @@ pub fn write_peft(
     let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
     let failed = |error: std::io::Error| RuntimeError::Read { path: path.clone(), problem: error.to_string() };
     file.write_all(text.as_bytes()).map_err(failed)?;
+    file.seal()?;
+    // Both are on the disk; now they get their names, one right behind the other.
+    matrices.commit()?;
     file.commit()?;
     Ok(())
 }

@@ -26,7 +26,11 @@ pub fn step_order(count: usize, each: usize, step: usize, seed: Option<u64>) -> 
 /// An example's last token predicts nothing and is left out.
 pub fn micro_batches(examples: &[&Example], rows: usize) -> Vec<Batch> {
     let learned: usize = examples.iter().map(|example| example.learned()).sum();
-    let weight = 1.0 / learned.max(1) as f32;
+    weighted_batches(examples, rows, 1.0 / learned.max(1) as f32)
+}
+
+/// As [`micro_batches`], every learned token with this weight.
+pub fn weighted_batches(examples: &[&Example], rows: usize, weight: f32) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     let mut pages = 0u32;
     for example in examples {

@@ -9,7 +9,7 @@ use bantam_train::adapters::Lora;
 use bantam_train::data::{Example, micro_batches};
 use bantam_train::optimiser::AdamW;
 use bantam_train::schedule::Schedule;
-use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
+use bantam_train::{Method, Recompute, Tokens, TrainError, TrainOptions, Trainer};
 use serde_json::Value;
 
 use crate::support::{AdapterGolden, Folder, examples, json, logits};
@@ -95,7 +95,7 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
         first.save(&path).unwrap();
         let done = first.state.step;
         drop(first);
-        let mut second = trainer(model, &TrainOptions { recompute: false, ..options.clone() }, &examples);
+        let mut second = trainer(model, &TrainOptions { recompute: Recompute::Always, ..options.clone() }, &examples);
         second.restore(&path).unwrap();
         assert_eq!(second.state.step, done);
         for _ in done..9 {
@@ -180,7 +180,7 @@ fn what_cannot_be_trained_is_refused_beforehand() {
     let with = |lora: Lora| TrainOptions { method: Method::Lora(lora), ..options(&training) };
     refused(
         with(Lora { targets: vec!["query".into()], ..Lora::default() }),
-        "no linear of this model is called `query`; there are down_proj, embed_tokens, gate_proj, k_proj, o_proj",
+        "no linear of this model is called `query`; there are down_proj, gate_proj, k_proj, lm_head, o_proj",
     );
     refused(with(Lora { rank: 0, ..Lora::default() }), "a rank of at least 1");
     refused(TrainOptions { memory_limit: Some(1 << 20), ..options(&training) }, "tuning this model needs");

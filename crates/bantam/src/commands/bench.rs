@@ -91,7 +91,8 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
     let model = models::adapted(model, &arguments.load)?;
     if arguments.training.train {
-        return train::run(&model, &arguments.training, &arguments.load, arguments.repetitions, arguments.json);
+        let form = (arguments.json, arguments.profile);
+        return train::run(&model, &arguments.training, &arguments.load, arguments.repetitions, form);
     }
     let tests = tests(arguments);
     let Some(needed) = tests.iter().map(Test::positions).max() else {

@@ -6,6 +6,7 @@ mod convert;
 mod embed;
 mod logits;
 mod man;
+mod merge;
 mod optimise;
 mod run;
 mod show;
@@ -38,6 +39,8 @@ pub enum Command {
     Optimise(optimise::OptimiseArguments),
     /// Learn an adapter from examples
     Tune(Box<tune::TuneArguments>),
+    /// Make adapters part of a model, or write one in GGUF's form
+    Merge(merge::MergeArguments),
     /// Measure the speed of prompts and of generation
     Bench(bench::BenchArguments),
     /// Print a shell's completion script
@@ -61,6 +64,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Optimise(arguments) => optimise::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

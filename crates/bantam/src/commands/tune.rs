@@ -10,14 +10,15 @@ use bantam_kernels::Precision;
 use bantam_runtime::{Fingerprint, Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_train::adapters::Lora;
 use bantam_train::data::{DataFile, Encoder, Example, fingerprint, read, step_order};
-use bantam_train::optimiser::AdamW;
+use bantam_train::optimiser::{AdamW, Muon};
+use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
 use bantam_train::trainer::promise;
-use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
+use bantam_train::{Method, Recompute, Tokens, TrainError, TrainOptions, Trainer};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
-use crate::arguments::{ModelArgument, not_negative, positive, positive_float, rank, share, threads};
+use crate::arguments::{ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
@@ -73,6 +74,9 @@ struct AdapterOptions {
     /// Inner width
     #[arg(long, value_name = "N", default_value = "16", value_parser = rank())]
     rank: usize,
+    /// Other ranks of some modules, such as q_proj=8,down_proj=32
+    #[arg(long, value_name = "NAME=N,…", value_delimiter = ',', value_parser = rank_pattern)]
+    rank_pattern: Vec<(String, usize)>,
     /// Alpha [default: twice the rank; with rslora twice its root]
     #[arg(long, value_name = "X", value_parser = positive_float)]
     alpha: Option<f32>,
@@ -91,6 +95,26 @@ enum MethodChoice {
     Lora,
     /// Rank-stabilised LoRA (Kalajdzievski 2023)
     Rslora,
+}
+
+/// Optimisers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OptimiserChoice {
+    /// AdamW with states of f32
+    Adamw,
+    /// AdamW with states in blocks of 8 bits: a quarter of their memory
+    #[value(name = "adamw-8bit")]
+    Adamw8bit,
+    /// Muon for the matrices of layers, AdamW for the rest: for full training
+    Muon,
+}
+
+/// A module's name or pattern, and a rank.
+fn rank_pattern(text: &str) -> Result<(String, usize), String> {
+    let parts = text.rsplit_once('=').and_then(|(name, rank)| Some((name.to_owned(), rank.parse::<usize>().ok()?)));
+    parts
+        .filter(|(name, rank)| !name.is_empty() && (1..=65_536).contains(rank))
+        .ok_or_else(|| "expected NAME=RANK".into())
 }
 
 /// How it learns.
@@ -115,6 +139,9 @@ struct LearningOptions {
     /// Share of a weight, times the learning rate, that each step takes off
     #[arg(long, value_name = "X", default_value = "0", value_parser = not_negative)]
     weight_decay: f32,
+    /// What takes the steps
+    #[arg(long, value_name = "NAME", default_value = "adamw")]
+    optimiser: OptimiserChoice,
     /// Most that the norm of a step's gradients may be; 0: any
     #[arg(long, value_name = "X", default_value = "1", value_parser = not_negative)]
     clip: f32,
@@ -151,9 +178,9 @@ struct ExampleOptions {
     /// Use no chat template: prompts and completions as they are
     #[arg(long)]
     raw: bool,
-    /// Keep the values of layers instead of making them anew: faster, for more memory
-    #[arg(long)]
-    keep_layers: bool,
+    /// When to make the values of layers anew on the way back instead of keeping them: slower, for less memory
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    recompute: RecomputeChoice,
 }
 
 fn schedule(name: &str) -> Result<Schedule, String> {
@@ -173,6 +200,7 @@ impl TuneArguments {
         let twice = 2.0 * if rank_stabilised { (rank as f32).sqrt() } else { rank as f32 };
         let lora = Lora {
             rank,
+            ranks: self.adapter.rank_pattern.clone(),
             alpha: self.adapter.alpha.unwrap_or(twice),
             rank_stabilised,
             dropout: self.adapter.dropout,
@@ -180,6 +208,7 @@ impl TuneArguments {
         };
         TrainOptions {
             method: Method::Lora(lora),
+            loss: Loss::Tokens,
             rate: self.learning.rate,
             schedule: self.learning.schedule,
             warmup: self.learning.warmup,
@@ -187,10 +216,15 @@ impl TuneArguments {
             batch: self.learning.batch,
             rows: self.examples.rows,
             clip: (self.learning.clip > 0.0).then_some(self.learning.clip),
-            optimiser: AdamW { weight_decay: self.learning.weight_decay, ..AdamW::default() },
+            optimiser: AdamW {
+                weight_decay: self.learning.weight_decay,
+                eight_bit: self.learning.optimiser == OptimiserChoice::Adamw8bit,
+                muon: (self.learning.optimiser == OptimiserChoice::Muon).then(Muon::default),
+                ..AdamW::default()
+            },
             seed: self.learning.seed,
             shuffle: !self.examples.in_order,
-            recompute: !self.examples.keep_layers,
+            recompute: self.examples.recompute.into(),
             precision: if self.learning.f32 { Precision::F32 } else { Precision::Bf16 },
             threads: self.threads,
             memory_limit: self.memory,
@@ -289,7 +323,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.output)?;
     // Threads, memory and whether layers are kept change no bit of a run.
     let mut same = options.clone();
-    (same.threads, same.memory_limit, same.recompute) = (None, None, true);
+    (same.threads, same.memory_limit, same.recompute) = (None, None, Recompute::Automatic);
     let run = format!("{base} {} {same:?}", examples.fingerprint);
     let mut bar = Progress::start();
     let loading = &mut |_: u64| !interrupt.is_set();
@@ -329,7 +363,8 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
                 trainer.save(&state)?;
             }
         }
-        Ok(())
+        // Where the last one was interrupted.
+        measure(&mut trainer)
     };
     let ended = finish();
     drop(bar);

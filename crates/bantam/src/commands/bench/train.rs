@@ -2,17 +2,18 @@
 
 use std::time::Instant;
 
-use bantam_plan::Op;
+use bantam_plan::{Op, Rows, Step};
 use bantam_runtime::Model;
 use bantam_train::adapters::Lora;
 use bantam_train::data::Example;
 use bantam_train::trainer::{product_speed, promise};
 use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::measure;
-use crate::arguments::{LoadArguments, positive};
+use super::report::Form;
+use super::{measure, profile};
+use crate::arguments::{LoadArguments, RecomputeChoice, positive, share};
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::output::{emit, emit_json_pretty};
@@ -24,7 +25,7 @@ use crate::size;
 #[command(next_help_heading = "Training")]
 pub struct TrainingArguments {
     /// Measure training instead: LoRA on all linears, examples of random tokens
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["prompt", "generate", "depth", "batch", "quantize", "context", "kv", "adapter", "any_base"])]
     pub train: bool,
     /// Rank of the adapters; a list makes a test of each
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16", requires = "train", value_parser = positive())]
@@ -35,9 +36,12 @@ pub struct TrainingArguments {
     /// Tokens of an example
     #[arg(long, value_name = "N", default_value = "256", requires = "train", value_parser = positive())]
     pub length: usize,
-    /// Keep the values of layers instead of making them anew
-    #[arg(long, requires = "train")]
-    pub keep_layers: bool,
+    /// Share of each example's tokens that are learned, its last ones
+    #[arg(long, value_name = "SHARE", default_value = "1", requires = "train", value_parser = share)]
+    pub learned: f32,
+    /// When to make the values of layers anew on the way back instead of keeping them
+    #[arg(long, value_name = "WHEN", default_value = "auto", requires = "train")]
+    pub recompute: RecomputeChoice,
 }
 
 /// Measures and prints.
@@ -46,7 +50,7 @@ pub fn run(
     arguments: &TrainingArguments,
     load: &LoadArguments,
     repetitions: usize,
-    as_json: bool,
+    (as_json, profiled): (bool, bool),
 ) -> anyhow::Result<()> {
     let interrupt = Interrupt::install()?;
     let vocabulary = model.spec().vocabulary as u64;
@@ -55,21 +59,21 @@ pub fn run(
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) % vocabulary) as u32
     };
+    let silent = ((1.0 - arguments.learned) * arguments.length as f32) as usize;
     let examples: Vec<Example> = (0..arguments.examples)
         .map(|_| Example {
             // The last token is only predicted.
             tokens: (0..=arguments.length).map(|_| draw()).collect(),
-            said: (0..=arguments.length).map(|at| at > 0).collect(),
+            said: (0..=arguments.length).map(|at| at > silent.min(arguments.length - 1)).collect(),
             line: 0,
         })
         .collect();
     // A product each forwards and backwards with every frozen matrix; what adapters and attention add is not counted.
     let plan = model.plan();
-    let frozen: u64 = plan
-        .steps
-        .iter()
-        .map(|step| if matches!(step.op, Op::Linear(_)) { step.op.flops(plan, &step.inputs, 0) } else { 0 })
-        .sum();
+    let outputs = |step: &Step| step.outputs.iter().any(|id| plan.get(*id).rows == Rows::Outputs);
+    let share = |step: &Step| if outputs(step) { 1.0 - silent as f64 / arguments.length as f64 } else { 1.0 };
+    let products = plan.steps.iter().filter(|step| matches!(step.op, Op::Linear(_)));
+    let frozen: f64 = products.map(|step| step.op.flops(plan, &step.inputs, 0) as f64 * share(step)).sum();
     let peak = product_speed(load.size.threads);
     let mut rows = Vec::new();
     if !as_json {
@@ -82,7 +86,7 @@ pub fn run(
             batch: arguments.examples,
             rows: tokens_in_step,
             epochs: repetitions + 1,
-            recompute: !arguments.keep_layers,
+            recompute: arguments.recompute.into(),
             threads: load.size.threads,
             memory_limit: load.memory,
             ..TrainOptions::default()
@@ -95,6 +99,9 @@ pub fn run(
         let mut trainer = stop(Trainer::new(model, &options, tokens, String::new(), loading))?;
         let mut seconds = Vec::new();
         for repetition in 0..=repetitions {
+            if profiled && repetition == 1 {
+                trainer.profile(true);
+            }
             let begin = Instant::now();
             stop(trainer.step(&examples, repetitions + 1, &|| !interrupt.is_set()))?;
             bar.update_count("training", repetition + 1, repetitions + 1);
@@ -104,10 +111,11 @@ pub fn run(
             }
         }
         drop(bar);
+        let profile = trainer.profile(false);
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         let speed = tokens_in_step as f64 / median;
-        let flops = speed * 2.0 * frozen as f64;
+        let flops = speed * 2.0 * frozen;
         let memory = if counts_memory { bantam_runtime::peak_memory() } else { None };
         let name = format!("lora r{rank} {}x{}", arguments.examples, arguments.length);
         if as_json {
@@ -117,7 +125,9 @@ pub fn run(
                 "rank": rank,
                 "examples": arguments.examples,
                 "length": arguments.length,
-                "recompute": options.recompute,
+                "recompute": promised.recompute,
+                "learned": arguments.learned,
+                "profile": if profiled { profile::json(&profile) } else { Value::Null },
                 "tokens_per_second": speed,
                 "seconds": seconds,
                 "flops_per_second": flops,
@@ -130,6 +140,9 @@ pub fn run(
             emit(
                 &format!("| {name} | {speed:.1} | {:.1} | {:.0}% | {memory} |\n", flops / 1e9, 100.0 * flops / peak,),
             )?;
+            if profiled {
+                profile::print(Form::Terminal, &profile)?;
+            }
         }
     }
     if as_json { emit_json_pretty(&rows) } else { Ok(()) }
