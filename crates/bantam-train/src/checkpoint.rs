@@ -52,6 +52,19 @@ pub struct State {
     pub date: String,
 }
 
+impl State {
+    /// The step that measured best, and its loss; of equals the earliest.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        self.validation.iter().copied().reduce(|best, next| if next.1 < best.1 { next } else { best })
+    }
+
+    /// Measurements since the best.
+    pub fn measured_since_best(&self) -> usize {
+        let best = self.best().map_or(0, |(step, _)| step);
+        self.validation.iter().filter(|(step, _)| *step > best).count()
+    }
+}
+
 /// Writes a state: numbers by name.
 ///
 /// # Errors

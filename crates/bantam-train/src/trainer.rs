@@ -2,6 +2,8 @@
 
 mod preferences;
 
+pub use preferences::Set;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -510,6 +512,23 @@ impl Trainer {
             saved.push((set.to_owned(), Part::F64(numbers)));
         }
         checkpoint::write(path, &self.state, &saved)
+    }
+
+    /// Writes the trained weights alone, over those that were there.
+    pub fn save_weights(&mut self, path: &Path) -> Result<(), TrainError> {
+        let parameters = self.program.parameters().into_iter().zip(&self.names);
+        let saved: Vec<_> =
+            parameters.map(|(parameter, name)| (format!("{name}/values"), Part::F32(parameter.values))).collect();
+        checkpoint::write(path, &self.state, &saved)
+    }
+
+    /// Takes back what [`Trainer::save_weights`] has written.
+    pub fn restore_weights(&mut self, path: &Path) -> Result<(), TrainError> {
+        let read = checkpoint::read(path, &self.state.run)?;
+        for (parameter, name) in self.program.parameters().into_iter().zip(&self.names) {
+            read.restore(path, &format!("{name}/values"), Part::F32(parameter.values))?;
+        }
+        Ok(())
     }
 
     /// Goes on where a state of the same run stands.

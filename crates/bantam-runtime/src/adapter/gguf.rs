@@ -43,14 +43,17 @@ pub struct AdapterTensor {
 
 /// Where the weights that can have an adapter lie in a GGUF model's file.
 pub fn adapter_tensors(checkpoint: &Checkpoint) -> Vec<AdapterTensor> {
+    let all = adapter_places(checkpoint);
+    let tensor_of = |place: &AdapterPlace| checkpoint.tensor(&place.weight).map(|tensor| tensor.file_name.clone());
+    let tensors: Vec<Option<String>> = all.iter().map(tensor_of).collect();
     let place = |place: AdapterPlace| {
-        let tensor = checkpoint.tensor(&place.weight)?.file_name.clone();
-        let alone = tensor == place.weight;
+        let tensor = tensor_of(&place)?;
+        let alone = tensors.iter().flatten().filter(|other| **other == tensor).count() == 1;
         let (rows, outputs) =
             if alone { (0..place.outputs, place.outputs) } else { (place.rows, place.module_outputs) };
         Some(AdapterTensor { tensor, rows, outputs, inputs: place.inputs, weight: place.weight })
     };
-    adapter_places(checkpoint).into_iter().filter_map(place).collect()
+    all.into_iter().filter_map(place).collect()
 }
 
 /// Reads an adapter of this model from a GGUF file.

@@ -113,10 +113,10 @@ mod tests {
 
     #[test]
     fn steps_are_those_of_pytorch() {
-        // torch.optim.Muon(lr=0.1, weight_decay=0.5, momentum=0.9, adjust_lr_fn="match_rms_adamw") of a [3, 4] matrix; it
-        // multiplies in bf16, so two digits are alike.
+        // The steps of torch.optim.Muon(lr=0.1, weight_decay=0.5, momentum=0.9, adjust_lr_fn="match_rms_adamw") of a [3, 4]
+        // matrix, by PyTorch with the iteration in f32 (which it runs in bf16: within 0.012 of these).
         let expected =
-            [-0.0516, 0.5164, 0.3015, 0.0861, -0.8172, -0.8331, 0.0645, 0.2798, 0.6674, 0.1309, 0.664, 0.1374f32];
+            [-0.0595, 0.5255, 0.306, 0.0799, -0.8113, -0.8392, 0.0613, 0.2853, 0.6598, 0.1394, 0.6679, 0.1315f32];
         let mut values: Vec<f32> = (0..12).map(|n| (0.7 * (n * n) as f32).sin()).collect();
         let mut sum = vec![0.0; 12];
         for step in 1..=3 {
@@ -126,7 +126,7 @@ mod tests {
             assert!(gradient.iter().all(|g| *g == 0.0));
         }
         for (found, expected) in values.iter().zip(expected) {
-            assert!((found - expected).abs() < 4e-3, "{values:?}");
+            assert!((found - expected).abs() < 2e-4, "{values:?}");
         }
     }
 

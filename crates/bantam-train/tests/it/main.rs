@@ -2,7 +2,9 @@
 
 mod data;
 mod generation;
+mod gguf;
 mod peft;
+mod preferences;
 mod runs;
 mod shapes;
 mod support;

@@ -1,23 +1,26 @@
 //! `bantam tune MODEL DATA -o ADAPTER`: a LoRA adapter for a model, learned from examples.
 
+mod data;
 mod report;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
+use bantam_convert::{Types, type_names};
 use bantam_kernels::Precision;
-use bantam_runtime::{Fingerprint, Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
+use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_train::adapters::Lora;
-use bantam_train::data::{DataFile, Encoder, Example, fingerprint, read, step_order};
+use bantam_train::checkpoint::State;
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
 use bantam_train::trainer::promise;
-use bantam_train::{Method, Recompute, Tokens, TrainError, TrainOptions, Trainer};
+use bantam_train::{Method, Recompute, TrainError, TrainOptions, Trainer};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
+use super::merge::Replaced;
 use crate::arguments::{ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
@@ -50,6 +53,9 @@ pub struct TuneArguments {
     /// Only say what it would take
     #[arg(long)]
     dry_run: bool,
+    /// With full: the format of the matrices of the model that is written [default: as the model has them]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types)]
+    types: Option<Types>,
     #[command(flatten)]
     adapter: AdapterOptions,
     #[command(flatten)]
@@ -68,9 +74,16 @@ pub struct TuneArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Adapter")]
 struct AdapterOptions {
-    /// How its scale comes from alpha and rank: alpha / rank, or alpha / √rank
+    /// What is trained, and by what: adapters whose scale is alpha / rank (lora) or alpha / √rank (rslora), every weight
+    /// (full), or adapters by comparing answers (dpo, orpo, kto)
     #[arg(long, value_name = "METHOD", default_value = "rslora")]
     method: MethodChoice,
+    /// With dpo and kto: what leaving the model as it was costs; with orpo: what odds count beside the answers' own loss
+    #[arg(long, value_name = "X", default_value = "0.1", value_parser = positive_float)]
+    beta: f32,
+    /// With dpo: share of the pairs that are taken to be the wrong way round
+    #[arg(long, value_name = "X", default_value = "0", value_parser = share)]
+    label_smoothing: f32,
     /// Inner width
     #[arg(long, value_name = "N", default_value = "16", value_parser = rank())]
     rank: usize,
@@ -95,6 +108,20 @@ enum MethodChoice {
     Lora,
     /// Rank-stabilised LoRA (Kalajdzievski 2023)
     Rslora,
+    /// Every weight: the output holds a model
+    Full,
+    /// Rank-stabilised LoRA by direct preference optimisation (Rafailov et al. 2023) of chosen and rejected answers
+    Dpo,
+    /// The same by odds ratios (Hong et al. 2024), without a reference
+    Orpo,
+    /// The same by Kahneman-Tversky optimisation (Ethayarajh et al. 2024) of answers that are good or bad
+    Kto,
+}
+
+impl MethodChoice {
+    fn compares(self) -> bool {
+        matches!(self, Self::Dpo | Self::Orpo | Self::Kto)
+    }
 }
 
 /// Optimisers.
@@ -127,9 +154,9 @@ struct LearningOptions {
     /// Examples of a step
     #[arg(long, value_name = "N", default_value = "8", value_parser = positive())]
     batch: usize,
-    /// The learning rate at its height
-    #[arg(long = "rate", value_name = "X", default_value = "2e-4", value_parser = positive_float)]
-    rate: f32,
+    /// The learning rate at its height [default: 2e-4; with full 2e-5, with dpo, orpo and kto 5e-5]
+    #[arg(long = "rate", value_name = "X", value_parser = positive_float)]
+    rate: Option<f32>,
     /// How the learning rate goes: constant, linear, cosine or wsd
     #[arg(long, value_name = "NAME", default_value = "linear", value_parser = schedule)]
     schedule: Schedule,
@@ -154,6 +181,12 @@ struct LearningOptions {
     /// Measure on the validation examples every so many steps [default: at each epoch's end]
     #[arg(long, value_name = "N", value_parser = positive())]
     validate_every: Option<usize>,
+    /// End with the weights that measured best, instead of the last
+    #[arg(long)]
+    keep_best: bool,
+    /// Stop after so many measurements without a better one
+    #[arg(long, value_name = "N", value_parser = positive())]
+    patience: Option<usize>,
     /// Keep the state every so many steps
     #[arg(long, value_name = "N", default_value = "50", value_parser = positive())]
     save_every: usize,
@@ -188,14 +221,48 @@ fn schedule(name: &str) -> Result<Schedule, String> {
         .ok_or_else(|| format!("there is no schedule '{name}'; known are {}", Schedule::NAMES.join(", ")))
 }
 
+fn types(name: &str) -> Result<Types, String> {
+    Types::from_name(name).ok_or_else(|| {
+        let names: Vec<String> = type_names().collect();
+        format!("there is no type '{name}' to write; known are {}", names.join(", "))
+    })
+}
+
 /// Longest examples where nobody says how long.
 const DEFAULT_LENGTH: usize = 2048;
 /// The state of a run, inside the adapter's directory.
 const STATE: &str = "training-state.safetensors";
+/// The weights that measured best so far, beside it.
+const BEST: &str = "best-weights.safetensors";
+/// A model that was trained in full.
+const MODEL: &str = "model.gguf";
 
 impl TuneArguments {
+    /// Refuses what does not go together.
+    fn check(&self, model: &Model) -> anyhow::Result<()> {
+        let full = self.adapter.method == MethodChoice::Full;
+        if (self.learning.keep_best || self.learning.patience.is_some()) && self.validation == "0" {
+            return Err(Usage("--keep-best and --patience need examples to measure on: --validation".into()).into());
+        }
+        if self.types.is_some() && !full {
+            return Err(Usage("--type is for --method full; bantam merge writes a model with an adapter".into()).into());
+        }
+        if full {
+            let checkpoint = model.checkpoint();
+            if checkpoint.architecture().is_none() {
+                bail!("--method full trains a GGUF model; bantam convert makes one of {}", self.model.model.display());
+            }
+            let apart = |weight: &str| checkpoint.tensor(weight).is_none_or(|tensor| tensor.file_name == weight);
+            if let Some(weight) = model.plan().weights.iter().find(|weight| !apart(&weight.name)) {
+                bail!("--method full: the file holds `{}` within another tensor, which is not supported", weight.name);
+            }
+        }
+        Ok(())
+    }
+
     fn options(&self) -> TrainOptions {
-        let rank_stabilised = self.adapter.method == MethodChoice::Rslora;
+        let method = self.adapter.method;
+        let rank_stabilised = method != MethodChoice::Lora;
         let rank = self.adapter.rank;
         let twice = 2.0 * if rank_stabilised { (rank as f32).sqrt() } else { rank as f32 };
         let lora = Lora {
@@ -207,9 +274,18 @@ impl TuneArguments {
             targets: self.adapter.target.clone(),
         };
         TrainOptions {
-            method: Method::Lora(lora),
-            loss: Loss::Tokens,
-            rate: self.learning.rate,
+            method: if method == MethodChoice::Full { Method::Full } else { Method::Lora(lora) },
+            loss: match method {
+                MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Full => Loss::Tokens,
+                MethodChoice::Dpo => Loss::Dpo { beta: self.adapter.beta, smoothing: self.adapter.label_smoothing },
+                MethodChoice::Orpo => Loss::Orpo { beta: self.adapter.beta },
+                MethodChoice::Kto => Loss::Kto { beta: self.adapter.beta, desirable: 1.0, undesirable: 1.0 },
+            },
+            rate: self.learning.rate.unwrap_or(match method {
+                MethodChoice::Lora | MethodChoice::Rslora => 2e-4,
+                MethodChoice::Full => 2e-5,
+                MethodChoice::Dpo | MethodChoice::Orpo | MethodChoice::Kto => 5e-5,
+            }),
             schedule: self.learning.schedule,
             warmup: self.learning.warmup,
             epochs: self.learning.epochs,
@@ -232,62 +308,17 @@ impl TuneArguments {
     }
 }
 
-/// Examples to learn from, and to measure on.
-struct Examples {
-    learned: Vec<Example>,
-    validation: Vec<Example>,
-    fingerprint: Fingerprint,
-}
-
-fn load_examples(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Examples> {
-    let tokenizer = model.tokenizer()?;
-    let template = |tools| if arguments.examples.raw { Ok(None) } else { model.chat_template(tools) };
-    let encoder = Encoder::new(tokenizer, template(false)?, template(true)?);
-    let context = model.context_length();
-    let limit = arguments.examples.max_length.unwrap_or(DEFAULT_LENGTH.min(context));
-    if limit > context {
-        bail!("--max-length {limit} is more than the model's context of {context}");
-    }
-    let file = |path: &Path| -> anyhow::Result<DataFile> {
-        let file = read(path, &encoder, limit, arguments.examples.skip_long)?;
-        if file.skipped > 0 {
-            note(format!("{}: {} examples are longer than {limit} tokens and left out", path.display(), file.skipped));
-        }
-        Ok(file)
-    };
-    let data = file(&arguments.data)?;
-    let mut learned = data.examples;
-    let validation = match arguments.validation.parse::<f64>() {
-        Ok(0.0) => Vec::new(),
-        Ok(part) if (0.0..1.0).contains(&part) => {
-            let count = ((learned.len() as f64 * part).round() as usize).max(1);
-            if count >= learned.len() {
-                bail!("{} examples are too few to keep a share of {part} of them for validation", learned.len());
-            }
-            // Drawn from the seed, so that a resumed run keeps the same ones.
-            let mut kept = step_order(learned.len(), count, 0, Some(!arguments.learning.seed));
-            kept.sort_unstable();
-            let mut taken = Vec::with_capacity(count);
-            for at in kept.into_iter().rev() {
-                taken.push(learned.remove(at));
-            }
-            taken
-        }
-        Ok(_) => return Err(Usage("--validation takes a file, or a share from 0 up to 1".into()).into()),
-        Err(_) => file(Path::new(&arguments.validation))?.examples,
-    };
-    let fingerprint = fingerprint(&[&learned, &validation]);
-    Ok(Examples { learned, validation, fingerprint })
-}
-
 /// Tunes.
 pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let model = models::open_decoder(&arguments.model.model, None)?;
-    let state = arguments.output.join(STATE);
+    let (state, best) = (arguments.output.join(STATE), arguments.output.join(BEST));
     let there = |name: &str| arguments.output.join(name).exists();
     if !arguments.resume && !arguments.force && !arguments.dry_run {
         if there("adapter_model.safetensors") {
             bail!("{} holds an adapter already; --force replaces it", arguments.output.display());
+        }
+        if there(MODEL) {
+            bail!("{} holds a model already; --force replaces it", arguments.output.display());
         }
         if state.exists() {
             bail!(
@@ -299,10 +330,11 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     if arguments.resume && !state.exists() {
         bail!("there is no run to go on with in {}", arguments.output.display());
     }
-    let examples = load_examples(arguments, &model)?;
+    arguments.check(&model)?;
+    let examples = data::load(arguments, &model)?;
     let options = arguments.options();
-    let tokens = Tokens::of(examples.learned.iter().chain(&examples.validation), &options);
-    let each: u64 = examples.learned.iter().map(|example| example.tokens.len() as u64).sum();
+    let tokens = examples.room(&options);
+    let each = examples.learned.tokens();
     let promised = promise(&model, &options, tokens, each * options.epochs as u64)?;
     if !arguments.dry_run {
         promised.check(&options)?;
@@ -337,24 +369,31 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let mut report = Report::begin(trainer.state.step, steps);
     let keep_on = || !interrupt.is_set();
     let measure = |trainer: &mut Trainer| -> Result<(), TrainError> {
-        if !examples.validation.is_empty()
+        if examples.validation.len() > 0
             && trainer.state.validation.last().map(|(at, _)| *at) != Some(trainer.state.step)
         {
-            let loss = trainer.evaluate(&examples.validation, &keep_on)?;
+            let loss = examples.validation.measure(trainer, &keep_on)?;
             let step = trainer.state.step;
             trainer.state.validation.push((step, loss));
+            if arguments.learning.keep_best && trainer.state.best().is_some_and(|(best, _)| best == step) {
+                trainer.save_weights(&best)?;
+            }
         }
         Ok(())
     };
+    let patience = arguments.learning.patience;
+    let goes_on = |state: &State| state.step < steps && patience.is_none_or(|most| state.measured_since_best() < most);
     let begin = Instant::now();
     let mut finish = || -> Result<(), TrainError> {
         // From here on there is something to go on with, whatever happens.
         trainer.save(&state)?;
         if trainer.state.step == 0 {
+            examples.take_reference(&mut trainer, &keep_on)?;
+            trainer.save(&state)?;
             measure(&mut trainer)?;
         }
-        while trainer.state.step < steps {
-            let event = trainer.step(&examples.learned, steps, &keep_on)?;
+        while goes_on(&trainer.state) {
+            let event = examples.learned.step(&mut trainer, steps, &keep_on)?;
             if event.step % validate_every == 0 || event.step == steps {
                 measure(&mut trainer)?;
             }
@@ -377,7 +416,42 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error.into()),
     }
-    let Method::Lora(lora) = &options.method else { bail!("only adapters are written") };
+    let taken = trainer.state.step;
+    if arguments.learning.keep_best
+        && let Some((step, _)) = trainer.state.best().filter(|(step, _)| *step != taken)
+    {
+        trainer.restore_weights(&best)?;
+        note(format!("the weights after step {step} measured best and are kept"));
+    }
+    match &options.method {
+        Method::Lora(lora) => write_adapter(arguments, &model, lora, &mut trainer, &base.to_string())?,
+        Method::Full => {
+            let (target, types) = (arguments.output.join(MODEL), arguments.types.unwrap_or(Types::AsIs));
+            Replaced::write(&arguments.model.model, &target, trainer.weights(), (types, arguments.threads))?;
+        }
+    }
+    report::write(&arguments.output.join("run.json"), &model, &options, &trainer.state, promised.memory)?;
+    // What was trained is whole; the state has done its duty.
+    let _ = std::fs::remove_file(&state);
+    let _ = std::fs::remove_file(&best);
+    let last = trainer.state.losses.last().copied().unwrap_or_default();
+    note(format!(
+        "{taken} steps in {}: loss {last:.4}{}; {}",
+        duration(begin.elapsed().as_secs_f64()),
+        trainer.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}")),
+        arguments.output.display()
+    ));
+    Ok(())
+}
+
+/// Writes the adapter's directory.
+fn write_adapter(
+    arguments: &TuneArguments,
+    model: &Model,
+    lora: &Lora,
+    trainer: &mut Trainer,
+    base: &str,
+) -> anyhow::Result<()> {
     let template = model.chat_template(false)?.filter(|_| !arguments.examples.raw);
     let mut notes = Map::new();
     notes.insert("base_fingerprint".into(), json!(base));
@@ -385,7 +459,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         "template_fingerprint".into(),
         json!(template.map(|template| bantam_runtime::fingerprint(template.source().as_bytes()))),
     );
-    notes.insert("steps".into(), json!(steps));
+    notes.insert("steps".into(), json!(trainer.state.step));
     let settings = PeftSettings {
         rank: lora.rank,
         alpha: f64::from(lora.alpha),
@@ -395,19 +469,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         notes,
     };
     let adapter = trainer.adapter();
-    write_peft(&arguments.output, model.checkpoint(), &adapter, &settings)?;
-    report::write(&arguments.output.join("run.json"), &model, &options, &trainer.state, promised.memory)?;
-    // The adapter is whole; the state has done its duty.
-    let _ = std::fs::remove_file(&state);
-    let last = trainer.state.losses.last().copied().unwrap_or_default();
-    note(format!(
-        "{} steps in {}: loss {last:.4}{}; {}",
-        steps,
-        duration(begin.elapsed().as_secs_f64()),
-        trainer.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}")),
-        arguments.output.display()
-    ));
-    Ok(())
+    Ok(write_peft(&arguments.output, model.checkpoint(), &adapter, &settings)?)
 }
 
 /// An interruption as the command's own.

@@ -120,3 +120,133 @@ fn what_cannot_be_learned_is_refused() {
     );
     check(&["run", &model, "x", "--adapter", &out], "", &fails(1, &["adapter_config.json"]));
 }
+
+/// The numbers of a NumPy file of f32.
+fn numbers(file: &[u8]) -> Vec<f32> {
+    let header = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+    file[header..].as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn alike(found: &[u8], expected: &[u8], most: f32, context: &str) {
+    let (found, expected) = (numbers(found), numbers(expected));
+    assert_eq!(found.len(), expected.len());
+    let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    let range = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
+    assert!(apart <= most * range, "{context}: {apart} apart of {range}");
+}
+
+fn logits_of(folder: &Folder, model: &str, extra: &[&str]) -> Vec<u8> {
+    let file = path(folder, "logits.npy");
+    let arguments: Vec<&str> = ["logits", model, "Once upon a", "-o", &file].iter().chain(extra).copied().collect();
+    let output = bantam(&arguments, b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(&file).expect("the logits are written")
+}
+
+fn succeeds(arguments: &[&str]) -> String {
+    let output = bantam(arguments, b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn an_adapter_merged_or_as_gguf_is_the_adapter() {
+    let folder = Folder::new("tune-merged");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    let (merged, gguf) = (path(&folder, "merged.gguf"), path(&folder, "adapter.gguf"));
+    succeeds(&["tune", &model, &data, "-o", &out, "--rank", "4", "--rank-pattern", "q_proj=2", "--rate", "1e-2"]);
+    let with = logits_of(&folder, &model, &["--adapter", &out]);
+    succeeds(&["merge", &model, &out, "-o", &merged]);
+    // What was merged is rounded to blocks of 8 bits again.
+    alike(&logits_of(&folder, &merged, &[]), &with, 3e-2, "merged");
+    succeeds(&["merge", &model, &out, "-o", &gguf, "--adapter-only"]);
+    alike(&logits_of(&folder, &model, &["--adapter", &gguf]), &with, 1e-4, "as GGUF");
+    check(&["merge", &model, &out, "-o", &merged], "", &fails(1, &["is there already; --force replaces it"]));
+    // Trained on another model than the merged one is.
+    check(&["run", &merged, "x", "--adapter", &out, "-n", "1"], "", &fails(1, &["trained on another model"]));
+    succeeds(&["run", &merged, "x", "--adapter", &out, "-n", "1", "--any-base"]);
+}
+
+#[test]
+fn every_weight_is_trained_and_written_as_a_model() {
+    let folder = Folder::new("tune-full");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "full"));
+    let said = succeeds(&[
+        "tune",
+        &model,
+        &data,
+        "-o",
+        &out,
+        "--method",
+        "full",
+        "--rate",
+        "1e-3",
+        "--epochs",
+        "6",
+        "--optimiser",
+        "muon",
+        "--validation",
+        "0.4",
+        "--keep-best",
+        "--patience",
+        "3",
+    ]);
+    let tuned = path(&folder, "full/model.gguf");
+    assert!(
+        folder.0.join("full/model.gguf").exists() && !folder.0.join("full/best-weights.safetensors").exists(),
+        "{said}"
+    );
+    assert_ne!(logits_of(&folder, &tuned, &[]), logits_of(&folder, &model, &[]));
+    check(&["tune", &model, &data, "-o", &out, "--method", "full"], "", &fails(1, &["holds a model already"]));
+    check(
+        &["tune", &model, &data, "-o", &out, "--keep-best"],
+        "",
+        &crate::support::Expected { code: 2, stdout: None, stderr: &["need examples to measure on"] },
+    );
+}
+
+#[test]
+fn answers_are_compared() {
+    let folder = Folder::new("tune-compared");
+    let (model, pairs, singles) = (model(), path(&folder, "pairs.jsonl"), path(&folder, "singles.jsonl"));
+    let (mut both, mut each) = (String::new(), String::new());
+    for (n, (good, bad)) in [(" a red ball.", " no."), (" the park.", " a."), (" her mom.", " it.")].iter().enumerate()
+    {
+        let prompt = format!("Once there was {n}");
+        both += &format!("{{\"prompt\": \"{prompt}\", \"chosen\": \"{good}\", \"rejected\": \"{bad}\"}}\n");
+        for (answer, label) in [(good, true), (bad, false)] {
+            each += &format!("{{\"prompt\": \"{prompt}\", \"completion\": \"{answer}\", \"label\": {label}}}\n");
+        }
+    }
+    std::fs::write(&pairs, both).expect("written");
+    std::fs::write(&singles, each).expect("written");
+    for (method, data) in [("dpo", &pairs), ("orpo", &pairs), ("kto", &singles)] {
+        let out = path(&folder, method);
+        succeeds(&[
+            "tune",
+            &model,
+            data,
+            "-o",
+            &out,
+            "--method",
+            method,
+            "--rank",
+            "2",
+            "--epochs",
+            "8",
+            "--rate",
+            "1e-2",
+            "--optimiser",
+            "adamw-8bit",
+            "--validation",
+            data,
+        ]);
+        let run = std::fs::read(folder.0.join(method).join("run.json")).expect("run.json is written");
+        let run: serde_json::Value = serde_json::from_slice(&run).expect("it is JSON");
+        let measured: Vec<f64> =
+            run["validation"].as_array().expect("a list").iter().filter_map(|each| each["loss"].as_f64()).collect();
+        assert!(measured.last() < measured.first(), "{method}: {measured:?}");
+        assert_eq!(run["loss"]["name"], method);
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bantam_formats::atomic::AtomicFile;
 use bantam_runtime::Model;
 use bantam_train::checkpoint::State;
+use bantam_train::preference::Loss;
 use bantam_train::{Event, Method, TrainOptions};
 use serde_json::{Value, json};
 
@@ -78,6 +79,12 @@ pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, 
     let run = json!({
         "model": model.name(),
         "method": method,
+        "loss": match options.loss {
+            Loss::Tokens => json!("cross-entropy"),
+            Loss::Dpo { beta, smoothing } => json!({ "name": "dpo", "beta": beta, "label_smoothing": smoothing }),
+            Loss::Orpo { beta } => json!({ "name": "orpo", "beta": beta }),
+            Loss::Kto { beta, .. } => json!({ "name": "kto", "beta": beta }),
+        },
         "rate": options.rate,
         "schedule": options.schedule,
         "warmup": options.warmup,
