@@ -120,14 +120,19 @@ fn an_interrupted_comparison_goes_on_bit_for_bit() {
             let all = trainer.weights().into_iter().flat_map(|(_, values)| values);
             all.map(f32::to_bits).collect::<Vec<_>>()
         };
+        let steps = |trainer: &mut Trainer, count: usize| {
+            for _ in 0..count {
+                trainer.step_on_comparisons(&list, 5, &|| true).unwrap();
+            }
+        };
         let mut whole = run.trainer(model, &options, &list);
-        (0..5).for_each(|_| drop(whole.step_on_comparisons(&list, 5, &|| true).unwrap()));
+        steps(&mut whole, 5);
         let mut first = run.trainer(model, &options, &list);
-        (0..3).for_each(|_| drop(first.step_on_comparisons(&list, 5, &|| true).unwrap()));
+        steps(&mut first, 3);
         first.save(&path).unwrap();
         let mut second = run.trainer(model, &options, &list);
         second.restore(&path).unwrap();
-        (0..2).for_each(|_| drop(second.step_on_comparisons(&list, 5, &|| true).unwrap()));
+        steps(&mut second, 2);
         assert_eq!(bits(&mut second), bits(&mut whole));
     }
 }
