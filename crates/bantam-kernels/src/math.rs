@@ -23,6 +23,34 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(s.mul(p, s.exp2_whole(half)), s.exp2_whole(s.sub(n, half)))
 }
 
+/// 2^x for x of at most 0.5, within 2 ulp, 1 for 0; at least 2^-126, and NaN stays NaN. The polynomial is fitted to 2^f / (1 + f·q(f)).
+#[inline(always)]
+pub(crate) fn exp2_below<S: Simd>(s: S, x: S::F) -> S::F {
+    // Operand order keeps NaN.
+    let x = s.max(s.splat(-126.0), x);
+    let n = s.round(x);
+    let f = s.sub(x, n);
+    let mut p = s.splat(1.326_472_7e-3);
+    for coefficient in [9.671_513e-3, 5.550_733_7e-2, 0.240_222_42, 0.693_147, 1.0] {
+        p = s.mul_add(p, f, s.splat(coefficient));
+    }
+    s.scale_whole(p, n)
+}
+
+/// For the greatest of two sets of exponents to base 2: by how much the weights of each shrink beside the greater, and that one.
+/// Of two that are equal (both may be minus infinity) neither shrinks.
+#[inline(always)]
+pub(crate) fn shares<S: Simd>(s: S, a: S::F, b: S::F) -> (S::F, S::F, S::F) {
+    let greatest = s.max(b, a);
+    (share(s, a, greatest), share(s, b, greatest), greatest)
+}
+
+/// 2^(x - greatest), 1 where they are equal.
+#[inline(always)]
+pub(crate) fn share<S: Simd>(s: S, x: S::F, greatest: S::F) -> S::F {
+    s.select_less(x, greatest, exp2_below(s, s.sub(x, greatest)), s.splat(1.0))
+}
+
 /// tanh x: within 4 ulp.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {

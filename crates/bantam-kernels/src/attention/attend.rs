@@ -3,22 +3,28 @@
 //! What a row sees is gone through in spans of 512 positions, counted from the sequence's start: each span has a running
 //! softmax of its own, page by page, and the spans are merged in order. That is the arithmetic whether a span is worked
 //! on by a thread of its own (one row, long context) or all by one (many rows), so a row's result is always the same.
-//! Query heads that share a key head, and neighbouring rows of a sequence, go through a page together.
+//! Query heads that share a key head, and neighbouring rows of a sequence, go through a page together: few of them with
+//! cells side by side in lanes (`page.rs`), many side by side themselves (`wide.rs`).
 
-use super::memory::{BLOCK, KvFormat, KvMemory};
-use super::page::{self, Cells, Scoring, Softmax, Weighted};
+use super::memory::{KvFormat, KvMemory};
+use super::page::{self, Ahead, Cells, NARROW, Scoring, Weighted};
+use super::scratch::{AttentionScratch, State, Worker, kept_queries};
+use super::wide::{self, Seen, WIDE};
 use super::{PAGE_CELLS, PageTables, RowPlace};
 use crate::buffer::Shared;
 use crate::elementwise::expect_length;
 use crate::simd::{LANES, Simd, Task, dispatch};
-use crate::{Isa, KernelError, Pool};
+use crate::{Isa, Pool};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 /// Positions of a span.
-const SPAN: usize = 8 * PAGE_CELLS;
-/// Query rows (rows × heads of a group) that go through a page together, unless a group alone has more.
-const QUERIES: usize = 60;
+pub(super) const SPAN: usize = 8 * PAGE_CELLS;
+/// Query rows (rows × heads of a group) that go through a page together, unless a group alone has more: whole chunks for
+/// most groups.
+const QUERIES: usize = 5 * WIDE;
+/// Pieces of work that each thread should have, so that all end at about the same time.
+const PIECES: usize = 8;
 
 /// What an attention step computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,18 +48,23 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    fn group(&self) -> usize {
+    pub(super) fn group(&self) -> usize {
         self.heads / self.kv_heads.max(1)
     }
 
-    /// Rows of a sequence that go through a page together.
-    fn block_rows(&self) -> usize {
+    /// Rows of a sequence that go through a page together, at most.
+    pub(super) fn block_rows(&self) -> usize {
         (QUERIES / self.group().max(1)).max(1)
     }
 
-    /// Query rows of a block.
-    fn queries(&self) -> usize {
-        self.block_rows() * self.group()
+    /// The same for a batch of `rows`, fewer where `threads` would have too little to do.
+    fn block_rows_for(&self, rows: usize, threads: usize) -> usize {
+        let wanted = if threads > 1 { (rows * self.kv_heads).div_ceil(threads * PIECES) } else { rows };
+        let least = WIDE.div_ceil(self.group().max(1));
+        let count = wanted.max(least).min(self.block_rows());
+        // Whole vectors of query rows, where they come in such.
+        let even = LANES >> self.group().max(1).trailing_zeros().min(LANES.trailing_zeros());
+        if count > even { count / even * even } else { count }
     }
 
     fn sees(&self, position: usize, length: usize) -> Range<usize> {
@@ -64,123 +75,11 @@ impl AttentionShape {
 
 /// Neighbouring rows of one sequence.
 #[derive(Clone, Copy, Debug)]
-struct Block {
+pub(super) struct Block {
     first: usize,
     count: usize,
     /// Positions of its sequence, for rows that see all of them.
     length: usize,
-}
-
-/// Working memory of [`attend`], made once.
-pub struct AttentionScratch {
-    workers: Vec<Mutex<Worker>>,
-    blocks: Vec<Block>,
-    /// Results of spans that were worked on apart.
-    partial: Vec<f32>,
-}
-
-struct Worker {
-    q: Vec<f32>,
-    scores: Vec<[f32; PAGE_CELLS]>,
-    seen: Vec<Range<usize>>,
-    factors: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    key_scales: Vec<f32>,
-    value_scales: Vec<f32>,
-    span: State,
-    whole: State,
-}
-
-/// The running softmax of each query row of a block and its weighted sum of values.
-struct State {
-    softmax: Vec<Softmax>,
-    sums: Vec<f32>,
-}
-
-/// Sizes of an [`AttentionScratch`].
-struct Sizes {
-    queries: usize,
-    q: usize,
-    keys: usize,
-    values: usize,
-    sums: usize,
-    partial: usize,
-}
-
-impl Sizes {
-    fn of(threads: usize, shapes: &[AttentionShape], positions: usize) -> Option<Self> {
-        let most = |size: &dyn Fn(&AttentionShape) -> Option<usize>| {
-            shapes.iter().try_fold(0usize, |most, shape| Some(most.max(size(shape)?)))
-        };
-        let partial = most(&|shape| {
-            let spans = positions.div_ceil(SPAN);
-            let row = shape.heads.checked_mul(shape.value_width.checked_add(2)?)?;
-            // One row for each thread: with more, rows and heads alone keep the threads busy.
-            row.checked_mul(spans)?.checked_mul(threads)
-        })?;
-        Some(Self {
-            queries: most(&|shape| Some(shape.queries()))?,
-            q: most(&|shape| shape.queries().checked_mul(shape.key_width))?,
-            keys: most(&|shape| shape.key_width.checked_mul(PAGE_CELLS))?,
-            values: most(&|shape| shape.value_width.checked_mul(PAGE_CELLS))?,
-            sums: most(&|shape| shape.queries().checked_mul(shape.value_width))?,
-            partial: if threads > 1 && positions > SPAN { partial } else { 0 },
-        })
-    }
-
-    fn bytes(&self, threads: usize, rows: usize) -> Option<usize> {
-        let numbers = self.queries.checked_mul(PAGE_CELLS + 16)?.checked_add(self.q)?.checked_add(self.keys)?;
-        let scales = self.keys / BLOCK + self.values / BLOCK;
-        let numbers = numbers.checked_add(self.values)?.checked_add(self.sums.checked_mul(2)?)?.checked_add(scales)?;
-        let total = numbers.checked_mul(threads)?.checked_add(self.partial)?.checked_mul(4)?;
-        total.checked_add(rows.checked_mul(size_of::<Block>())?)
-    }
-}
-
-impl AttentionScratch {
-    /// Enough for any of the shapes, with up to `rows` rows in a batch and `positions` in a sequence.
-    ///
-    /// # Errors
-    /// Sizes beyond the address space.
-    pub fn new(pool: &Pool, shapes: &[AttentionShape], rows: usize, positions: usize) -> Result<Self, KernelError> {
-        let what = "the scratch of attention";
-        let threads = pool.threads();
-        let sizes = Sizes::of(threads, shapes, positions).ok_or(KernelError::TooLarge(what))?;
-        sizes
-            .bytes(threads, rows)
-            .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or(KernelError::TooLarge(what))?;
-        let state = || State { softmax: vec![Softmax::EMPTY; sizes.queries], sums: vec![0.0; sizes.sums] };
-        let worker = || Worker {
-            q: vec![0.0; sizes.q],
-            scores: vec![[0.0; PAGE_CELLS]; sizes.queries],
-            seen: vec![0..0; sizes.queries],
-            factors: vec![0.0; sizes.queries],
-            keys: vec![0.0; sizes.keys],
-            values: vec![0.0; sizes.values],
-            key_scales: vec![0.0; sizes.keys / BLOCK],
-            value_scales: vec![0.0; sizes.values / BLOCK],
-            span: state(),
-            whole: state(),
-        };
-        Ok(Self {
-            workers: (0..threads).map(|_| Mutex::new(worker())).collect(),
-            blocks: Vec::with_capacity(rows),
-            partial: vec![0.0; sizes.partial],
-        })
-    }
-
-    /// About the bytes that [`AttentionScratch::new`] takes.
-    pub fn bytes(threads: usize, shapes: &[AttentionShape], rows: usize, positions: usize) -> usize {
-        Sizes::of(threads, shapes, positions).and_then(|sizes| sizes.bytes(threads, rows)).unwrap_or(usize::MAX)
-    }
-}
-
-impl std::fmt::Debug for AttentionScratch {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "AttentionScratch({} workers)", self.workers.len())
-    }
 }
 
 /// Attention of rows `q`, `[rows, heads · key_width]`, over what their sequences hold in `layer`, into `out`,
@@ -216,45 +115,46 @@ pub fn attend(
     );
     expect_length("queries", q.len(), rows.len(), shape.heads * shape.key_width);
     expect_length("out of attention", out.len(), rows.len(), shape.heads * shape.value_width);
-    part(&mut scratch.blocks, shape, rows, tables, memory.pages());
+    let block_rows = shape.block_rows_for(rows.len(), pool.threads());
+    part(&mut scratch.blocks, shape, block_rows, rows, tables, memory.pages());
     let longest = scratch.blocks.iter().map(|block| spans(shape, rows, block).len()).max().unwrap_or(0);
     let AttentionScratch { workers, blocks, partial } = scratch;
     let work = Work { memory, layer, shape, q, rows, tables, blocks, out: Shared::new(out) };
     let items = blocks.len() * shape.kv_heads;
-    let state_length = shape.queries() * (shape.value_width + 2);
-    let whole = |worker: usize, item: usize| {
-        let mut worker = workers[worker].lock().unwrap_or_else(PoisonError::into_inner);
-        dispatch(isa, Whole { work: &work, item, worker: &mut worker });
-    };
-    // Rows of one block may be fewer than a full block has: decode steps have one.
-    let fits = blocks.iter().map(|block| block.count * shape.group()).max().unwrap_or(0) * (shape.value_width + 2);
-    if items >= 2 * pool.threads() || longest < 2 || items * longest * fits.min(state_length) > partial.len() {
-        pool.pieces_with(items, whole);
+    let worker = |index: usize| workers[index].lock().unwrap_or_else(PoisonError::into_inner);
+    let queries = blocks.iter().map(|block| kept_queries(block.count * shape.group())).max().unwrap_or(0);
+    let each = State::length(queries, shape.value_width);
+    if items >= PIECES * pool.threads() || longest < 2 || items * longest * each > partial.len() {
+        pool.pieces_with(items, |index, item| whole(&work, isa, item, &mut worker(index)));
         return;
     }
-    let each = fits.min(state_length);
     let parts = Shared::new(&mut partial[..items * longest * each]);
-    pool.pieces_with(items * longest, |worker, piece| {
-        let mut worker = workers[worker].lock().unwrap_or_else(PoisonError::into_inner);
+    pool.pieces_with(items * longest, |index, piece| {
         // SAFETY: each piece has a place of its own.
         let part = unsafe { parts.part(piece * each, each) };
-        dispatch(isa, One { work: &work, item: piece / longest, span: piece % longest, worker: &mut worker, part });
+        one(&work, isa, piece / longest, piece % longest, &mut worker(index), part);
     });
     for item in 0..items {
-        let mut worker = workers[0].lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the pieces are done.
         let parts = unsafe { parts.part(item * longest * each, longest * each) };
-        dispatch(isa, Merge { work: &work, item, worker: &mut worker, parts, each });
+        together(&work, isa, item, &mut worker(0), parts, each);
     }
 }
 
 /// Parts the rows into blocks of neighbours and checks their places.
-fn part(blocks: &mut Vec<Block>, shape: &AttentionShape, rows: &[RowPlace], tables: &PageTables<'_>, pages: usize) {
+fn part(
+    blocks: &mut Vec<Block>,
+    shape: &AttentionShape,
+    block_rows: usize,
+    rows: &[RowPlace],
+    tables: &PageTables<'_>,
+    pages: usize,
+) {
     blocks.clear();
     let mut first = 0;
     while first < rows.len() {
         let RowPlace { sequence, position } = rows[first];
-        let neighbours = rows[first..].iter().take(shape.block_rows()).enumerate();
+        let neighbours = rows[first..].iter().take(block_rows).enumerate();
         let count = neighbours
             .take_while(|(i, row)| row.sequence == sequence && row.position as usize == position as usize + i)
             .count();
@@ -299,6 +199,29 @@ struct Item<'a> {
     spans: Range<usize>,
 }
 
+impl Item<'_> {
+    fn is_wide(&self) -> bool {
+        self.queries > NARROW
+    }
+
+    /// Chunks of many query rows: number, first query row, how many. They differ by at most a vector.
+    fn chunks(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let queries = self.queries;
+        let vectors = queries.div_ceil(LANES);
+        let chunks = queries.div_ceil(WIDE);
+        (0..chunks).map(move |chunk| {
+            let first = chunk * vectors / chunks * LANES;
+            (chunk, first, ((chunk + 1) * vectors / chunks * LANES).min(queries) - first)
+        })
+    }
+}
+
+/// What `range` has of the page that begins at `base`, counted from there.
+fn clip(range: &Range<usize>, base: usize) -> Range<usize> {
+    let start = range.start.clamp(base, base + PAGE_CELLS) - base;
+    start..(range.end.clamp(base, base + PAGE_CELLS) - base).max(start)
+}
+
 impl Work<'_> {
     fn item(&self, item: usize) -> Item<'_> {
         let block = self.blocks[item / self.shape.kv_heads];
@@ -312,115 +235,200 @@ impl Work<'_> {
         }
     }
 
-    /// Copies the item's queries together: `[row, head of the group, key_width]`.
+    /// Which of all rows and heads a query row of an item is.
     #[inline(always)]
-    fn take_queries(&self, item: &Item<'_>, q: &mut [f32]) {
+    fn query(&self, item: &Item<'_>, i: usize) -> usize {
+        let group = self.shape.group();
+        (item.block.first + i / group) * self.shape.heads + item.kv_head * group + i % group
+    }
+
+    /// Copies the item's queries together, times what scores are multiplied with, and notes what they see.
+    #[inline(always)]
+    fn take_queries<S: Simd>(&self, s: S, item: &Item<'_>, worker: &mut Worker) {
         let (group, width) = (self.shape.group(), self.shape.key_width);
-        let length = group * width;
-        if length == 0 {
+        let factor = Scoring::factor(self.shape.scale, self.shape.softcap);
+        for (i, seen) in worker.seen[..item.queries].iter_mut().enumerate() {
+            *seen = self.shape.sees(item.places[i / group].position as usize, item.block.length);
+        }
+        if item.is_wide() {
+            for (chunk, first, count) in item.chunks() {
+                let q = &mut worker.q[chunk * WIDE * width..][..WIDE * width];
+                let vectors = count.div_ceil(LANES);
+                // Lanes beyond the last query row repeat it.
+                wide::turn_in(
+                    s,
+                    width,
+                    vectors,
+                    factor,
+                    self.q,
+                    |lane| self.query(item, first + lane.min(count - 1)) * width,
+                    q,
+                );
+            }
             return;
         }
-        for (i, q) in q[..item.block.count * length].chunks_exact_mut(length).enumerate() {
-            let start = ((item.block.first + i) * self.shape.heads + item.kv_head * group) * width;
-            q.copy_from_slice(&self.q[start..start + length]);
+        for i in 0..item.queries {
+            let from = &self.q[self.query(item, i) * width..][..width];
+            for (q, from) in worker.q[i * width..][..width].iter_mut().zip(from) {
+                *q = from * factor;
+            }
         }
     }
 
     /// Goes through one span's pages into `worker.span`; `worker.q` holds the queries.
     #[inline(always)]
     fn span<S: Simd>(&self, s: S, item: &Item<'_>, span: usize, worker: &mut Worker) {
-        let shape = self.shape;
-        let (count, group) = (item.queries, shape.group());
-        worker.span.softmax[..count].fill(Softmax::EMPTY);
-        worker.span.sums[..count * shape.value_width].fill(0.0);
-        let first = shape.sees(item.places[0].position as usize, item.block.length).start.max(span * SPAN);
-        let last = shape.sees(item.places[item.places.len() - 1].position as usize, item.block.length);
-        let last = last.end.min((span + 1) * SPAN);
+        worker.span.reset(kept_queries(item.queries), self.shape.value_width);
+        let first = worker.seen[0].start.max(span * SPAN);
+        let last = worker.seen[item.queries - 1].end.min((span + 1) * SPAN);
         if first >= last {
             return;
         }
         let table = &self.tables.tables[item.places[0].sequence as usize];
-        let scoring = Scoring { scale: shape.scale, softcap: shape.softcap };
-        let seen_pages = first / PAGE_CELLS..last.div_ceil(PAGE_CELLS);
-        for (index, &page) in table.iter().enumerate().take(seen_pages.end).skip(seen_pages.start) {
-            let base = index * PAGE_CELLS;
-            let clip = |range: Range<usize>| {
-                let start = range.start.clamp(base, base + PAGE_CELLS) - base;
-                start..(range.end.clamp(base, base + PAGE_CELLS) - base).max(start)
-            };
-            let wanted = clip(first..last);
-            let (keys, values) = self.memory.head(self.layer, page, item.kv_head);
-            let direct = count <= page::TILE;
-            let room = Room { direct, scales: &mut worker.key_scales, decoded: &mut worker.keys };
-            let keys = cells(s, self.memory.format(), keys, shape.key_width, true, wanted.clone(), room);
-            let room = Room { direct, scales: &mut worker.value_scales, decoded: &mut worker.values };
-            let values = cells(s, self.memory.format(), values, shape.value_width, false, wanted, room);
-            let scores = &mut worker.scores[..count];
-            page::scores(s, keys, shape.key_width, &worker.q[..count * shape.key_width], scoring, scores);
-            for (i, scores) in scores.iter_mut().enumerate() {
-                let seen = clip(shape.sees(item.places[i / group].position as usize, item.block.length));
-                // A row that sees nothing here is left as it is.
-                worker.factors[i] =
-                    if seen.is_empty() { 1.0 } else { page::weigh(s, scores, &seen, &mut worker.span.softmax[i]) };
-                worker.seen[i] = seen;
+        for index in first / PAGE_CELLS..last.div_ceil(PAGE_CELLS) {
+            let wanted = clip(&(first..last), index * PAGE_CELLS);
+            if item.is_wide() {
+                self.wide_page(s, item, table[index], index * PAGE_CELLS, wanted, worker);
+            } else {
+                // Of the row's own pages only: another sequence's are none of its business, and the last is the last.
+                let next = table.get(index + 1).filter(|_| (index + 1) * PAGE_CELLS < item.block.length);
+                self.narrow_page(s, item, (table[index], next.copied()), index * PAGE_CELLS, wanted, worker);
             }
-            let rows = Weighted { weights: scores, seen: &worker.seen[..count], factors: &worker.factors[..count] };
-            page::gather(s, values, shape.value_width, &rows, &mut worker.span.sums[..count * shape.value_width]);
         }
     }
 
-    /// Takes a span's result into the whole.
+    /// A page against few query rows.
     #[inline(always)]
-    fn merge<S: Simd>(&self, s: S, count: usize, softmax: &[Softmax], sums: &[f32], whole: &mut State) {
+    fn narrow_page<S: Simd>(
+        &self,
+        s: S,
+        item: &Item<'_>,
+        (page, next): (u32, Option<u32>),
+        base: usize,
+        wanted: Range<usize>,
+        worker: &mut Worker,
+    ) {
+        let (shape, count) = (self.shape, item.queries);
+        let scoring = Scoring { softcap: shape.softcap };
+        let (key_bytes, value_bytes) = self.memory.head(self.layer, page, item.kv_head);
+        // Values are fetched during scores, the next page's keys during sums.
+        let ahead = Ahead::new(value_bytes, shape.key_width);
+        let next = next.map_or(&[][..], |next| self.memory.head(self.layer, next, item.kv_head).0);
+        let then = Ahead::new(next, wanted.len());
+        let room = Room { direct: true, scales: &mut worker.key_scales, decoded: &mut worker.keys };
+        let keys = cells(s, self.memory.format(), key_bytes, shape.key_width, true, wanted.clone(), room);
+        let room = Room { direct: true, scales: &mut worker.value_scales, decoded: &mut worker.values };
+        let values = cells(s, self.memory.format(), value_bytes, shape.value_width, false, wanted, room);
+        let scores = &mut worker.scores[..count];
+        page::scores(s, keys, shape.key_width, &worker.q[..count * shape.key_width], ahead, scores);
+        let mut seen: [Range<usize>; NARROW] = Default::default();
+        for (i, scores) in scores.iter_mut().enumerate() {
+            seen[i] = clip(&worker.seen[i], base);
+            let (greatest, sum) = (&mut worker.span.greatest[i], &mut worker.span.sum[i]);
+            // A row that sees nothing here is left as it is.
+            worker.factors[i] =
+                if seen[i].is_empty() { 1.0 } else { page::weigh(s, scoring, scores, &seen[i], greatest, sum) };
+        }
+        let rows = Weighted { weights: scores, seen: &seen[..count], factors: &worker.factors[..count] };
+        page::gather(s, values, shape.value_width, &rows, then, &mut worker.span.sums[..count * shape.value_width]);
+    }
+
+    /// A page against many query rows.
+    #[inline(always)]
+    fn wide_page<S: Simd>(
+        &self,
+        s: S,
+        item: &Item<'_>,
+        page: u32,
+        base: usize,
+        wanted: Range<usize>,
+        worker: &mut Worker,
+    ) {
+        let shape = self.shape;
+        let (key_width, value_width) = (shape.key_width, shape.value_width);
+        let (keys, values) = self.memory.head(self.layer, page, item.kv_head);
+        let format = self.memory.format();
+        let room = Room { direct: false, scales: &mut worker.key_scales, decoded: &mut worker.keys };
+        let keys = decoded(cells(s, format, keys, key_width, true, wanted.clone(), room));
+        let room = Room { direct: false, scales: &mut worker.value_scales, decoded: &mut worker.values };
+        let values = decoded(cells(s, format, values, value_width, false, wanted, room));
+        assert!(keys.len() >= key_width * PAGE_CELLS * 4 && values.len() >= value_width * PAGE_CELLS * 4);
+        for (chunk, first, count) in item.chunks() {
+            // Rows ascend, so the first lane begins and ends first and the last one last.
+            let (early, late) = (clip(&worker.seen[first], base), clip(&worker.seen[first + count - 1], base));
+            let cells = early.start..late.end;
+            if cells.is_empty() {
+                continue;
+            }
+            let common = late.start.min(late.end)..early.end.max(late.start).min(late.end);
+            let (mut starts, mut ends) = ([0f32; WIDE], [PAGE_CELLS as f32; WIDE]);
+            if common != (0..PAGE_CELLS) {
+                for lane in 0..WIDE {
+                    let seen = clip(&worker.seen[first + lane.min(count - 1)], base);
+                    (starts[lane], ends[lane]) = (seen.start as f32, seen.end as f32);
+                }
+            }
+            let seen = Seen {
+                keys: keys.as_ptr().cast(),
+                values: values.as_ptr().cast(),
+                key_width,
+                value_width,
+                scoring: Scoring { softcap: shape.softcap },
+                cells,
+                common,
+                starts: &starts,
+                ends: &ends,
+            };
+            let q = &worker.q[chunk * WIDE * key_width..][..WIDE * key_width];
+            let vectors = count.div_ceil(LANES);
+            let mut state = worker.span.chunk(chunk, value_width);
+            // SAFETY: both pages are whole, as asserted above.
+            unsafe { wide::step(s, &seen, vectors, q, &mut worker.wide_scores, &mut state) };
+        }
+    }
+
+    /// Takes `worker.span` into `worker.whole`.
+    #[inline(always)]
+    fn merge<S: Simd>(&self, s: S, item: &Item<'_>, worker: &mut Worker) {
         let width = self.shape.value_width;
-        for i in 0..count {
-            let (one, all) = (softmax[i], whole.softmax[i]);
-            // Rows that see nothing of a span, and the first span of those that do.
-            if one.sum == 0.0 {
-                continue;
+        let Worker { span, whole, .. } = worker;
+        if item.is_wide() {
+            for (chunk, _, count) in item.chunks() {
+                let (one, mut all) = (span.chunk(chunk, width), whole.chunk(chunk, width));
+                wide::merge(s, count.div_ceil(LANES), width, &one, &mut all);
             }
-            let from = &sums[i * width..][..width];
-            let to = &mut whole.sums[i * width..][..width];
-            if all.sum == 0.0 {
-                whole.softmax[i] = one;
-                to.copy_from_slice(from);
-                continue;
-            }
-            let greatest = if one.greatest > all.greatest { one.greatest } else { all.greatest };
-            let before = page::exp_one(s, all.greatest - greatest);
-            let now = page::exp_one(s, one.greatest - greatest);
-            whole.softmax[i] = Softmax { greatest, sum: all.sum * before + one.sum * now };
-            let (to, to_rest) = to.as_chunks_mut::<LANES>();
-            let (from, from_rest) = from.as_chunks::<LANES>();
-            let (before, now) = (s.splat(before), s.splat(now));
-            for (to, from) in to.iter_mut().zip(from) {
-                s.store(s.mul_add(s.load(from), now, s.mul(s.load(to), before)), to);
-            }
-            if !to_rest.is_empty() {
-                s.store_part(s.mul_add(s.load_part(from_rest), now, s.mul(s.load_part(to_rest), before)), to_rest);
-            }
+            return;
+        }
+        for i in 0..item.queries {
+            let one = (span.greatest[i], span.sum[i], &span.sums[i * width..][..width]);
+            let all = (&mut whole.greatest[i], &mut whole.sum[i], &mut whole.sums[i * width..][..width]);
+            page::merge(s, one, all);
         }
     }
 
     /// Writes the item's results.
     #[inline(always)]
-    fn finish(&self, item: &Item<'_>, whole: &State) {
-        let (group, width) = (self.shape.group(), self.shape.value_width);
+    fn finish<S: Simd>(&self, s: S, item: &Item<'_>, worker: &mut Worker) {
+        let (width, whole) = (self.shape.value_width, &mut worker.whole);
+        if item.is_wide() {
+            for (chunk, first, count) in item.chunks() {
+                let sums = whole.chunk(chunk, width);
+                // SAFETY: rows and heads are inside `out`, and each belongs to one item.
+                unsafe {
+                    let place = |lane: usize| self.out.pointer().add(self.query(item, first + lane) * width);
+                    wide::turn_out(s, width, count, &sums, place);
+                }
+            }
+            return;
+        }
         for i in 0..item.queries {
-            let row = item.block.first + i / group;
-            let head = item.kv_head * group + i % group;
-            // SAFETY: rows and heads are inside `out`, and each belongs to one item.
-            let out = unsafe { self.out.part((row * self.shape.heads + head) * width, width) };
-            let inverse = 1.0 / whole.softmax[i].sum;
+            // SAFETY: as above.
+            let out = unsafe { self.out.part(self.query(item, i) * width, width) };
+            let inverse = 1.0 / whole.sum[i];
             for (out, sum) in out.iter_mut().zip(&whole.sums[i * width..]) {
                 *out = sum * inverse;
             }
         }
-    }
-
-    fn reset(&self, count: usize, state: &mut State) {
-        state.softmax[..count].fill(Softmax::EMPTY);
-        state.sums[..count * self.shape.value_width].fill(0.0);
     }
 }
 
@@ -458,83 +466,71 @@ fn cells<'a, S: Simd>(
     }
 }
 
-/// All spans of an item.
-struct Whole<'a> {
-    work: &'a Work<'a>,
-    item: usize,
-    worker: &'a mut Worker,
-}
-
-impl Task for Whole<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let item = self.work.item(self.item);
-        let worker = self.worker;
-        self.work.take_queries(&item, &mut worker.q);
-        self.work.reset(item.queries, &mut worker.whole);
-        for span in item.spans.clone() {
-            self.work.span(s, &item, span, worker);
-            self.work.merge(s, item.queries, &worker.span.softmax, &worker.span.sums, &mut worker.whole);
-        }
-        self.work.finish(&item, &worker.whole);
+/// The bytes of cells in f32.
+fn decoded(cells: Cells<'_>) -> &[u8] {
+    match cells {
+        Cells::F32(bytes) => bytes,
+        Cells::F16(_) | Cells::Q8_0(..) => unreachable!("many rows read decoded cells"),
     }
 }
 
-/// One span of an item, its result put aside: softmax states (greatest, sum), then sums.
-struct One<'a> {
-    work: &'a Work<'a>,
-    item: usize,
-    span: usize,
-    worker: &'a mut Worker,
-    part: &'a mut [f32],
+/// All spans of an item.
+fn whole(work: &Work<'_>, isa: Isa, item: usize, worker: &mut Worker) {
+    let item = &work.item(item);
+    dispatch(isa, Take { work, item, worker });
+    worker.whole.reset(kept_queries(item.queries), work.shape.value_width);
+    for span in item.spans.clone() {
+        dispatch(isa, Span { work, item, span, worker });
+        dispatch(isa, Merge { work, item, worker });
+    }
+    dispatch(isa, Finish { work, item, worker });
 }
 
-impl Task for One<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let item = self.work.item(self.item);
-        if self.span >= item.spans.len() {
-            return;
-        }
-        self.work.take_queries(&item, &mut self.worker.q);
-        self.work.span(s, &item, item.spans.start + self.span, self.worker);
-        let (states, sums) = self.part.split_at_mut(item.queries * 2);
-        for (state, softmax) in states.as_chunks_mut::<2>().0.iter_mut().zip(&self.worker.span.softmax) {
-            *state = [softmax.greatest, softmax.sum];
-        }
-        let length = item.queries * self.work.shape.value_width;
-        sums[..length].copy_from_slice(&self.worker.span.sums[..length]);
+/// One span of an item, its result put aside.
+fn one(work: &Work<'_>, isa: Isa, item: usize, span: usize, worker: &mut Worker, part: &mut [f32]) {
+    let item = &work.item(item);
+    if span < item.spans.len() {
+        dispatch(isa, Take { work, item, worker });
+        dispatch(isa, Span { work, item, span: item.spans.start + span, worker });
+        worker.span.put(kept_queries(item.queries), work.shape.value_width, part);
     }
 }
 
 /// Merges what was put aside, in the order of the spans.
-struct Merge<'a> {
-    work: &'a Work<'a>,
-    item: usize,
-    worker: &'a mut Worker,
-    parts: &'a [f32],
-    each: usize,
-}
-
-impl Task for Merge<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let item = self.work.item(self.item);
-        let worker = self.worker;
-        self.work.reset(item.queries, &mut worker.whole);
-        for (_, part) in item.spans.clone().zip(self.parts.chunks_exact(self.each)) {
-            let (states, sums) = part.split_at(item.queries * 2);
-            for (softmax, state) in worker.span.softmax.iter_mut().zip(states.as_chunks::<2>().0) {
-                *softmax = Softmax { greatest: state[0], sum: state[1] };
-            }
-            self.work.merge(s, item.queries, &worker.span.softmax, sums, &mut worker.whole);
-        }
-        self.work.finish(&item, &worker.whole);
+fn together(work: &Work<'_>, isa: Isa, item: usize, worker: &mut Worker, parts: &[f32], each: usize) {
+    let item = &work.item(item);
+    let (queries, width) = (kept_queries(item.queries), work.shape.value_width);
+    worker.whole.reset(queries, width);
+    for (_, part) in item.spans.clone().zip(parts.chunks_exact(each)) {
+        worker.span.take(queries, width, part);
+        dispatch(isa, Merge { work, item, worker });
     }
+    dispatch(isa, Finish { work, item, worker });
 }
+
+/// Declares a step of the work on an item, a method of [`Work`], so that it is compiled for each instruction set.
+macro_rules! step {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* }, $call:ident) => {
+        $(#[$doc])*
+        struct $name<'a> {
+            work: &'a Work<'a>,
+            item: &'a Item<'a>,
+            $($field: $type,)*
+            worker: &'a mut Worker,
+        }
+
+        impl Task for $name<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                self.work.$call(s, self.item, $(self.$field,)* self.worker);
+            }
+        }
+    };
+}
+
+step!(Take {}, take_queries);
+step!(Span { span: usize }, span);
+step!(Merge {}, merge);
+step!(Finish {}, finish);

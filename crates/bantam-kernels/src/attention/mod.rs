@@ -6,9 +6,12 @@
 mod attend;
 mod memory;
 mod page;
+mod scratch;
+mod wide;
 
-pub use attend::{AttentionScratch, AttentionShape, attend};
+pub use attend::{AttentionShape, attend};
 pub use memory::{KvFormat, KvLayer, KvMemory};
+pub use scratch::AttentionScratch;
 
 /// Positions held by one page.
 pub const PAGE_CELLS: usize = 64;

@@ -1,4 +1,7 @@
-//! One page of one head against a few query rows: scores, softmax weights, and the weighted sum of values.
+//! One page of one head against a few query rows, cells side by side in lanes: scores, softmax weights, and the weighted sum of
+//! values. `wide.rs` does the same, with the same bits, for many rows.
+//!
+//! Queries come multiplied with the scale and log2 e, so that weights are powers of 2.
 
 use super::PAGE_CELLS;
 use super::memory::{BLOCK, KvFormat};
@@ -10,7 +13,9 @@ use std::ops::Range;
 /// Vectors of cells in a page.
 const VECTORS: usize = PAGE_CELLS / LANES;
 /// Query rows that go through a page together where there are registers for it.
-pub(super) const TILE: usize = 6;
+const TILE: usize = 6;
+/// Query rows of a block above which they go side by side in lanes.
+pub(super) const NARROW: usize = 9;
 
 /// Keys or values of a page as they are read: in place, or decoded to f32.
 #[derive(Clone, Copy)]
@@ -109,22 +114,54 @@ pub(super) fn scales<'a, S: Simd>(s: S, bytes: &'a [u8], width: usize, made: &'a
     (codes, made)
 }
 
-/// The running softmax of one query row: greatest score, sum of weights.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Softmax {
-    pub(super) greatest: f32,
-    pub(super) sum: f32,
-}
-
-impl Softmax {
-    pub(super) const EMPTY: Self = Self { greatest: f32::NEG_INFINITY, sum: 0.0 };
-}
-
-/// What is done to a score.
+/// What is done to a score that was taken with scaled queries.
 #[derive(Clone, Copy)]
 pub(super) struct Scoring {
-    pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
+}
+
+impl Scoring {
+    /// What queries are multiplied with: turns results of `exp` into powers of 2, unless the cap comes first.
+    pub(super) fn factor(scale: f32, softcap: Option<f32>) -> f32 {
+        if softcap.is_some() { scale } else { scale * std::f32::consts::LOG2_E }
+    }
+
+    /// A score as an exponent of 2.
+    #[inline(always)]
+    pub(super) fn cap<S: Simd>(self, s: S, x: S::F) -> S::F {
+        match self.softcap {
+            None => x,
+            Some(cap) => {
+                let capped = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
+                s.mul(capped, s.splat(std::f32::consts::LOG2_E))
+            }
+        }
+    }
+}
+
+/// What comes after what is worked on, to be fetched meanwhile: `each` bytes a step, `length` in all.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    start: *const u8,
+    length: usize,
+    each: usize,
+}
+
+impl Ahead {
+    /// Fetches `bytes` in `steps`.
+    pub(super) fn new(bytes: &[u8], steps: usize) -> Self {
+        let each = bytes.len().div_ceil(steps.max(1)).next_multiple_of(64);
+        Self { start: bytes.as_ptr(), length: bytes.len(), each }
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd>(self, s: S, step: usize) {
+        let (mut at, end) = (step * self.each, ((step + 1) * self.each).min(self.length));
+        while at < end {
+            s.prefetch(self.start.wrapping_add(at));
+            at += 64;
+        }
+    }
 }
 
 /// Decodes the cells that are wanted of a page's keys (`[width][64]`, all cells) or values (`[64][width]`, those in
@@ -179,14 +216,14 @@ pub(super) fn decode<S: Simd>(
     }
 }
 
-/// Scores of `rows` query rows (`[rows, width]`) with the page's cells: `scores[row][cell]`.
+/// Scores of a few query rows (`[rows, width]`) with the page's cells: `scores[row][cell]`.
 #[inline(always)]
 pub(super) fn scores<S: Simd>(
     s: S,
     keys: Cells<'_>,
     width: usize,
     q: &[f32],
-    scoring: Scoring,
+    ahead: Ahead,
     scores: &mut [[f32; PAGE_CELLS]],
 ) {
     let whole = |length: usize, bytes: usize| assert!(length >= width * PAGE_CELLS * bytes, "a page of keys");
@@ -195,48 +232,50 @@ pub(super) fn scores<S: Simd>(
         match keys {
             Cells::F32(keys) => {
                 whole(keys.len(), 4);
-                scores_of(s, Plain(F32, keys.as_ptr(), PAGE_CELLS), width, q, scores);
+                scores_of(s, Plain(F32, keys.as_ptr(), PAGE_CELLS), width, q, ahead, scores);
             }
             Cells::F16(keys) => {
                 whole(keys.len(), 2);
-                scores_of(s, Plain(F16, keys.as_ptr(), PAGE_CELLS), width, q, scores);
+                scores_of(s, Plain(F16, keys.as_ptr(), PAGE_CELLS), width, q, ahead, scores);
             }
             Cells::Q8_0(codes, scales) => {
                 whole(codes.len().min(scales.len() * BLOCK), 1);
-                scores_of(s, Keys8(codes.as_ptr(), scales.as_ptr()), width, q, scores);
+                scores_of(s, Keys8(codes.as_ptr(), scales.as_ptr()), width, q, ahead, scores);
             }
         }
-    }
-    let scale = s.splat(scoring.scale);
-    for score in scores.iter_mut().flat_map(|row| row.as_chunks_mut::<LANES>().0) {
-        let mut x = s.mul(s.load(score), scale);
-        if let Some(cap) = scoring.softcap {
-            x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
-        }
-        s.store(x, score);
     }
 }
 
 /// # Safety
 /// `keys` must have `width` columns of 64 cells.
 #[inline(always)]
-unsafe fn scores_of<S: Simd, K: Take>(s: S, keys: K, width: usize, q: &[f32], scores: &mut [[f32; PAGE_CELLS]]) {
+unsafe fn scores_of<S: Simd, K: Take>(
+    s: S,
+    keys: K,
+    width: usize,
+    q: &[f32],
+    ahead: Ahead,
+    scores: &mut [[f32; PAGE_CELLS]],
+) {
     assert!(q.len() == scores.len() * width);
-    let mut row = 0;
+    let (mut row, mut ahead) = (0, Some(ahead));
     while row < scores.len() {
         let q = &q[row * width..];
         let scores = &mut scores[row..];
+        let ahead = ahead.take();
         // SAFETY: the caller's promise, the assertion, and as many rows are left as are taken.
         row += unsafe {
             match (S::MANY_REGISTERS, scores.len()) {
-                (true, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, scores),
-                (true, 2) => score_tile::<S, K, 2, VECTORS>(s, keys, width, q, scores),
-                (true, 3) => score_tile::<S, K, 3, VECTORS>(s, keys, width, q, scores),
-                (true, 4) => score_tile::<S, K, 4, VECTORS>(s, keys, width, q, scores),
-                (true, 5) => score_tile::<S, K, 5, VECTORS>(s, keys, width, q, scores),
-                (true, _) => score_tile::<S, K, TILE, VECTORS>(s, keys, width, q, scores),
-                (false, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, scores),
-                (false, _) => score_tile::<S, K, 2, 2>(s, keys, width, q, scores),
+                (true, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, ahead, scores),
+                (true, 2) => score_tile::<S, K, 2, VECTORS>(s, keys, width, q, ahead, scores),
+                (true, 3) => score_tile::<S, K, 3, VECTORS>(s, keys, width, q, ahead, scores),
+                (true, 4) => score_tile::<S, K, 4, VECTORS>(s, keys, width, q, ahead, scores),
+                (true, 5) => score_tile::<S, K, 5, VECTORS>(s, keys, width, q, ahead, scores),
+                (true, 7) => score_tile::<S, K, 7, 2>(s, keys, width, q, ahead, scores),
+                (true, 8) => score_tile::<S, K, 8, 2>(s, keys, width, q, ahead, scores),
+                (true, _) => score_tile::<S, K, TILE, VECTORS>(s, keys, width, q, ahead, scores),
+                (false, 1) => score_tile::<S, K, 1, VECTORS>(s, keys, width, q, ahead, scores),
+                (false, _) => score_tile::<S, K, 2, 2>(s, keys, width, q, ahead, scores),
             }
         };
     }
@@ -252,16 +291,21 @@ unsafe fn score_tile<S: Simd, K: Take, const ROWS: usize, const COLUMNS: usize>(
     keys: K,
     width: usize,
     q: &[f32],
+    mut ahead: Option<Ahead>,
     scores: &mut [[f32; PAGE_CELLS]],
 ) -> usize {
     debug_assert!(q.len() >= ROWS * width && scores.len() >= ROWS);
     let mut vector = 0;
     while vector < VECTORS {
+        let ahead = ahead.take();
         // SAFETY: the caller's promise.
         unsafe {
             let q = q.as_ptr();
             let mut sums = [[s.splat(0.0); COLUMNS]; ROWS];
             for column in 0..width {
+                if let Some(ahead) = ahead {
+                    ahead.fetch(s, column);
+                }
                 let mut k = [s.splat(0.0); COLUMNS];
                 for c in 0..COLUMNS {
                     k[c] = keys.take(s, column, (vector + c) * LANES);
@@ -287,35 +331,90 @@ unsafe fn score_tile<S: Simd, K: Take, const ROWS: usize, const COLUMNS: usize>(
 /// Turns a row's scores into weights, 0 outside `seen`, and takes them into its running softmax; gives the factor by
 /// which what was summed before must shrink.
 #[inline(always)]
-pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32; PAGE_CELLS], seen: &Range<usize>, state: &mut Softmax) -> f32 {
-    scores[..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..].fill(f32::NEG_INFINITY);
-    let (vectors, _) = scores.as_chunks_mut::<LANES>();
+pub(super) fn weigh<S: Simd>(
+    s: S,
+    scoring: Scoring,
+    scores: &mut [f32; PAGE_CELLS],
+    seen: &Range<usize>,
+    greatest: &mut f32,
+    sum: &mut f32,
+) -> f32 {
+    let vectors = scores.as_chunks_mut::<LANES>().0;
+    if scoring.softcap.is_some() {
+        for vector in vectors {
+            s.store(scoring.cap(s, s.load(vector)), vector);
+        }
+    }
+    if *seen != (0..PAGE_CELLS) {
+        scores[..seen.start].fill(f32::NEG_INFINITY);
+        scores[seen.end..].fill(f32::NEG_INFINITY);
+    }
+    let vectors = scores.as_chunks_mut::<LANES>().0;
     let mut most = s.load(&vectors[0]);
     for vector in &vectors[1..] {
         most = s.max(s.load(vector), most);
     }
-    let before = state.greatest;
+    let before = *greatest;
     let most = s.greatest(most);
-    let greatest = if most > before { most } else { before };
-    let level = s.splat(greatest);
-    let mut sums = s.splat(0.0);
+    *greatest = if most > before { most } else { before };
+    let level = s.splat(*greatest);
     for vector in vectors {
-        let weight = math::exp(s, s.sub(s.load(vector), level));
-        sums = s.add(sums, weight);
-        s.store(weight, vector);
+        s.store(math::exp2_below(s, s.sub(s.load(vector), level)), vector);
     }
-    let factor = if greatest == before { 1.0 } else { exp_one(s, before - greatest) };
-    *state = Softmax { greatest, sum: state.sum * factor + s.sum(sums) };
+    if *seen != (0..PAGE_CELLS) {
+        scores[..seen.start].fill(0.0);
+        scores[seen.end..].fill(0.0);
+    }
+    // The order of `wide::weigh`.
+    let mut parts = [0f32; 4];
+    for four in scores.as_chunks::<4>().0 {
+        for i in 0..4 {
+            parts[i] += four[i];
+        }
+    }
+    let factor = if *greatest == before { 1.0 } else { share(s, before, *greatest) };
+    *sum = mul_add(s, *sum, factor, (parts[0] + parts[1]) + (parts[2] + parts[3]));
     factor
 }
 
-/// e^x of one number, as the lanes compute it.
+/// [`math::share`] of one number.
 #[inline(always)]
-pub(super) fn exp_one<S: Simd>(s: S, x: f32) -> f32 {
+fn share<S: Simd>(s: S, x: f32, greatest: f32) -> f32 {
     let mut lanes = [0f32; LANES];
-    s.store(math::exp(s, s.splat(x)), &mut lanes);
+    s.store(math::share(s, s.splat(x), s.splat(greatest)), &mut lanes);
     lanes[0]
+}
+
+/// [`Simd::mul_add`] of one number.
+#[inline(always)]
+fn mul_add<S: Simd>(s: S, a: f32, b: f32, c: f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    s.store(s.mul_add(s.splat(a), s.splat(b), s.splat(c)), &mut lanes);
+    lanes[0]
+}
+
+/// Takes what a row has summed over one span (`one`: greatest score, sum of weights, sums of values) into the whole.
+#[inline(always)]
+pub(super) fn merge<S: Simd>(s: S, one: (f32, f32, &[f32]), whole: (&mut f32, &mut f32, &mut [f32])) {
+    let (one_greatest, one_sum, from) = one;
+    let (greatest, sum, to) = whole;
+    // Rows that see nothing of a span; the weight of the greatest score is 1.
+    if one_sum < 0.5 {
+        return;
+    }
+    let most = if one_greatest > *greatest { one_greatest } else { *greatest };
+    let (before, now) = (share(s, *greatest, most), share(s, one_greatest, most));
+    *greatest = most;
+    *sum = mul_add(s, one_sum, now, *sum * before);
+    let (to, to_rest) = to.as_chunks_mut::<LANES>();
+    let (from, from_rest) = from.as_chunks::<LANES>();
+    let (before, now) = (s.splat(before), s.splat(now));
+    for (to, from) in to.iter_mut().zip(from) {
+        s.store(s.mul_add(s.load(from), now, s.mul(s.load(to), before)), to);
+    }
+    if !to_rest.is_empty() {
+        s.store_part(s.mul_add(s.load_part(from_rest), now, s.mul(s.load_part(to_rest), before)), to_rest);
+    }
 }
 
 /// Query rows with their weights, what they see of this page, and the factors on what they have summed.
@@ -327,23 +426,30 @@ pub(super) struct Weighted<'a> {
 
 /// `sums[row] = sums[row] · factor + Σ weight · value` over the cells that the row sees, in order.
 #[inline(always)]
-pub(super) fn gather<S: Simd>(s: S, values: Cells<'_>, width: usize, rows: &Weighted<'_>, sums: &mut [f32]) {
+pub(super) fn gather<S: Simd>(
+    s: S,
+    values: Cells<'_>,
+    width: usize,
+    rows: &Weighted<'_>,
+    ahead: Ahead,
+    sums: &mut [f32],
+) {
     let whole = |length: usize, bytes: usize| assert!(length >= width * PAGE_CELLS * bytes, "a page of values");
     // SAFETY: each page is whole; `q8_0` has widths of whole blocks only.
     unsafe {
         match values {
             Cells::F32(values) => {
                 whole(values.len(), 4);
-                gather_of(s, Plain(F32, values.as_ptr(), width), width, rows, sums);
+                gather_of(s, Plain(F32, values.as_ptr(), width), width, rows, ahead, sums);
             }
             Cells::F16(values) => {
                 whole(values.len(), 2);
-                gather_of(s, Plain(F16, values.as_ptr(), width), width, rows, sums);
+                gather_of(s, Plain(F16, values.as_ptr(), width), width, rows, ahead, sums);
             }
             Cells::Q8_0(codes, scales) => {
                 assert!(width.is_multiple_of(BLOCK));
                 whole(codes.len().min(scales.len() * BLOCK), 1);
-                gather_of(s, Values8(codes.as_ptr(), scales.as_ptr(), width), width, rows, sums);
+                gather_of(s, Values8(codes.as_ptr(), scales.as_ptr(), width), width, rows, ahead, sums);
             }
         }
     }
@@ -352,24 +458,34 @@ pub(super) fn gather<S: Simd>(s: S, values: Cells<'_>, width: usize, rows: &Weig
 /// # Safety
 /// `values` must have 64 cells of `width` columns.
 #[inline(always)]
-unsafe fn gather_of<S: Simd, V: Take>(s: S, values: V, width: usize, rows: &Weighted<'_>, sums: &mut [f32]) {
+unsafe fn gather_of<S: Simd, V: Take>(
+    s: S,
+    values: V,
+    width: usize,
+    rows: &Weighted<'_>,
+    ahead: Ahead,
+    sums: &mut [f32],
+) {
     let count = rows.weights.len();
     assert!(sums.len() == count * width);
     assert!(rows.seen.len() == count && rows.factors.len() == count);
     assert!(rows.seen.iter().all(|seen| seen.end <= PAGE_CELLS));
-    let mut row = 0;
+    let (mut row, mut ahead) = (0, Some(ahead));
     while row < count {
+        let ahead = ahead.take();
         // SAFETY: the caller's promise, lengths are asserted above, and as many rows are left as are taken.
         row += unsafe {
             match (S::MANY_REGISTERS, count - row) {
-                (true, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, sums),
-                (true, 2) => gather_tile::<S, V, 2, 4>(s, values, width, rows, row, sums),
-                (true, 3) => gather_tile::<S, V, 3, 4>(s, values, width, rows, row, sums),
-                (true, 4) => gather_tile::<S, V, 4, 4>(s, values, width, rows, row, sums),
-                (true, 5) => gather_tile::<S, V, 5, 4>(s, values, width, rows, row, sums),
-                (true, _) => gather_tile::<S, V, TILE, 4>(s, values, width, rows, row, sums),
-                (false, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, sums),
-                (false, _) => gather_tile::<S, V, 2, 2>(s, values, width, rows, row, sums),
+                (true, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, ahead, sums),
+                (true, 2) => gather_tile::<S, V, 2, 4>(s, values, width, rows, row, ahead, sums),
+                (true, 3) => gather_tile::<S, V, 3, 4>(s, values, width, rows, row, ahead, sums),
+                (true, 4) => gather_tile::<S, V, 4, 4>(s, values, width, rows, row, ahead, sums),
+                (true, 5) => gather_tile::<S, V, 5, 4>(s, values, width, rows, row, ahead, sums),
+                (true, 7) => gather_tile::<S, V, 7, 2>(s, values, width, rows, row, ahead, sums),
+                (true, 8) => gather_tile::<S, V, 8, 2>(s, values, width, rows, row, ahead, sums),
+                (true, _) => gather_tile::<S, V, TILE, 4>(s, values, width, rows, row, ahead, sums),
+                (false, 1) => gather_tile::<S, V, 1, 4>(s, values, width, rows, row, ahead, sums),
+                (false, _) => gather_tile::<S, V, 2, 2>(s, values, width, rows, row, ahead, sums),
             }
         };
     }
@@ -384,6 +500,7 @@ unsafe fn gather_tile<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usize>
     width: usize,
     rows: &Weighted<'_>,
     row: usize,
+    mut ahead: Option<Ahead>,
     sums: &mut [f32],
 ) -> usize {
     let seen = &rows.seen[row..row + ROWS];
@@ -394,13 +511,14 @@ unsafe fn gather_tile<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usize>
     let mut column = 0;
     while column < width {
         let vectors = (width - column) / LANES;
+        let ahead = ahead.take();
         // SAFETY: the caller's promise; columns stay below `width`.
         unsafe {
             if vectors >= COLUMNS {
-                gather_columns::<S, V, ROWS, COLUMNS>(s, values, width, rows, row, column, start..end, sums);
+                gather_columns::<S, V, ROWS, COLUMNS>(s, values, width, rows, row, column, start..end, ahead, sums);
                 column += COLUMNS * LANES;
             } else if vectors >= 1 {
-                gather_columns::<S, V, ROWS, 1>(s, values, width, rows, row, column, start..end, sums);
+                gather_columns::<S, V, ROWS, 1>(s, values, width, rows, row, column, start..end, ahead, sums);
                 column += LANES;
             } else {
                 gather_rest::<S, V>(s, values, width, rows, row..row + ROWS, column, sums);
@@ -422,6 +540,7 @@ unsafe fn gather_columns<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usi
     row: usize,
     column: usize,
     common: Range<usize>,
+    ahead: Option<Ahead>,
     sums: &mut [f32],
 ) {
     // SAFETY: the caller's promise: rows, cells and columns are inside.
@@ -446,6 +565,9 @@ unsafe fn gather_columns<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usi
             }
         }
         for cell in common.clone() {
+            if let Some(ahead) = ahead {
+                ahead.fetch(s, cell);
+            }
             let mut v = [s.splat(0.0); COLUMNS];
             for c in 0..COLUMNS {
                 v[c] = values.take(s, cell, column + c * LANES);

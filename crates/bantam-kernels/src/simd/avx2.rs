@@ -215,6 +215,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        // SAFETY: prefetching reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {
         // SAFETY: the token vouches for the instructions.
         unsafe { sum_eight(_mm256_add_ps(a[0], a[1])) }

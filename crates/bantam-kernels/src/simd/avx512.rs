@@ -167,6 +167,47 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn scale_whole(self, a: Self::F, n: Self::F) -> Self::F {
+        with_token!(_mm512_scalef_ps(a, n))
+    }
+
+    #[inline(always)]
+    fn transpose(self, r: [Self::F; LANES]) -> [Self::F; LANES] {
+        with_token!({
+            // Pairs, then fours of lanes inside each quarter, then quarters among vectors.
+            let mut fours = [_mm512_setzero_pd(); LANES];
+            for i in [0, 4, 8, 12] {
+                let a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
+                let b = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
+                let c = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
+                let d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+                fours[i] = _mm512_unpacklo_pd(a, b);
+                fours[i + 1] = _mm512_unpackhi_pd(a, b);
+                fours[i + 2] = _mm512_unpacklo_pd(c, d);
+                fours[i + 3] = _mm512_unpackhi_pd(c, d);
+            }
+            let mut turned = [_mm512_setzero_ps(); LANES];
+            for i in 0..4 {
+                let (a, b) = (_mm512_castpd_ps(fours[i]), _mm512_castpd_ps(fours[i + 4]));
+                let (c, d) = (_mm512_castpd_ps(fours[i + 8]), _mm512_castpd_ps(fours[i + 12]));
+                let (e, f) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+                let (g, h) = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                turned[i] = _mm512_shuffle_f32x4::<0x88>(e, f);
+                turned[i + 8] = _mm512_shuffle_f32x4::<0xdd>(e, f);
+                turned[i + 4] = _mm512_shuffle_f32x4::<0x88>(g, h);
+                turned[i + 12] = _mm512_shuffle_f32x4::<0xdd>(g, h);
+            }
+            turned
+        })
+    }
+
+    #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        // SAFETY: prefetching reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {
         with_token!({
             let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));

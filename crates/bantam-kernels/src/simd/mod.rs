@@ -89,6 +89,25 @@ pub(crate) trait Simd: Copy {
     fn select_less(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
     /// 2 to the power `n`, a whole number in -126 ..= 127.
     fn exp2_whole(self, n: Self::F) -> Self::F;
+    /// `a` times 2 to the power `n`, as [`Simd::exp2_whole`] takes it.
+    #[inline(always)]
+    fn scale_whole(self, a: Self::F, n: Self::F) -> Self::F {
+        self.mul(a, self.exp2_whole(n))
+    }
+    /// Lane i of vector j becomes lane j of vector i.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::F; LANES]) -> [Self::F; LANES] {
+        let mut numbers = [[0f32; LANES]; LANES];
+        for (row, numbers) in rows.into_iter().zip(&mut numbers) {
+            self.store(row, numbers);
+        }
+        std::array::from_fn(|i| self.load(&std::array::from_fn(|j| numbers[j][i])))
+    }
+    /// Asks for the cache line of `from`, which need not be readable.
+    #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        let _ = from;
+    }
     /// Sum of the lanes: i + (i+8), then +4, +2, +1.
     fn sum(self, a: Self::F) -> f32;
     /// The greatest lane, not looking at what is not a number.
