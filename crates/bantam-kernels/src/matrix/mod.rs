@@ -27,6 +27,7 @@ mod int8_portable;
 mod int8_rows;
 mod multiply;
 mod panels;
+mod raw;
 mod tiles;
 mod turn;
 mod unpack;

@@ -21,9 +21,11 @@
 //! codebooks, whose entries' numbers take 3 or 4 bits each here instead of 1.5 to 3.4.
 
 use super::forms::{Form, PanelKind, Scales};
-use super::unpack::{Parts, half_at, unpack};
-use crate::buffer::{Buffer, Shared};
-use crate::{KernelError, Pool};
+use super::raw::Raw;
+use super::unpack::{Parts, half_at, unpack, unpack_scales};
+use crate::buffer::{Buffer, Shared, populate};
+use crate::simd::{Simd, Task, dispatch};
+use crate::{Isa, KernelError, Pool};
 use bantam_tensor::SharedBytes;
 use std::ops::Range;
 
@@ -35,6 +37,8 @@ pub(super) const BLOCK: usize = 32;
 const LINE: usize = 64;
 /// Bytes that are repacked before the file's are let go.
 pub(super) const AT_ONCE: usize = 8 << 20;
+/// Bytes of panels in a piece of work.
+const PIECE: usize = 256 << 10;
 /// Groups of four inputs in a block.
 pub(super) const STEPS: usize = BLOCK / 4;
 
@@ -76,44 +80,26 @@ impl Form {
     }
 
     /// The words of a block's lines, a column each, the inverse of [`Form::step`].
+    #[inline(always)]
     fn lines(&self, codes: &[Words; STEPS]) -> [Words; 8] {
-        const ONES: u32 = 0x0101_0101;
         let mut lines = [[0; COLUMNS]; 8];
-        let or = |line: &mut Words, codes: &Words, mask: u32, right: usize, left: usize| {
-            line.iter_mut().zip(codes).for_each(|(line, codes)| *line |= (codes >> right & mask) << left);
-        };
-        let fours = |lines: &mut [Words]| {
-            for (step, codes) in codes.iter().enumerate() {
-                or(&mut lines[step / 2], codes, 15 * ONES, 0, 4 * (step % 2));
-            }
-        };
-        let twos = |lines: &mut [Words], shift: usize| {
-            for (step, codes) in codes.iter().enumerate() {
-                or(&mut lines[step / 4], codes, 3 * ONES, shift, 2 * (step % 4));
-            }
-        };
-        let one = |line: &mut Words, shift: usize| {
-            for (step, codes) in codes.iter().enumerate() {
-                or(line, codes, ONES, shift, step);
-            }
-        };
         match self.bits {
             8 => lines = *codes,
             6 => {
-                fours(&mut lines);
-                twos(&mut lines[4..], 4);
+                merge_lines(&mut lines, codes, 4, 0);
+                merge_lines(&mut lines[4..], codes, 2, 4);
             }
             5 => {
-                fours(&mut lines);
-                one(&mut lines[4], 4);
+                merge_lines(&mut lines, codes, 4, 0);
+                merge_lines(&mut lines[4..], codes, 1, 4);
             }
-            4 => fours(&mut lines),
+            4 => merge_lines(&mut lines, codes, 4, 0),
             3 => {
-                twos(&mut lines, 0);
-                one(&mut lines[2], 2);
+                merge_lines(&mut lines, codes, 2, 0);
+                merge_lines(&mut lines[2..], codes, 1, 2);
             }
-            2 => twos(&mut lines, 0),
-            _ => one(&mut lines[0], 0),
+            2 => merge_lines(&mut lines, codes, 2, 0),
+            _ => merge_lines(&mut lines, codes, 1, 0),
         }
         lines
     }
@@ -271,15 +257,20 @@ impl Panels {
         let target = Shared::new(buffer.as_mut());
         let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
         let together = (AT_ONCE / panel_bytes).max(1);
+        let isa = Isa::detect();
         for start in (0..count).step_by(together) {
             let some = together.min(count - start);
-            pool.pieces(some, |panel| {
-                let panel = start + panel;
+            let each = (PIECE / panel_bytes).max(1);
+            pool.pieces(some.div_ceil(each), |piece| {
+                let panels = start + piece * each..start + ((piece + 1) * each).min(some);
                 // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
-                let target = unsafe { target.part(panel * panel_bytes, panel_bytes) };
-                let first = panel * COLUMNS;
-                let last = (first + COLUMNS).min(outputs);
-                pack_panel(kind, &bytes[first * row_bytes..last * row_bytes], row_bytes, target);
+                let targets = unsafe { target.part(panels.start * panel_bytes, panels.len() * panel_bytes) };
+                populate(targets);
+                for (panel, target) in panels.zip(targets.chunks_exact_mut(panel_bytes)) {
+                    let first = panel * COLUMNS;
+                    let rows = &bytes[first * row_bytes..(first + COLUMNS).min(outputs) * row_bytes];
+                    dispatch(isa, Pack { kind, rows, row_bytes, target });
+                }
             });
             let last = ((start + some) * COLUMNS).min(outputs);
             source.done_with(start * COLUMNS * row_bytes..last * row_bytes);
@@ -347,8 +338,87 @@ impl Panels {
 }
 
 /// Four codes of each column.
-type Words = [u32; COLUMNS];
+pub(super) type Words = [u32; COLUMNS];
 
+/// Puts `bits` bits of each code, from bit `first` on, next to those of the other steps of a line.
+#[inline(always)]
+fn merge_lines(lines: &mut [Words], codes: &[Words; STEPS], bits: usize, first: usize) {
+    let (mask, steps) = (0x0101_0101 * ((1 << bits) - 1), 8 / bits);
+    for (step, codes) in codes.iter().enumerate() {
+        for (line, code) in lines[step / steps].iter_mut().zip(codes) {
+            *line |= (code >> first & mask) << (bits * (step % steps));
+        }
+    }
+}
+
+/// Sixteen rows of a file to a panel.
+struct Pack<'a> {
+    kind: &'a PanelKind,
+    rows: &'a [u8],
+    row_bytes: usize,
+    target: &'a mut [u8],
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match Raw::new(self.kind.tensor_type) {
+            Some(raw) => pack_raw(self, raw),
+            None => pack_panel(self.kind, self.rows, self.row_bytes, self.target),
+        }
+    }
+}
+
+/// Writes a block's lines.
+#[inline(always)]
+fn write_lines(form: &Form, codes: &[Words; STEPS], target: &mut [u8]) {
+    for (line, target) in form.lines(codes).iter().zip(target.as_chunks_mut::<64>().0) {
+        for (word, target) in line.iter().zip(target.as_chunks_mut::<4>().0) {
+            *target = word.to_le_bytes();
+        }
+    }
+}
+
+#[inline(always)]
+fn pack_raw(task: Pack<'_>, mut raw: Raw) {
+    let Pack { kind, rows, row_bytes, target } = task;
+    let form = kind.form();
+    let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
+    let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
+    let per_unit = form.unit_blocks() / blocks * block_bytes;
+    let columns = rows.len() / row_bytes;
+    let mut parts = Parts::default();
+    for (unit, target) in target.chunks_mut(form.unit_bytes()).enumerate() {
+        let (header, codes) = target.split_at_mut(header_bytes);
+        for (at, codes) in codes.chunks_exact_mut(blocks * code_bytes).enumerate() {
+            let start = unit * per_unit + at * block_bytes;
+            // Their scale comes first in a block.
+            if let (Scales::Half(_), 1) = (form.scales, blocks) {
+                let header = header[32 * at..][..32].as_chunks_mut::<2>().0;
+                for (half, row) in header.iter_mut().zip(rows.chunks_exact(row_bytes)) {
+                    half.copy_from_slice(&row[start..start + 2]);
+                }
+            } else {
+                for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
+                    unpack_scales(kind, &row[start..start + block_bytes], &mut parts);
+                    form.write_scales(header, at, column, &parts);
+                }
+            }
+            raw.take(rows, row_bytes, start);
+            for (block, target) in codes.chunks_exact_mut(code_bytes).enumerate() {
+                let mut codes = raw.codes(block);
+                for words in &mut codes {
+                    words[columns..].fill(0);
+                }
+                write_lines(form, &codes, target);
+            }
+        }
+    }
+}
+
+#[inline(always)]
 fn pack_panel(kind: &PanelKind, rows: &[u8], row_bytes: usize, target: &mut [u8]) {
     let form = kind.form();
     let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
@@ -369,11 +439,7 @@ fn pack_panel(kind: &PanelKind, rows: &[u8], row_bytes: usize, target: &mut [u8]
                 }
             }
             for (words, target) in words[..blocks].iter().zip(codes.chunks_exact_mut(code_bytes)) {
-                for (line, target) in form.lines(words).iter().zip(target.as_chunks_mut::<64>().0) {
-                    for (word, target) in line.iter().zip(target.as_chunks_mut::<4>().0) {
-                        *target = word.to_le_bytes();
-                    }
-                }
+                write_lines(form, words, target);
             }
         }
     }

@@ -42,44 +42,36 @@ fn halves(bytes: &[u8]) -> [u32; 8] {
     std::array::from_fn(|s| word(bytes, s % 4) >> (4 * (s / 4)) & (15 * ONES))
 }
 
-/// Adds the fifth bits of a block, input 0's lowest.
-fn fifth(codes: &mut [u32; 8], bits: u32) {
-    for (s, codes) in codes.iter_mut().enumerate() {
-        *codes |= spread(bits >> (4 * s)) << 4;
-    }
-}
-
 /// Two bits of the block `eighth` as Q2_K, Q3_K and TQ2_0 have them: 32 bytes hold four blocks.
 fn quarters(bytes: &[u8], eighth: usize) -> [u32; 8] {
     std::array::from_fn(|s| word(bytes, 8 * (eighth / 4) + s) >> (2 * (eighth % 4)) & (3 * ONES))
 }
 
-/// Takes one block of the format apart; `bytes` is as long as it says.
+/// Scales of one block of a format whose codes [`super::raw`] takes.
+pub(super) fn unpack_scales(kind: &PanelKind, bytes: &[u8], parts: &mut Parts) {
+    let Parts { scale, minimum, scales, minima, .. } = parts;
+    match kind.tensor_type {
+        TensorType::Q4_1 | TensorType::Q5_1 => (*scale, *minimum) = (two(bytes, 0), two(bytes, 2)),
+        TensorType::IQ4_XS => {
+            *scale = two(bytes, 0);
+            let (upper, lower) = (u32::from(u16::from_le_bytes(two(bytes, 2))), word(&bytes[4..], 0));
+            for (block, scale) in scales[..8].iter_mut().enumerate() {
+                *scale = (lower >> (4 * block) & 15 | (upper >> (2 * block) & 3) << 4) as u8;
+            }
+        }
+        TensorType::Q4_K | TensorType::Q5_K => sub_scales(bytes, scale, minimum, scales, minima),
+        TensorType::Q6_K => {
+            *scale = two(bytes, 208);
+            scales.copy_from_slice(&bytes[192..208]);
+        }
+        _ => *scale = two(bytes, 0),
+    }
+}
+
+/// Takes one block of the other formats apart; `bytes` is as long as it says.
 pub(super) fn unpack(kind: &PanelKind, bytes: &[u8], parts: &mut Parts) {
     let Parts { codes, scale, minimum, scales, minima } = parts;
     match kind.tensor_type {
-        TensorType::Q8_0 => {
-            *scale = two(bytes, 0);
-            codes[0] = std::array::from_fn(|s| word(&bytes[2..], s) ^ (128 * ONES));
-        }
-        TensorType::Q4_0 | TensorType::IQ4_NL => {
-            *scale = two(bytes, 0);
-            codes[0] = halves(&bytes[2..]);
-        }
-        TensorType::Q5_0 => {
-            *scale = two(bytes, 0);
-            codes[0] = halves(&bytes[6..]);
-            fifth(&mut codes[0], word(&bytes[2..], 0));
-        }
-        TensorType::Q4_1 => {
-            (*scale, *minimum) = (two(bytes, 0), two(bytes, 2));
-            codes[0] = halves(&bytes[4..]);
-        }
-        TensorType::Q5_1 => {
-            (*scale, *minimum) = (two(bytes, 0), two(bytes, 2));
-            codes[0] = halves(&bytes[8..]);
-            fifth(&mut codes[0], word(&bytes[4..], 0));
-        }
         TensorType::MXFP4 => {
             scales[0] = bytes[0];
             codes[0] = halves(&bytes[1..]);
@@ -89,38 +81,6 @@ pub(super) fn unpack(kind: &PanelKind, bytes: &[u8], parts: &mut Parts) {
                 // Without its sign; what is not a number counts as zero.
                 scales[sub] = if bytes[sub] == 127 { 0 } else { bytes[sub] & 127 };
                 *codes = std::array::from_fn(|s| word(&bytes[4 + 8 * sub..], s % 2) >> (4 * (s / 2)) & (15 * ONES));
-            }
-        }
-        TensorType::IQ4_XS => {
-            *scale = two(bytes, 0);
-            let (upper, lower) = (u32::from(u16::from_le_bytes(two(bytes, 2))), word(&bytes[4..], 0));
-            for (block, codes) in codes.iter_mut().enumerate() {
-                scales[block] = (lower >> (4 * block) & 15 | (upper >> (2 * block) & 3) << 4) as u8;
-                *codes = halves(&bytes[8 + 16 * block..]);
-            }
-        }
-        TensorType::Q4_K => {
-            sub_scales(bytes, scale, minimum, scales, minima);
-            for (block, codes) in codes.iter_mut().enumerate() {
-                *codes = fours(&bytes[16..], block);
-            }
-        }
-        TensorType::Q5_K => {
-            sub_scales(bytes, scale, minimum, scales, minima);
-            for (block, codes) in codes.iter_mut().enumerate() {
-                let low = fours(&bytes[48..], block);
-                *codes = std::array::from_fn(|s| low[s] | (word(&bytes[16..], s) >> block & ONES) << 4);
-            }
-        }
-        TensorType::Q6_K => {
-            *scale = two(bytes, 208);
-            scales.copy_from_slice(&bytes[192..208]);
-            for (block, codes) in codes.iter_mut().enumerate() {
-                let (half, quarter) = (block / 4, block % 4);
-                *codes = std::array::from_fn(|s| {
-                    let low = word(bytes, 16 * half + 8 * (quarter % 2) + s) >> (4 * (quarter / 2)) & (15 * ONES);
-                    low | (word(&bytes[128..], 8 * half + s) >> (2 * quarter) & (3 * ONES)) << 4
-                });
             }
         }
         TensorType::Q3_K => {
@@ -163,11 +123,6 @@ pub(super) fn unpack(kind: &PanelKind, bytes: &[u8], parts: &mut Parts) {
         }
         _ => codebook(kind, bytes, parts),
     }
-}
-
-/// Four bits of a block as Q4_K and Q5_K have them: 32 bytes hold two.
-fn fours(bytes: &[u8], block: usize) -> [u32; 8] {
-    std::array::from_fn(|s| word(bytes, 8 * (block / 2) + s) >> (4 * (block % 2)) & (15 * ONES))
 }
 
 /// The head of Q4_K and Q5_K.

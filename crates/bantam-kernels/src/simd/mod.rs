@@ -296,6 +296,10 @@ mod tests {
             note(s.round(a));
             note(s.select_less(a, b, a, s.splat(1.0)));
             note(s.exp2_whole(whole));
+            note(s.scale_whole(a, whole));
+            for row in s.transpose(std::array::from_fn(|i| s.mul(a, s.splat(self.1[i])))) {
+                note(row);
+            }
             let (mut halves, mut pairs) = ([0u8; 32], [0u8; 64]);
             // SAFETY: 32 bytes each way; sixteen bytes of i8.
             unsafe {

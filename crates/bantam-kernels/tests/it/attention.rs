@@ -208,6 +208,8 @@ fn groups_and_widths() {
 fn windows_caps_and_looking_ahead() {
     check(AttentionShape { window: Some(1), ..PLAIN }, &[70], &ALL[..2]);
     check(AttentionShape { window: Some(50), softcap: Some(3.0), ..PLAIN }, &[150, 20], &ALL[..2]);
+    // Narrower than the rows of a block, so that no cell is seen by all.
+    check(AttentionShape { window: Some(5), ..PLAIN }, &[150], &ALL[..2]);
     check(AttentionShape { causal: false, ..PLAIN }, &[90, 33], &ALL[..2]);
 }
 
@@ -221,12 +223,15 @@ fn long_contexts_in_spans() {
 #[test]
 fn a_decoded_row_in_spans_has_the_bits_of_the_prefill() {
     // One row at a time beyond the first span, on enough threads that spans are worked on apart.
-    let shape = AttentionShape { heads: 2, kv_heads: 1, key_width: 16, value_width: 16, ..PLAIN };
-    let case = Case::new(shape, &[1060]);
-    for &isa in Isa::available() {
-        let whole = case.run(isa, 1, KvFormat::F16, 1060);
-        let rows = case.run(isa, 4, KvFormat::F16, 1);
-        assert!(bits(&whole[0]) == bits(&rows[0]), "{}", isa.name());
+    // Few heads of a group stand one after the other, many side by side.
+    for heads in [2, 12] {
+        let shape = AttentionShape { heads, kv_heads: 1, key_width: 16, value_width: 16, ..PLAIN };
+        let case = Case::new(shape, &[1060]);
+        for &isa in Isa::available() {
+            let whole = case.run(isa, 1, KvFormat::F16, 1060);
+            let rows = case.run(isa, 4, KvFormat::F16, 1);
+            assert!(bits(&whole[0]) == bits(&rows[0]), "{heads} heads on {}", isa.name());
+        }
     }
 }
 
