@@ -1,10 +1,12 @@
 //! A persistent thread pool for short parallel regions.
 //!
 //! A decode step has a few hundred regions of tens of microseconds, so starting one must cost about a microsecond: workers
-//! spin for a moment after a region before they park, and the caller takes part as worker 0. Spinning is bounded, and
-//! waiting for stragglers yields the processor, so a machine with fewer processors than threads slows down without
-//! collapsing. Work is handed out as contiguous ranges of pieces, one range a worker; a worker that is done takes pieces
-//! from the end of another's range.
+//! spin for a moment after a region before they park, and the caller takes part as worker 0. Work is handed out as
+//! contiguous ranges of pieces, one range a worker; a worker that is done takes pieces from the end of another's range.
+//!
+//! Where other programs want the processors too, a worker may be away for a whole time slice, as long as a hundred regions take.
+//! So nobody waits for a worker that has not come: it finds the region closed, its pieces done by others. Only one that is
+//! at a piece is waited for, at first without giving the processor away (that would cost a slice of its own).
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -16,6 +18,10 @@ use std::time::{Duration, Instant};
 
 /// How long a worker looks for the next region before it parks.
 const SPIN: Duration = Duration::from_micros(50);
+/// How long of that it does so without offering its processor.
+const POLITE: Duration = Duration::from_micros(10);
+/// How long the caller of a region waits for a worker at work before it offers its processor.
+const PATIENCE: Duration = Duration::from_micros(200);
 /// Looks between two glances at the clock.
 const SPINS_PER_GLANCE: u32 = 128;
 
@@ -26,23 +32,28 @@ pub fn available_threads() -> usize {
 
 type Region = dyn Fn(usize) + Sync;
 
+/// In the gate: nobody may enter any more.
+const CLOSED: u64 = 1 << 16;
+/// In the gate: one region further.
+const EPOCH: u64 = 1 << 17;
+
 /// On a cache line of its own, so that one worker's writes do not slow another's reads.
 #[repr(align(128))]
 struct Apart<T>(T);
 
 struct Shared {
-    /// Counts regions; a worker that sees it change has a region to run.
-    epoch: Apart<AtomicUsize>,
-    /// Workers that have not finished the current region.
-    unfinished: Apart<AtomicUsize>,
+    /// Which region it is ([`EPOCH`] and above), whether it is closed ([`CLOSED`]), and how many workers are in it.
+    gate: Apart<AtomicU64>,
+    /// Workers that have run the current region.
+    ran: Apart<AtomicUsize>,
     region: UnsafeCell<Option<*const Region>>,
     stop: AtomicBool,
     parked: Vec<Apart<AtomicBool>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: `region` is written by the caller of a region only while every worker waits (`unfinished` is 0), and read by
-// workers only after they have seen the epoch that the caller stored after the write; everything else is Sync.
+// SAFETY: `region` is written by the caller of a region only while the gate is closed and nobody is inside, and read by
+// workers only after they have entered the gate that the caller opened after the write; everything else is Sync.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `region` is only followed while the caller of the region keeps its closure alive.
 unsafe impl Send for Shared {}
@@ -84,8 +95,8 @@ impl Pool {
     pub fn new(threads: usize) -> Self {
         let wanted = threads.clamp(1, 1024);
         let shared = Arc::new(Shared {
-            epoch: Apart(AtomicUsize::new(0)),
-            unfinished: Apart(AtomicUsize::new(0)),
+            gate: Apart(AtomicU64::new(CLOSED)),
+            ran: Apart(AtomicUsize::new(0)),
             region: UnsafeCell::new(None),
             stop: AtomicBool::new(false),
             parked: (1..wanted).map(|_| Apart(AtomicBool::new(false))).collect(),
@@ -139,7 +150,7 @@ impl Pool {
             return;
         }
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        self.run_locked(&region, &busy);
+        self.run_locked(&region, true, &busy);
     }
 
     /// Runs `piece(i)` for every `i < pieces`, each once, spread over the workers.
@@ -172,7 +183,7 @@ impl Pool {
                 }
             }
         };
-        self.run_locked(&region, &busy);
+        self.run_locked(&region, false, &busy);
     }
 
     /// Scratch of a worker, kept between regions. To be held only by that worker, inside a region.
@@ -208,16 +219,19 @@ impl Pool {
         }
     }
 
-    fn run_locked(&self, region: &(dyn Fn(usize) + Sync), _busy: &MutexGuard<'_, ()>) {
+    /// Runs a region; where `all`, not before every worker has run it.
+    fn run_locked(&self, region: &(dyn Fn(usize) + Sync), all: bool, _busy: &MutexGuard<'_, ()>) {
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. The pointer is followed by workers between the epoch's change and their
-        // decrement of `unfinished`, and this function does not return or unwind before `unfinished` is 0.
+        // SAFETY: only the lifetime changes. The pointer is followed by workers inside the gate only, and this function does not
+        // return or unwind before the gate is closed and nobody is inside.
         let erased = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const Region>(region) };
-        // SAFETY: `busy` is held and the last region's workers are done, so nobody reads the cell now.
+        // SAFETY: `busy` is held, the gate is closed and nobody is inside, so nobody reads the cell now.
         unsafe { *shared.region.get() = Some(erased) };
-        shared.unfinished.0.store(self.workers.len(), Ordering::Relaxed);
-        // SeqCst pairs with the worker's: either it sees the new epoch before parking, or we see that it parked.
-        shared.epoch.0.fetch_add(1, Ordering::SeqCst);
+        shared.ran.0.store(0, Ordering::Relaxed);
+        // Nobody else writes a closed gate. SeqCst pairs with the worker's: either it sees the new region before parking, or we
+        // see that it parked.
+        let open = (shared.gate.0.load(Ordering::Relaxed) & !(EPOCH - 1)) + EPOCH;
+        shared.gate.0.store(open, Ordering::SeqCst);
         for (parked, handle) in shared.parked.iter().zip(&self.handles) {
             if parked.0.swap(false, Ordering::SeqCst) {
                 handle.unpark();
@@ -228,12 +242,11 @@ impl Pool {
         let own = catch_unwind(AssertUnwindSafe(|| region(0)));
         INSIDE.set(false);
         let done = self.watched.load(Ordering::Relaxed).then(Instant::now);
-        while shared.unfinished.0.load(Ordering::Acquire) != 0 {
-            // A straggler may wait for the very processor that we spin on: offer it after a moment, and again.
-            if !spin(|| shared.unfinished.0.load(Ordering::Acquire) == 0) {
-                thread::yield_now();
-            }
+        if all {
+            wait_until(|| shared.ran.0.load(Ordering::Acquire) == self.workers.len());
         }
+        shared.gate.0.fetch_or(CLOSED, Ordering::AcqRel);
+        wait_until(|| shared.gate.0.load(Ordering::Acquire) == open | CLOSED);
         if let Some(done) = done {
             self.waited.fetch_add(u64::try_from(done.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -250,7 +263,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.epoch.0.fetch_add(1, Ordering::SeqCst);
+        self.shared.gate.0.fetch_add(EPOCH, Ordering::SeqCst);
         for handle in &self.handles {
             handle.unpark();
         }
@@ -292,14 +305,44 @@ fn work(shared: &Shared, worker: usize) {
         if shared.stop.load(Ordering::SeqCst) {
             return;
         }
-        // SAFETY: the epoch has changed, so the caller has written the region and waits for `unfinished` before it
-        // writes again or lets the closure go.
+        if !enter(&shared.gate.0, seen) {
+            continue;
+        }
+        // SAFETY: inside the gate: the caller has written the region before it opened, and waits for us before it writes again or
+        // lets the closure go.
         let region = unsafe { (*shared.region.get()).map(|region| &*region) };
         let result = catch_unwind(AssertUnwindSafe(|| region.into_iter().for_each(|region| region(worker))));
         if let Err(payload) = result {
             shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
         }
-        shared.unfinished.0.fetch_sub(1, Ordering::Release);
+        shared.ran.0.fetch_add(1, Ordering::Release);
+        shared.gate.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Enters region `epoch`, unless it is closed or over.
+fn enter(gate: &AtomicU64, epoch: u64) -> bool {
+    let mut now = gate.load(Ordering::Relaxed);
+    while now / EPOCH == epoch && now & CLOSED == 0 {
+        match gate.compare_exchange_weak(now, now + 1, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(other) => now = other,
+        }
+    }
+    false
+}
+
+/// Waits for what a worker is about to do: it may wait for the very processor that we spin on, so that is offered, after longer
+/// than a piece of work takes.
+fn wait_until(so: impl Fn() -> bool) {
+    if spin(&so) {
+        return;
+    }
+    let started = Instant::now();
+    while !spin(&so) {
+        if started.elapsed() > PATIENCE {
+            thread::yield_now();
+        }
     }
 }
 
@@ -314,29 +357,30 @@ fn spin(so: impl Fn() -> bool) -> bool {
     })
 }
 
-/// Waits until the epoch is no longer `seen`, and gives the new one.
-fn wait(shared: &Shared, worker: usize, seen: usize) -> usize {
+/// Waits for another region than `seen`, and says which.
+fn wait(shared: &Shared, worker: usize, seen: u64) -> u64 {
+    let other = |order: Ordering| Some(shared.gate.0.load(order) / EPOCH).filter(|epoch| *epoch != seen);
     let started = Instant::now();
-    loop {
-        if spin(|| shared.epoch.0.load(Ordering::Acquire) != seen) {
-            return shared.epoch.0.load(Ordering::Acquire);
+    while started.elapsed() < SPIN {
+        if spin(|| other(Ordering::Relaxed).is_some()) {
+            break;
         }
-        if started.elapsed() < SPIN {
-            // Costs little where nobody else wants the processor, and saves a time slice where the caller does.
+        // Costs little where nobody else wants the processor, and lets the caller go on where it does.
+        if started.elapsed() > POLITE {
             thread::yield_now();
-            continue;
         }
-        let parked = &shared.parked[worker - 1].0;
-        loop {
-            // Said anew before every look: the caller of the last region may take it back late, when we wait already.
-            parked.store(true, Ordering::SeqCst);
-            if shared.epoch.0.load(Ordering::SeqCst) != seen {
-                break;
-            }
+    }
+    let parked = &shared.parked[worker - 1].0;
+    loop {
+        if let Some(epoch) = other(Ordering::SeqCst) {
+            parked.store(false, Ordering::SeqCst);
+            return epoch;
+        }
+        // Said anew before every look: the caller of the last region may take it back late, when we wait already.
+        parked.store(true, Ordering::SeqCst);
+        if other(Ordering::SeqCst).is_none() {
             thread::park();
         }
-        parked.store(false, Ordering::SeqCst);
-        return shared.epoch.0.load(Ordering::SeqCst);
     }
 }
 
@@ -371,6 +415,30 @@ mod tests {
             });
         }
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 2000));
+    }
+
+    #[test]
+    fn nobody_enters_a_region_that_is_closed_or_over() {
+        let gate = AtomicU64::new(3 * EPOCH);
+        assert!(enter(&gate, 3) && enter(&gate, 3));
+        assert_eq!(gate.load(Ordering::Relaxed), 3 * EPOCH + 2);
+        assert!(!enter(&gate, 2));
+        gate.fetch_or(CLOSED, Ordering::Relaxed);
+        assert!(!enter(&gate, 3));
+        assert_eq!(gate.into_inner(), 3 * EPOCH + CLOSED + 2);
+    }
+
+    #[test]
+    fn pieces_are_done_whether_workers_come_or_not() {
+        // More threads than any machine has processors for: most find regions closed.
+        let pool = Pool::new(64);
+        let total = AtomicUsize::new(0);
+        for _ in 0..3000 {
+            pool.pieces(3, |i| {
+                total.fetch_add(i, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(total.into_inner(), 9000);
     }
 
     #[test]
