@@ -430,15 +430,15 @@ mod tests {
 
     #[test]
     fn pieces_are_done_whether_workers_come_or_not() {
-        // More threads than any machine has processors for: most find regions closed.
-        let pool = Pool::new(64);
+        // More threads than pieces, and on most machines than processors: many find regions closed.
+        let pool = Pool::new(16);
         let total = AtomicUsize::new(0);
-        for _ in 0..3000 {
+        for _ in 0..300 {
             pool.pieces(3, |i| {
                 total.fetch_add(i, Ordering::Relaxed);
             });
         }
-        assert_eq!(total.into_inner(), 9000);
+        assert_eq!(total.into_inner(), 900);
     }
 
     #[test]
