@@ -435,10 +435,31 @@ mod tests {
         let total = AtomicUsize::new(0);
         for _ in 0..300 {
             pool.pieces(3, |i| {
-                total.fetch_add(i, Ordering::Relaxed);
+                total.fetch_add(i + 1, Ordering::Relaxed);
             });
         }
-        assert_eq!(total.into_inner(), 900);
+        assert_eq!(total.into_inner(), 1800);
+    }
+
+    #[test]
+    fn a_worker_that_has_begun_is_waited_for() {
+        let pool = Pool::new(2);
+        let mut came = 0;
+        // A worker may come too late for a region, so there are regions until it has come to some.
+        while came < 3 {
+            let done = [const { AtomicUsize::new(0) }; 2];
+            pool.pieces_with(2, |worker, piece| {
+                let begun = Instant::now();
+                // The caller leaves work over, and the worker takes longer than the caller.
+                while begun.elapsed() < Duration::from_micros(if worker == 0 { 200 } else { 1000 }) {
+                    std::hint::spin_loop();
+                }
+                done[piece].store(worker + 1, Ordering::Relaxed);
+            });
+            let done = done.map(AtomicUsize::into_inner);
+            assert!(done.iter().all(|by| *by > 0), "{done:?}");
+            came += usize::from(done.contains(&2));
+        }
     }
 
     #[test]

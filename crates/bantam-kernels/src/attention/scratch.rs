@@ -118,10 +118,14 @@ impl Sizes {
         };
         let partial = most(&|shape| {
             let spans = positions.div_ceil(SPAN);
-            let group = shape.group().checked_next_multiple_of(WIDE).filter(|_| shape.group() > NARROW);
-            let row = group.unwrap_or(shape.group()).checked_mul(shape.value_width.checked_add(2)?)?;
-            // One row for each thread: with more, rows and heads alone keep the threads busy.
-            row.checked_mul(shape.kv_heads)?.checked_mul(spans)?.checked_mul(threads)
+            let kept = |rows: usize| {
+                let queries = shape.group().checked_mul(rows)?;
+                if queries <= NARROW { Some(queries) } else { queries.checked_next_multiple_of(WIDE) }
+            };
+            // One row for each thread, of sequences of their own or of one: with more, rows and heads alone keep the threads busy.
+            let queries = kept(1)?.checked_mul(threads)?.max(kept(rows.min(threads))?);
+            let width = shape.value_width.checked_add(2)?;
+            queries.checked_mul(width)?.checked_mul(shape.kv_heads)?.checked_mul(spans)
         })?;
         Some(Self {
             queries: most(&queries)?,

@@ -134,7 +134,8 @@ unsafe fn score<S: Simd, const V: usize, const J: usize>(s: S, seen: &Seen<'_>, 
                         sums[j][v] = s.mul_add(x[v], k, sums[j][v]);
                     }
                 }
-                (k, q) = (k.add(PAGE_CELLS), q.add(WIDE));
+                // Behind the last one they point nowhere.
+                (k, q) = (k.wrapping_add(PAGE_CELLS), q.wrapping_add(WIDE));
             }
             for j in 0..J {
                 for v in 0..V {
@@ -242,7 +243,7 @@ unsafe fn gather<S: Simd, const V: usize, const J: usize>(
                     totals[j][v] = s.mul_add(weight[v], value, totals[j][v]);
                 }
             }
-            (values, weights) = (values.add(seen.value_width), weights.add(WIDE));
+            (values, weights) = (values.wrapping_add(seen.value_width), weights.wrapping_add(WIDE));
         }
         for j in 0..J {
             for v in 0..V {

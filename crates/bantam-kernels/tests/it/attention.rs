@@ -202,6 +202,10 @@ fn groups_and_widths() {
     check(shape(7, 1, 96, 64), &[40, 20], &ALL);
     check(shape(2, 1, 20, 7), &[70, 3], &ALL[..2]);
     check(shape(70, 1, 16, 16), &[9], &ALL[..2]);
+    // Every number of rows that stand one after the other has a kernel of its own.
+    for group in [3, 8, 9] {
+        check(shape(group, 1, 32, 32), &[70], &ALL);
+    }
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn windows_caps_and_looking_ahead() {
 fn long_contexts_in_spans() {
     let shape = AttentionShape { heads: 2, kv_heads: 1, key_width: 16, value_width: 16, ..PLAIN };
     check(shape, &[1100], &ALL[..2]);
-    check(AttentionShape { window: Some(600), ..shape }, &[1300, 40], &ALL[1..2]);
+    check(AttentionShape { window: Some(600), key_width: 32, value_width: 32, ..shape }, &[1300, 40], &ALL[1..]);
 }
 
 #[test]
