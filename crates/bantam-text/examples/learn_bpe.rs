@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for line in std::fs::read_to_string(text)?.lines() {
         trainer.feed(line)?;
     }
-    let options = BpeOptions { size: size.parse()?, specials: Vec::new(), least_count: 0 };
+    let options = BpeOptions { size: size.parse()?, ..BpeOptions::default() };
     let learnt = trainer.finish(&options, |_| {})?;
     println!("{} tokens in {:.2} s", learnt.tokens.len(), start.elapsed().as_secs_f64());
     let expected: Value = serde_json::from_slice(&std::fs::read(expected)?)?;

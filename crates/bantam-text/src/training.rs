@@ -3,10 +3,12 @@
 //! The pair of neighbours that occurs most often becomes a token, again and again, until the vocabulary is full; pairs
 //! that occur equally often go by their ids, the smaller first. That is what PyPI `tokenizers` does with its `BpeTrainer`,
 //! whose merges the tests compare. Ids are handed out in its order too: special tokens, the 256 bytes by the characters
-//! that spell them, then the tokens made.
+//! that spell them, then the tokens made. Tokens that match before any merging stand behind the special ones.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+
+use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::error::TextError;
 use crate::tokenizer::{Map, PreTokenizer, byte_to_char};
@@ -16,12 +18,14 @@ use crate::vocabulary::{TokenKind, Vocabulary};
 const LARGEST: usize = 1 << 24;
 
 /// What a vocabulary is to be like.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BpeOptions {
     /// Tokens in all: special ones, 256 bytes, and as many merges as there is room for.
     pub size: usize,
     /// The spellings of special tokens, which get the first ids.
     pub specials: Vec<String>,
+    /// The spellings of tokens that always match their own text, before any merging; they get the ids behind the special ones.
+    pub user_defined: Vec<String>,
     /// A pair that occurs less often becomes no token.
     pub least_count: u64,
 }
@@ -31,6 +35,8 @@ pub struct BpeOptions {
 pub struct BpeTrainer {
     pre_tokenizer: String,
     cut: PreTokenizer,
+    /// Tokens that are taken out of a text before it is cut into words.
+    taken_out: Option<AhoCorasick>,
     counts: Map<Box<[u8]>, u64>,
 }
 
@@ -44,8 +50,23 @@ impl BpeTrainer {
         Ok(Self {
             pre_tokenizer: pre_tokenizer.to_owned(),
             cut: PreTokenizer::named(pre_tokenizer)?,
+            taken_out: None,
             counts: Map::default(),
         })
+    }
+
+    /// Takes these spellings out of every text, as a tokenizer that has them as tokens will: what stands beside them is
+    /// counted, they are not.
+    ///
+    /// # Errors
+    /// [`TextError::Vocabulary`] where one is empty, or they are too many to look for.
+    pub fn taking_out(mut self, spellings: &[String]) -> Result<Self, TextError> {
+        if spellings.iter().any(String::is_empty) {
+            return Err(TextError::Vocabulary("a token's spelling is empty".to_owned()));
+        }
+        let found = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(spellings);
+        self.taken_out = Some(found.map_err(|error| TextError::Vocabulary(error.to_string()))?);
+        Ok(self)
     }
 
     /// Counts the words of one text: a line, a document, whatever belongs together.
@@ -53,6 +74,20 @@ impl BpeTrainer {
     /// # Errors
     /// [`TextError::Pattern`] as [`Tokenizer::encode`](crate::Tokenizer::encode).
     pub fn feed(&mut self, text: &str) -> Result<(), TextError> {
+        let mut from = 0;
+        if let Some(taken_out) = self.taken_out.clone() {
+            for found in taken_out.find_iter(text) {
+                self.count(&text[from..found.start()])?;
+                from = found.end();
+            }
+        }
+        self.count(&text[from..])
+    }
+
+    fn count(&mut self, text: &str) -> Result<(), TextError> {
+        if text.is_empty() {
+            return Ok(());
+        }
         for word in self.cut.words(text)? {
             match self.counts.get_mut(word.as_slice()) {
                 Some(count) => *count += 1,
@@ -75,7 +110,9 @@ impl BpeTrainer {
             progress(learning.tokens.len());
         }
         let mut types = vec![TokenKind::Normal.number(); learning.tokens.len()];
-        types[..options.specials.len()].fill(TokenKind::Control.number());
+        let (specials, user_defined) = (options.specials.len(), options.user_defined.len());
+        types[..specials].fill(TokenKind::Control.number());
+        types[specials..specials + user_defined].fill(TokenKind::UserDefined.number());
         Ok(Vocabulary {
             model: "gpt2".to_owned(),
             pre: Some(self.pre_tokenizer),
@@ -112,23 +149,28 @@ struct Learning {
 impl Learning {
     fn new(counted: Map<Box<[u8]>, u64>, options: &BpeOptions) -> Result<Self, TextError> {
         let wrong = |problem: String| Err(TextError::Vocabulary(problem));
-        let first_byte = options.specials.len();
+        let first_byte = options.specials.len() + options.user_defined.len();
         if options.size < first_byte + 256 || options.size > LARGEST {
             return wrong(format!(
-                "{} tokens asked for, expected {} (256 bytes and {first_byte} special tokens) to {LARGEST}",
+                "{} tokens asked for, expected {} (256 bytes and {first_byte} tokens given) to {LARGEST}",
                 options.size,
                 first_byte + 256
             ));
         }
         let mut letters: Vec<(char, u8)> = (0..=255).map(|byte| (byte_to_char(byte), byte)).collect();
         letters.sort_unstable();
-        let tokens: Vec<String> =
-            options.specials.iter().cloned().chain(letters.iter().map(|(letter, _)| letter.to_string())).collect();
+        let tokens: Vec<String> = options
+            .specials
+            .iter()
+            .chain(&options.user_defined)
+            .cloned()
+            .chain(letters.iter().map(|(letter, _)| letter.to_string()))
+            .collect();
         let mut ids = Map::default();
         let mut by_byte = [0u32; 256];
         for (id, token) in (0u32..).zip(&tokens) {
             if token.is_empty() || ids.insert(token.clone(), id).is_some() {
-                return wrong(format!("special token {token:?} is empty, stands twice or spells a byte"));
+                return wrong(format!("token {token:?} is empty, stands twice or spells a byte"));
             }
         }
         for ((_, byte), id) in letters.iter().zip(u32::try_from(first_byte).unwrap_or(u32::MAX)..) {

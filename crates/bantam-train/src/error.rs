@@ -50,6 +50,14 @@ pub enum TrainError {
         /// What there is.
         known: String,
     },
+    /// The spec of a new model is not what it should be.
+    #[error("{path}: {problem}")]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what was expected and found.
+        problem: String,
+    },
     /// An option that cannot be.
     #[error("{0}")]
     Option(String),

@@ -11,6 +11,7 @@
 //! | [`trainer`] | the loop: batches, gradients, clipping, updates; validation; what is promised beforehand |
 //! | [`preference`] | losses over whole answers: DPO, ORPO, KTO |
 //! | [`optimiser`] | AdamW over f32 states |
+//! | [`scratch`] | a model from nothing: spec, tokenizer, first weights, the finished file |
 //! | [`schedule`] | the learning rate of each step |
 //! | [`checkpoint`] | the state of a run in one file, written atomically |
 //!
@@ -32,6 +33,7 @@ pub mod optimiser;
 pub mod preference;
 mod random;
 pub mod schedule;
+pub mod scratch;
 pub mod trainer;
 
 pub use error::TrainError;

@@ -30,6 +30,13 @@ impl Random {
         bound * (2.0 * unit - 1.0)
     }
 
+    /// A normally distributed number of deviation 1, to within what twelve even ones add up to: the same bits everywhere, as no
+    /// logarithm or cosine takes part.
+    pub(crate) fn normal(&mut self) -> f32 {
+        // Each has the variance 1/12.
+        (0..12).map(|_| self.within(0.5)).sum()
+    }
+
     /// The numbers `0 .. count` in an order of chance (Fisher and Yates).
     pub(crate) fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();

@@ -15,7 +15,7 @@ fn learn(pre: &str, texts: &[&str], options: &BpeOptions) -> Result<Vocabulary, 
 }
 
 fn options(size: usize, specials: &[&str]) -> BpeOptions {
-    BpeOptions { size, specials: specials.iter().map(|text| (*text).to_owned()).collect(), least_count: 0 }
+    BpeOptions { size, specials: specials.iter().map(|text| (*text).to_owned()).collect(), ..BpeOptions::default() }
 }
 
 #[test]
@@ -28,6 +28,7 @@ fn tokens_and_merges_are_those_of_tokenizers() {
             size: usize::try_from(case["size"].as_u64().unwrap()).unwrap(),
             specials: strings(&case["specials"]),
             least_count: case["least"].as_u64().unwrap(),
+            ..BpeOptions::default()
         };
         let learnt = learn(pre, &texts, &options).unwrap();
         assert_eq!(learnt.merges, strings(&case["merges"]), "{pre} of {}", options.size);
@@ -60,4 +61,26 @@ fn a_size_or_a_special_token_that_cannot_be_is_refused() {
     check(&options(300, &["a"]), "\"a\" is empty, stands twice or spells a byte");
     check(&options(300, &[""]), "\"\" is empty");
     assert!(BpeTrainer::new("no such").unwrap_err().to_string().contains("no such"));
+}
+
+#[test]
+fn tokens_that_always_match_are_neither_cut_nor_counted() {
+    let user_defined = vec![" ".to_owned(), "{\"name\": \"".to_owned()];
+    let mut trainer = BpeTrainer::new("gpt-2").unwrap().taking_out(&user_defined).unwrap();
+    trainer.feed("play jazz play {\"name\": \"play").unwrap();
+    let options = BpeOptions { size: 264, specials: vec!["<s>".to_owned()], user_defined, least_count: 2 };
+    let learnt = trainer.finish(&options, |_| {}).unwrap();
+    assert_eq!(learnt.types[..4], [3, 4, 4, 1]);
+    assert!(learnt.tokens.iter().all(|token| !token.starts_with("Ġ".as_bytes()) || token.len() == 2));
+    let tokenizer = Tokenizer::from_vocabulary(learnt).unwrap();
+    let play = tokenizer.token_id("play").unwrap();
+    let check = |text: &str, expected: &[u32]| {
+        let ids = tokenizer.encode(text, Special::AsText).unwrap();
+        assert_eq!(ids, expected, "{text}");
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
+    };
+    check("play play", &[play, 1, play]);
+    check("{\"name\": \"play", &[2, play]);
+    let refused = BpeTrainer::new("gpt-2").unwrap().taking_out(&[String::new()]);
+    assert!(refused.unwrap_err().to_string().contains("empty"));
 }

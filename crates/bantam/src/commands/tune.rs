@@ -2,6 +2,7 @@
 
 mod data;
 mod report;
+mod scratch;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -36,9 +37,11 @@ pub struct TuneArguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Examples, a JSON object a line: messages, prompt and completion, or text
-    #[arg(value_name = "DATA")]
-    data: PathBuf,
-    /// The adapter's directory, in PEFT's form
+    #[arg(value_name = "DATA", required_unless_present = "from_scratch")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    scratch: scratch::ScratchArguments,
+    /// The adapter's directory, in PEFT's form; from scratch, the new model's .gguf file
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: PathBuf,
     /// Examples to measure on while it learns: a file, or a share of DATA such as 0.1
@@ -310,6 +313,9 @@ impl TuneArguments {
 
 /// Tunes.
 pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
+    if let Some(spec) = &arguments.scratch.from_scratch {
+        return scratch::run(arguments, spec);
+    }
     let model = models::open_decoder(&arguments.model.model, None)?;
     let (state, best) = (arguments.output.join(STATE), arguments.output.join(BEST));
     let there = |name: &str| arguments.output.join(name).exists();
@@ -394,6 +400,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         }
         while goes_on(&trainer.state) {
             let event = examples.learned.step(&mut trainer, steps, &keep_on)?;
+            report.add(&event);
             if event.step % validate_every == 0 || event.step == steps {
                 measure(&mut trainer)?;
             }

@@ -149,7 +149,7 @@ pub fn load(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Examples
         }
         Ok(list)
     };
-    let mut learned = file(&arguments.data)?;
+    let mut learned = file(arguments.data.as_deref().unwrap_or(Path::new("")))?;
     let validation = match arguments.validation.parse::<f64>() {
         Ok(0.0) => learned.none(),
         Ok(part) if (0.0..1.0).contains(&part) => {

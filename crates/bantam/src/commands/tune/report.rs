@@ -32,11 +32,15 @@ impl Report {
         Self { begin: Instant::now(), first, steps, tokens: 0, loss: None }
     }
 
-    /// The line after a step.
-    pub fn line(&mut self, event: &Event, validation: Option<f64>, memory: Option<u64>) -> String {
+    /// Takes note of a step.
+    pub fn add(&mut self, event: &Event) {
         self.tokens += event.tokens;
-        let loss = self.loss.map_or(event.loss, |loss| loss + NEW * (event.loss - loss));
-        self.loss = Some(loss);
+        self.loss = Some(self.loss.map_or(event.loss, |loss| loss + NEW * (event.loss - loss)));
+    }
+
+    /// The line after a step.
+    pub fn line(&self, event: &Event, validation: Option<f64>, memory: Option<u64>) -> String {
+        let loss = self.loss.unwrap_or(event.loss);
         let seconds = self.begin.elapsed().as_secs_f64().max(1e-9);
         let done = (event.step - self.first).max(1) as f64;
         let left = seconds / done * (self.steps - event.step) as f64;

@@ -1,0 +1,180 @@
+//! A small model from nothing: a spec, a tokenizer learnt from the corpus, first weights, and then training like any other.
+//!
+//! The new model is written as a GGUF file of its first weights, opened like every model and trained with
+//! [`Method::Full`](crate::Method::Full): there is no second road. [`finish`] writes it with the weights it has learnt.
+
+mod average;
+mod corpus;
+mod spec;
+mod vocabulary;
+mod weights;
+
+pub use average::Average;
+pub use corpus::examples;
+pub use spec::{BeginSpec, Optimiser, ScratchSpec, TokenizerSpec, TrainingSpec};
+pub use vocabulary::learn;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings, TensorHeader, TensorKind};
+use bantam_tensor::TensorType;
+use bantam_text::Vocabulary;
+
+use crate::optimiser::{AdamW, Muon};
+use crate::{Method, TrainError, TrainOptions};
+
+impl ScratchSpec {
+    /// How it is trained, as the trainer takes it.
+    ///
+    /// # Errors
+    /// A schedule that there is not.
+    pub fn options(&self) -> Result<TrainOptions, TrainError> {
+        let training = &self.training;
+        Ok(TrainOptions {
+            method: Method::Full,
+            rate: training.rate,
+            schedule: self.schedule().map_err(TrainError::Option)?,
+            warmup: training.warmup,
+            epochs: training.epochs,
+            batch: training.batch,
+            rows: training.rows,
+            clip: (training.clip > 0.0).then_some(training.clip),
+            optimiser: AdamW {
+                beta2: training.beta2,
+                weight_decay: training.weight_decay,
+                eight_bit: training.optimiser == Optimiser::EightBit,
+                muon: (training.optimiser == Optimiser::Muon).then(Muon::default),
+                ..AdamW::default()
+            },
+            seed: training.seed,
+            ..TrainOptions::default()
+        })
+    }
+}
+
+/// Writes the new model with its first weights, in f32.
+///
+/// # Errors
+/// Vectors to begin with that do not fit, and what the file system says.
+pub fn begin(
+    spec: &ScratchSpec,
+    directory: &Path,
+    vocabulary: &Vocabulary,
+    target: &Path,
+) -> Result<usize, TrainError> {
+    let mut writer = GgufWriter::new();
+    metadata(spec, vocabulary, &mut writer);
+    let tensors = weights::tensors(spec, vocabulary.tokens.len());
+    for tensor in &tensors {
+        writer.add_tensor(tensor.name.as_str(), &tensor.dims(), TensorKind::Known(TensorType::F32))?;
+    }
+    let mut first = weights::draw(&tensors[0], 0, spec.training.seed);
+    let mut found = 0;
+    if let Some(vectors) = &spec.begin.embeddings {
+        found = weights::begin_with(&directory.join(vectors), vocabulary, (&mut first, spec.width))?;
+    }
+    let mut places = tensors.iter().enumerate();
+    writer.write(target, |_, out| match places.next() {
+        Some((0, _)) => put(&first, TensorType::F32, out),
+        Some((place, tensor)) => put(&weights::draw(tensor, place, spec.training.seed), TensorType::F32, out),
+        None => Ok(()),
+    })?;
+    Ok(found)
+}
+
+fn put(numbers: &[f32], tensor_type: TensorType, out: &mut dyn Write) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for chunk in numbers.chunks(4096) {
+        bytes.clear();
+        bytes.resize(tensor_type.bytes(1, chunk.len()).map_err(io::Error::other)?, 0);
+        tensor_type.encode(chunk, &mut bytes).map_err(io::Error::other)?;
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+fn metadata(spec: &ScratchSpec, vocabulary: &Vocabulary, writer: &mut GgufWriter) {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    writer.set("general.architecture", spec.family.as_str());
+    writer.set("general.type", "model");
+    for (key, text) in &spec.general {
+        writer.set(format!("general.{key}"), text.as_str());
+    }
+    writer.set("general.file_type", 0u32);
+    let settings = [
+        ("context_length", spec.context),
+        ("embedding_length", spec.width),
+        ("block_count", spec.layers),
+        ("feed_forward_length", spec.feed_forward()),
+        ("attention.head_count", spec.heads),
+        ("attention.head_count_kv", spec.kv_heads()),
+        ("attention.key_length", spec.head_width()),
+        ("attention.value_length", spec.head_width()),
+        ("rope.dimension_count", spec.head_width()),
+        ("vocab_size", vocabulary.tokens.len()),
+    ];
+    for (key, value) in settings {
+        writer.set(format!("{}.{key}", spec.family), count(value));
+    }
+    writer.set(format!("{}.attention.layer_norm_rms_epsilon", spec.family), spec.norm_eps);
+    writer.set(format!("{}.rope.freq_base", spec.family), spec.rope_base);
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    writer.set(key("model"), vocabulary.model.as_str());
+    if let Some(pre) = &vocabulary.pre {
+        writer.set(key("pre"), pre.as_str());
+    }
+    writer.set(key("tokens"), Array::Strings(vocabulary.tokens.iter().collect::<Strings>()));
+    writer.set(key("token_type"), Array::I32(vocabulary.types.clone()));
+    writer.set(key("merges"), Array::Strings(vocabulary.merges.iter().collect::<Strings>()));
+    for (name, id) in [("bos_token_id", vocabulary.bos), ("eos_token_id", vocabulary.eos)] {
+        if let Some(id) = id {
+            writer.set(key(name), id);
+        }
+    }
+    writer.set(key("add_bos_token"), vocabulary.add_bos.unwrap_or(false));
+    writer.set(key("add_eos_token"), false);
+    if let Some(template) = &spec.chat_template {
+        writer.set("tokenizer.chat_template", template.as_str());
+    }
+}
+
+/// Writes the model of `begun` with these weights in its tensors' places to `target`.
+///
+/// # Errors
+/// A damaged beginning, weights that do not fit it, and what the file system says.
+pub fn finish(
+    spec: &ScratchSpec,
+    begun: &Path,
+    weights: &[(String, Vec<f32>)],
+    target: &Path,
+) -> Result<(), TrainError> {
+    let tensor_type = spec.weight_type().map_err(TrainError::Option)?;
+    let unread = |problem: io::Error| TrainError::Read { path: begun.to_owned(), problem: problem.to_string() };
+    let gguf = Gguf::parse(&std::fs::read(begun).map_err(unread)?).map_err(|error| error.in_file(begun))?;
+    let mut writer = GgufWriter::new();
+    for (key, value) in gguf.metadata() {
+        writer.set(key, value.clone());
+    }
+    let file_type = match tensor_type {
+        TensorType::F16 => 1u32,
+        TensorType::BF16 => 32,
+        _ => 0,
+    };
+    writer.set("general.file_type", file_type);
+    let by_name: HashMap<&str, &[f32]> = weights.iter().map(|(name, numbers)| (&name[..], &numbers[..])).collect();
+    for tensor in gguf.tensors() {
+        let numbers = tensor.dims.iter().product::<u64>();
+        if by_name.get(tensor.name.as_str()).is_none_or(|found| found.len() as u64 != numbers) {
+            return Err(TrainError::Option(format!("no weight of {numbers} numbers was trained for {}", tensor.name)));
+        }
+        let kind = if tensor.dims.len() > 1 { tensor_type } else { TensorType::F32 };
+        writer.add_tensor(tensor.name.as_str(), &tensor.dims, TensorKind::Known(kind))?;
+    }
+    let data = |header: &TensorHeader, out: &mut dyn Write| {
+        let numbers = by_name.get(header.name.as_str()).copied().unwrap_or_default();
+        put(numbers, header.kind.known().unwrap_or(TensorType::F32), out)
+    };
+    Ok(writer.write(target, data)?)
+}
