@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::brackets::{self, Kind};
 use crate::error::ConstraintError;
 use crate::session::{Leading, Session};
+use crate::spans::{CallForms, Known, Spans};
 use crate::text::{sentence, without_place};
 use crate::tools::{self, CallRules};
 use crate::vocabulary::Vocabulary;
@@ -44,15 +45,51 @@ impl fmt::Debug for Compiler {
 /// What an answer must be, compiled: the start of any number of sessions.
 #[derive(Clone)]
 pub struct Constraint {
-    start: Arc<Matcher>,
-    leading: Arc<Leading>,
+    start: Start,
     notes: Arc<[String]>,
+}
+
+/// What a session begins with.
+#[derive(Clone)]
+enum Start {
+    Matcher(Arc<Matcher>, Arc<Leading>),
+    Spans(Arc<Spans>),
+}
+
+/// Makes constraints that hold answers to a model's own calls, whose arguments are stretches of what was said.
+#[derive(Clone)]
+pub struct Calls(Arc<Known>);
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").finish_non_exhaustive()
+    }
+}
+
+impl Calls {
+    /// For a tokenizer's tokens and a model's calls.
+    pub fn new(tokenizer: &Tokenizer, forms: &CallForms) -> Self {
+        Self(Arc::new(Known::new(tokenizer, forms)))
+    }
+
+    /// The calls that this utterance may be answered with.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Stuck`] for one of more than 64 KiB.
+    pub fn about(&self, utterance: &str) -> Result<Constraint, ConstraintError> {
+        let spans = Spans::new(&self.0, utterance)?;
+        Ok(Constraint { start: Start::Spans(Arc::new(spans)), notes: Arc::new([]) })
+    }
 }
 
 /// A constraint is equal to itself and its copies alone.
 impl PartialEq for Constraint {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.start, &other.start)
+        match (&self.start, &other.start) {
+            (Start::Matcher(one, _), Start::Matcher(other, _)) => Arc::ptr_eq(one, other),
+            (Start::Spans(one), Start::Spans(other)) => Arc::ptr_eq(one, other),
+            (Start::Matcher(..), Start::Spans(_)) | (Start::Spans(_), Start::Matcher(..)) => false,
+        }
     }
 }
 
@@ -67,7 +104,10 @@ impl fmt::Debug for Constraint {
 impl Constraint {
     /// The start of one answer. Sessions share nothing that changes, so none depends on another.
     pub fn begin(&self) -> Session {
-        Session::new(self.start.deep_clone(), self.leading.clone())
+        match &self.start {
+            Start::Matcher(start, leading) => Session::new(start.deep_clone(), leading.clone()),
+            Start::Spans(spans) => Session::of_spans(spans.begin()),
+        }
     }
 
     /// What the source says that no answer is held to, each in one sentence: words in a schema that are none of JSON
@@ -268,7 +308,7 @@ impl Compiler {
             Err(error) => Err(format!("no thread can be started to compile it: {error}")),
         };
         let matcher = result.map_err(|error| explain(&error))?;
-        Ok(Constraint { start: Arc::new(matcher), leading: self.leading.clone(), notes: Arc::new([]) })
+        Ok(Constraint { start: Start::Matcher(Arc::new(matcher), self.leading.clone()), notes: Arc::new([]) })
     }
 
     /// Finds the keyword that a compiler's refusal is about: the first part that is refused for itself.

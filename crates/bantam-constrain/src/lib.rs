@@ -20,12 +20,14 @@ mod error;
 mod gbnf;
 mod schema;
 mod session;
+mod spans;
 mod text;
 mod tools;
 mod vocabulary;
 mod watch;
 
-pub use compiler::{Compiler, Constraint};
+pub use compiler::{Calls, Compiler, Constraint};
 pub use error::ConstraintError;
 pub use session::Session;
+pub use spans::{CallForm, CallForms};
 pub use tools::CallRules;

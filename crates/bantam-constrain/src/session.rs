@@ -8,6 +8,7 @@ use llguidance::toktrie::{SimpleVob, TokEnv};
 use llguidance::{CancellationHandle, Matcher};
 
 use crate::ConstraintError;
+use crate::spans::SpanSession;
 use crate::text::sentence;
 use crate::watch;
 
@@ -51,11 +52,21 @@ impl Leading {
 
 /// One answer on its way.
 pub struct Session {
+    by: By,
+    /// Whether the answer is over: nothing may follow.
+    finished: bool,
+}
+
+/// What says which tokens may come.
+enum By {
+    Matcher(Box<ByMatcher>),
+    Spans(SpanSession),
+}
+
+struct ByMatcher {
     matcher: Matcher,
     cancel: Option<CancellationHandle>,
     leading: Arc<Leading>,
-    /// Whether the answer is over: nothing may follow.
-    finished: bool,
 }
 
 impl fmt::Debug for Session {
@@ -67,7 +78,11 @@ impl fmt::Debug for Session {
 impl Session {
     pub(crate) fn new(matcher: Matcher, leading: Arc<Leading>) -> Self {
         let cancel = matcher.cancellation_handle();
-        Self { matcher, cancel, leading, finished: false }
+        Self { by: By::Matcher(Box::new(ByMatcher { matcher, cancel, leading })), finished: false }
+    }
+
+    pub(crate) fn of_spans(spans: SpanSession) -> Self {
+        Self { by: By::Spans(spans), finished: false }
     }
 
     /// Sets the logits of tokens that may not come next to minus infinity; `logits` has one place a token, those behind the
@@ -79,12 +94,20 @@ impl Session {
     /// # Errors
     /// [`ConstraintError::Stuck`] where no token may come, or finding out takes more work than any honest grammar asks for.
     pub fn mask(&mut self, logits: &mut [f32], at_start: bool) -> Result<(), ConstraintError> {
-        let mut allowed = self.allowed()?;
-        if at_start {
-            self.shift(&mut allowed);
+        if self.finished {
+            return Err(ConstraintError::Stuck("it is over".to_owned()));
         }
-        cover(&allowed, logits);
-        Ok(())
+        match &mut self.by {
+            By::Matcher(by) => {
+                let mut allowed = by.allowed()?;
+                if at_start {
+                    by.shift(&mut allowed);
+                }
+                cover(&allowed, logits);
+                Ok(())
+            }
+            By::Spans(spans) => spans.mask(logits),
+        }
     }
 
     /// Takes the token that was chosen; `at_start` as for the mask it was chosen under.
@@ -92,17 +115,22 @@ impl Session {
     /// # Errors
     /// [`ConstraintError::Stuck`] for a token that the mask did not allow.
     pub fn accept(&mut self, token: u32, at_start: bool) -> Result<(), ConstraintError> {
-        let token = match at_start.then(|| self.leading.bare(token)).flatten() {
-            Some(bare) => bare,
-            None if at_start && self.leading.space == Some(token) => return Ok(()),
-            None => token,
+        self.finished = match &mut self.by {
+            By::Matcher(by) => by.accept(token, at_start)?,
+            By::Spans(spans) => {
+                spans.accept(token)?;
+                spans.is_finished()
+            }
         };
-        let watched = self.cancel.as_ref().map(watch::begin);
-        let taken = self.matcher.consume_token(token);
-        drop(watched);
-        taken.map_err(|error| stuck(&error.to_string()))?;
-        self.finished = self.matcher.is_stopped();
         Ok(())
+    }
+
+    /// How sure the model is of what it has answered so far, from 0 to 1, where the constraint can tell.
+    pub fn confidence(&self) -> Option<f64> {
+        match &self.by {
+            By::Matcher(_) => None,
+            By::Spans(spans) => Some(spans.confidence()),
+        }
     }
 
     /// Whether the answer is whole and nothing may follow.
@@ -112,16 +140,32 @@ impl Session {
 
     /// Whether the answer is valid as it stands.
     pub fn is_accepting(&mut self) -> bool {
-        if self.finished {
-            return matches!(self.matcher.stop_reason(), StopReason::NoExtension | StopReason::EndOfSentence);
+        match &mut self.by {
+            By::Matcher(by) if self.finished => {
+                matches!(by.matcher.stop_reason(), StopReason::NoExtension | StopReason::EndOfSentence)
+            }
+            By::Matcher(by) => by.matcher.is_accepting().unwrap_or(false),
+            By::Spans(spans) => spans.is_accepting(),
         }
-        self.matcher.is_accepting().unwrap_or(false)
+    }
+}
+
+impl ByMatcher {
+    /// Takes a token; whether nothing may follow.
+    fn accept(&mut self, token: u32, at_start: bool) -> Result<bool, ConstraintError> {
+        let token = match at_start.then(|| self.leading.bare(token)).flatten() {
+            Some(bare) => bare,
+            None if at_start && self.leading.space == Some(token) => return Ok(self.matcher.is_stopped()),
+            None => token,
+        };
+        let watched = self.cancel.as_ref().map(watch::begin);
+        let taken = self.matcher.consume_token(token);
+        drop(watched);
+        taken.map_err(|error| stuck(&error.to_string()))?;
+        Ok(self.matcher.is_stopped())
     }
 
     fn allowed(&mut self) -> Result<SimpleVob, ConstraintError> {
-        if self.finished {
-            return Err(ConstraintError::Stuck("it is over".to_owned()));
-        }
         let _watched = self.cancel.as_ref().map(watch::begin);
         self.matcher.compute_mask().map_err(|error| stuck(&error.to_string()))
     }

@@ -106,6 +106,9 @@ pub struct Answer {
     /// Where the answer was held to a constraint: whether it is valid as it stands. It is not where it was cut short.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint_met: Option<bool>,
+    /// How sure the model is of the answer, from 0 to 1, where what it was held to can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// Log-probabilities, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,

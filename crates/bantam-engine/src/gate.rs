@@ -187,6 +187,11 @@ impl<'t> Gate<'t> {
         self.session.is_finished()
     }
 
+    /// How sure the model is, where the constraint can tell.
+    pub(crate) fn confidence(&self) -> Option<f64> {
+        self.session.confidence()
+    }
+
     /// Whether the answer is valid as it stands.
     pub(crate) fn is_met(&mut self) -> bool {
         matches!(self.phase, Phase::Answer | Phase::Start | Phase::Between(_)) && self.session.is_accepting()

@@ -190,6 +190,7 @@ impl<'t> Generation<'t> {
             emit(Event::Logprob(&logprob));
             self.logprobs.push(logprob);
         }
+        let confidence = self.gate.as_ref().and_then(Gate::confidence);
         let constraint_met = self.gate.as_mut().map(|gate| gate.is_met() && !self.stopped);
         Answer {
             text: self.parts.text,
@@ -204,6 +205,7 @@ impl<'t> Generation<'t> {
             seed: self.seed,
             context_full: false,
             constraint_met,
+            confidence,
         }
     }
 

@@ -4,5 +4,6 @@ mod adversary;
 mod forms;
 mod generations;
 mod refusals;
+mod spans;
 mod tools;
 mod vocabularies;
