@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_formats::gguf::{Gguf, SplitGguf, split_parts};
 use bantam_formats::huggingface::{HfDirectory, ShardedTensors};
 use bantam_formats::safetensors::SafeTensors;
-use bantam_formats::{FormatError, ModelReference, what_is_it};
+use bantam_formats::{FormatError, ModelReference, embedded, what_is_it};
 use bantam_kernels::Mapping;
 use bantam_model::{Checkpoint, Tensor};
 use bantam_tensor::SharedBytes;
@@ -22,6 +22,9 @@ pub(crate) struct Files {
 
 impl Files {
     fn map(&mut self, path: &Path) -> Result<SharedBytes, ConvertError> {
+        if let Some(bytes) = embedded::bytes(path) {
+            return Ok(SharedBytes::from_static(bytes));
+        }
         let failed = |source| FormatError::Io { action: "read", path: path.to_owned(), source };
         let mapping = Arc::new(Mapping::open(path).map_err(failed)?);
         let length = (*mapping).as_ref().len();

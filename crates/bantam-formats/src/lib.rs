@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod embedded;
 mod error;
 pub mod gguf;
 pub mod huggingface;

@@ -131,9 +131,20 @@ impl ModelReference {
 ///
 /// One sentence where there is nothing, or something that is no model, saying what it is and what to do.
 pub fn what_is_it(path: &Path) -> Result<ModelReference, FormatError> {
+    if crate::embedded::bytes(path).is_some() {
+        return Ok(ModelReference::Gguf(path.to_path_buf()));
+    }
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if path.to_str().is_some_and(|name| name.starts_with('@')) && crate::embedded::names().next().is_some() {
+                let names: Vec<&str> = crate::embedded::names().collect();
+                return Err(FormatError::NotAModel(format!(
+                    "there is no model {} within Bantam; there is {}",
+                    path.display(),
+                    names.join(", ")
+                )));
+            }
             return Err(FormatError::NotAModel(format!("there is no file or directory {}", path.display())));
         }
         Err(error) => return Err(FormatError::io("look at", path, error)),

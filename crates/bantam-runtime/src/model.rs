@@ -92,6 +92,8 @@ pub struct Model {
     matrices: Vec<bool>,
     /// Put beside its linears when it is loaded.
     adapters: Vec<Adapter>,
+    /// The calls it answers with, as its metadata says them.
+    calls: Option<String>,
 }
 
 impl Model {
@@ -117,7 +119,12 @@ impl Model {
             optimised: None,
             matrices,
             adapters: Vec::new(),
+            calls: None,
         })
+    }
+
+    pub(crate) fn with_calls(self, calls: Option<String>) -> Self {
+        Self { calls, ..self }
     }
 
     pub(crate) fn with(mut self, options: &OpenOptions) -> Result<Self, RuntimeError> {
@@ -221,6 +228,11 @@ impl Model {
             Some(wanted) if self.is_matrix(name) => Quantized::target(wanted, name, self.head(), width),
             _ => stored,
         }
+    }
+
+    /// The calls that are all it answers with, as `bantam.calls` in its metadata says them, where it does.
+    pub fn calls(&self) -> Option<&str> {
+        self.calls.as_deref()
     }
 
     /// Names of its chat templates.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_formats::gguf::{SplitGguf, split_parts};
 use bantam_formats::huggingface::{HfDirectory, HfFile};
 use bantam_formats::safetensors::SafeTensors;
-use bantam_formats::{Gguf, ModelReference, what_is_it};
+use bantam_formats::{Gguf, ModelReference, embedded, what_is_it};
 use bantam_kernels::Mapping;
 use bantam_model::{Checkpoint, Tensor};
 use bantam_tensor::SharedBytes;
@@ -17,6 +17,9 @@ use crate::generation::GenerationDefaults;
 use crate::metadata::{self, TemplateSource};
 use crate::{Model, OpenOptions, RuntimeError};
 
+/// The key of the calls that a model answers with; Bantam's own.
+const CALLS: &str = "bantam.calls";
+
 /// What a model says about text: its tokenizer and chat templates.
 pub struct TextFiles {
     /// The tokenizer, where there is one.
@@ -26,6 +29,9 @@ pub struct TextFiles {
 
 /// A file mapped into memory.
 pub(crate) fn map(path: &Path) -> Result<SharedBytes, RuntimeError> {
+    if let Some(bytes) = embedded::bytes(path) {
+        return Ok(SharedBytes::from_static(bytes));
+    }
     let failed = |problem: std::io::Error| RuntimeError::Read { path: path.to_owned(), problem: problem.to_string() };
     let mapping = Mapping::open(path).map_err(failed)?;
     let length = mapping.as_ref().len();
@@ -124,9 +130,10 @@ fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
     let checkpoint = Checkpoint::from_gguf(&files.model, &files.bytes)
         .map_err(|error| RuntimeError::Model { path: path.clone(), error })?;
     let defaults = GenerationDefaults::from_gguf(metadata);
-    let name = metadata.get("general.name").and_then(|value| value.as_str()).map(str::to_owned);
+    let text_of = |key: &str| metadata.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+    let (name, calls) = (text_of("general.name"), text_of(CALLS));
     let text = files.text(&path)?;
-    Model::new(path, name, checkpoint, text, defaults)
+    Ok(Model::new(path, name, checkpoint, text, defaults)?.with_calls(calls))
 }
 
 fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {

@@ -13,6 +13,8 @@ pub trait OwnBytes: AsRef<[u8]> + Send + Sync {
 
 impl OwnBytes for Vec<u8> {}
 
+impl OwnBytes for &'static [u8] {}
+
 /// Owner of bytes that stay where they are for as long as anyone holds a window into them.
 pub type BytesOwner = Arc<dyn OwnBytes>;
 
@@ -56,6 +58,11 @@ impl SharedBytes {
     pub fn from_vec(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
         Self { owner: Owner::Held(Arc::new(bytes)), range }
+    }
+
+    /// All of what lies in the program itself.
+    pub fn from_static(bytes: &'static [u8]) -> Self {
+        Self { owner: Owner::Held(Arc::new(bytes)), range: 0..bytes.len() }
     }
 
     /// All bytes of a maker: made when they are first looked at, kept while any window made from this one lives.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bantam_constrain::{CallRules, Compiler, Constraint, ConstraintError};
+use bantam_constrain::{CallForms, CallRules, Calls, Compiler, Constraint, ConstraintError};
 use bantam_engine::Answer;
+use bantam_runtime::Model;
 use bantam_text::Tokenizer;
 use clap::Args;
 use serde_json::{Map, Value};
@@ -213,6 +214,8 @@ pub struct Constraints<'t> {
     compiler: &'t LazyCompiler<'t>,
     /// What the command line asks of every answer.
     chosen: Option<Constraint>,
+    /// Where the model answers with calls of its own and nothing else is asked for.
+    calls: Option<Calls>,
 }
 
 impl<'t> Constraints<'t> {
@@ -221,7 +224,7 @@ impl<'t> Constraints<'t> {
     /// # Errors
     /// Where it can't be read or honoured.
     pub fn new(compiler: &'t LazyCompiler<'t>, arguments: &ConstraintArguments) -> anyhow::Result<Self> {
-        let mut constraints = Self { compiler, chosen: None };
+        let mut constraints = Self { compiler, chosen: None, calls: None };
         if let Some(form) = arguments.form()? {
             constraints.chosen = constraints.of(Some(&form))?;
         }
@@ -231,6 +234,32 @@ impl<'t> Constraints<'t> {
     /// What the command line asks of every answer.
     pub fn chosen(&self) -> Option<&Constraint> {
         self.chosen.as_ref()
+    }
+
+    /// The same, with the calls that the model's metadata says are all it answers with, where it is asked through its
+    /// template.
+    ///
+    /// # Errors
+    /// Metadata that cannot be read.
+    pub fn with_calls(&self, model: &Model, through_template: bool) -> anyhow::Result<Self> {
+        let forms = model.calls().filter(|_| through_template && self.chosen.is_none());
+        let calls = forms.map(|text| {
+            let forms = CallForms::parse(text);
+            let forms = forms.map_err(|problem| anyhow::anyhow!("the model's metadata `bantam.calls`: {problem}"))?;
+            Ok::<_, anyhow::Error>(Calls::new(model.tokenizer()?, &forms))
+        });
+        Ok(Self { compiler: self.compiler, chosen: self.chosen.clone(), calls: calls.transpose()? })
+    }
+
+    /// What an answer to something said is held to.
+    ///
+    /// # Errors
+    /// Where that is too long to be told about.
+    pub fn about(&self, said: &str) -> Result<Option<Constraint>, ConstraintError> {
+        match &self.calls {
+            Some(calls) => calls.about(said.trim()).map(Some),
+            None => Ok(self.chosen.clone()),
+        }
     }
 
     /// The constraint of a line, or else of the command line.

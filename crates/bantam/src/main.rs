@@ -7,6 +7,7 @@
 
 mod answer;
 mod arguments;
+mod assistant;
 mod chat;
 mod commands;
 mod constraints;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    assistant::register();
     match commands::dispatch(arguments::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),

@@ -14,9 +14,13 @@ mod call;
 mod chance;
 mod clinc;
 mod example;
+pub mod finish;
 pub mod judge;
+pub mod make;
 mod snips;
+pub mod spec;
 pub mod split;
+pub mod vectors;
 
 pub use call::Call;
 pub use chance::Chance;

@@ -208,6 +208,11 @@ impl Chat<'_> {
                 }
             }
         };
+        if let Turn::Say(text) = turn
+            && self.asked.tools.tools.is_empty()
+        {
+            self.session.constraint = self.asked.constraints.about(text)?;
+        }
         let answer = self.with_model(|session, model| match turn {
             Turn::Say(text) => session.send(model, text, &mut on_event),
             Turn::Again => session.regenerate(model, &mut on_event),

@@ -14,7 +14,8 @@ use bantam_runtime::{Loaded, Model};
 use clap::Args;
 
 use crate::answer::Thoughts;
-use crate::arguments::{LoadArguments, ModelArgument, SamplingArguments, ThinkArguments, sequences};
+use crate::arguments::{LoadArguments, SamplingArguments, ThinkArguments, sequences};
+use crate::assistant;
 use crate::chat;
 use crate::constraints::{ConstraintArguments, Constraints};
 use crate::failure::Usage;
@@ -30,8 +31,10 @@ use crate::tools::{ToolArguments, ToolRequest};
     after_help = "Stdin joins the prompt after an empty line, or is the prompt. Without a prompt, on a terminal, a chat begins."
 )]
 pub struct RunArguments {
-    #[command(flatten)]
-    pub model: ModelArgument,
+    /// A .gguf file, the first part of a split GGUF, or a Hugging Face directory; where the only argument is several words
+    /// and no path, it is the prompt, and @assistant answers, the model within Bantam
+    #[arg(value_name = "MODEL", value_hint = clap::ValueHint::AnyPath)]
+    pub model: Option<PathBuf>,
     /// What to ask; "" is an empty prompt, never a chat
     pub prompt: Option<String>,
     /// Text put before the prompt
@@ -93,18 +96,27 @@ fn job(arguments: &RunArguments) -> Job {
 }
 
 /// Answers what was asked.
-pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
+pub fn run(mut arguments: RunArguments) -> anyhow::Result<()> {
     if arguments.tools.tools.is_none() && !arguments.jsonl && arguments.tools.tool_choice.is_some() {
         return Err(Usage("--tool-choice needs --tools".into()).into());
     }
     if arguments.logprobs.is_some() && !arguments.json && !arguments.jsonl {
         return Err(Usage("--logprobs needs --json".into()).into());
     }
+    let (path, prompt) = assistant::model_and_prompt(arguments.model.as_ref(), arguments.prompt.as_ref())?;
+    let is_named = arguments.model.as_ref() == Some(&path);
+    arguments.prompt = prompt;
+    let arguments = arguments;
     let job = job(&arguments);
     if arguments.json && job == Job::Chat {
         return Err(Usage("--json needs a prompt".into()).into());
     }
-    let model = models::open_decoder(&arguments.model.model, arguments.load.size.quantize)?;
+    if arguments.prompt.is_some() && (arguments.lines || arguments.jsonl) {
+        return Err(
+            Usage("--lines and --jsonl read prompts from stdin: they go with a MODEL and no prompt".into()).into()
+        );
+    }
+    let model = models::open_decoder(&path, arguments.load.size.quantize)?;
     let model = models::adapted(model, &arguments.load)?;
     let prompter = Prompter::new(&model, arguments.raw)?;
     let think = arguments.think.choice();
@@ -114,6 +126,10 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<()> {
     }
     let settings = arguments.sampling.settings(think);
     let constraints = &Constraints::new(prompter.compiler(), &arguments.constraint)?;
+    let constraints = &constraints.with_calls(&model, prompter.has_template())?;
+    if !is_named && job != Job::Chat {
+        assistant::introduce();
+    }
     let tools = &ToolRequest::from_arguments(&arguments.tools)?;
     if arguments.tools.tools.is_some() && constraints.chosen().is_some() {
         return Err(Usage("--tools doesn't go with a constraint of the whole answer".into()).into());

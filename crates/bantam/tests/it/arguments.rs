@@ -30,7 +30,7 @@ fn wrong_usage_is_named() {
 #[test]
 fn a_model_that_is_not_there_is_an_error_never_a_prompt() {
     let cases: [&[&str]; 9] = [
-        &["run", "tell me a story"],
+        &["run", "tell-me-a-story"],
         &["run", "no-such.gguf", "hello"],
         &["run", "no-such.gguf", "--lines"],
         &["run", "no-such.gguf", "--jsonl", "--json"],

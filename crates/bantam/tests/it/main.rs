@@ -3,6 +3,7 @@
 mod support;
 
 mod arguments;
+mod assistant;
 mod bad_models;
 mod chats;
 mod constraints;
@@ -11,6 +12,7 @@ mod embed;
 mod huggingface;
 mod logits;
 mod run;
+mod scratch;
 mod template;
 mod tokenize;
 mod tools;

@@ -195,13 +195,12 @@ impl Lines<'_> {
     fn plain(&self, text: &str) -> Result<Request, EngineError> {
         let Asked { arguments, prompter, settings, tools, .. } = *self.asked;
         let parts = prompt::Parts { file: self.before.clone(), argument: Some(text.to_owned()), stdin: None };
-        let prompt = prompter.text(
-            arguments.system.as_deref(),
-            &parts.join(!prompter.has_template()),
-            (settings.think, tools),
-        )?;
+        let text = parts.join(!prompter.has_template());
+        let prompt = prompter.text(arguments.system.as_deref(), &text, (settings.think, tools))?;
         let mut request = prompter.request(prompt, settings, self.asked.logprobs());
-        request.constraint = self.asked.constraints.chosen().cloned();
+        if request.tools.is_none() {
+            request.constraint = self.asked.constraints.about(&text)?;
+        }
         Ok(request)
     }
 
@@ -221,7 +220,10 @@ impl Lines<'_> {
             single: asked.parallel_tool_calls == Some(false),
         };
         tools.check()?;
-        let constraint = self.asked.constraints.of(asked.form.as_ref())?;
+        let mut constraint = self.asked.constraints.of(asked.form.as_ref())?;
+        if asked.form.is_none() && tools.tools.is_empty() {
+            constraint = self.asked.constraints.about(asked.subject.said())?;
+        }
         let prompt = match asked.subject {
             Subject::Prompt(ref text) if !prompter.has_template() => match asked.needs_template() {
                 Some(key) => {

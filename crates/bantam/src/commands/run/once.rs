@@ -7,7 +7,7 @@ use bantam_engine::{Answer, EngineError, FinishReason, generate};
 use super::Asked;
 use crate::answer::Printer;
 use crate::constraints::unmet;
-use crate::failure::interrupted;
+use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::output::{Style, emit_json, note};
 use crate::prompt::{self, Parts};
@@ -25,10 +25,17 @@ pub fn run(asked: &Asked<'_>) -> anyhow::Result<()> {
         },
     };
     let text = parts.join(!asked.prompter.has_template());
+    if arguments.model.is_none() && text.trim().is_empty() {
+        let nothing =
+            "nothing was said: bantam run \"PROMPT\" asks @assistant, bantam run <MODEL> \"PROMPT\" another model";
+        return Err(Usage(nothing.into()).into());
+    }
     let prompt = asked.prompter.text(arguments.system.as_deref(), &text, (asked.settings.think, asked.tools))?;
     let reasoning = prompt.reasoning.clone();
     let mut request = asked.prompter.request(prompt, asked.settings, asked.logprobs());
-    request.constraint = asked.constraints.chosen().cloned();
+    if request.tools.is_none() {
+        request.constraint = asked.constraints.about(&text).map_err(EngineError::from)?;
+    }
     // Before the weights are loaded, which may take long.
     let (tokens, context) = (request.prompt.len(), asked.context());
     if tokens > context {

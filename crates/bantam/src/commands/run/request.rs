@@ -14,6 +14,19 @@ pub enum Subject {
     Messages(Value),
 }
 
+impl Subject {
+    /// What was said last: the prompt, or the last message that is a text.
+    pub fn said(&self) -> &str {
+        match self {
+            Self::Prompt(text) => text,
+            Self::Messages(messages) => {
+                let last = messages.as_array().and_then(|messages| messages.last());
+                last.and_then(|message| message.get("content")).and_then(Value::as_str).unwrap_or_default()
+            }
+        }
+    }
+}
+
 /// A request, with the settings it brings of its own.
 #[derive(Debug, PartialEq)]
 pub struct Request {
