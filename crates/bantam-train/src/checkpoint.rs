@@ -22,9 +22,9 @@ const KEY: &str = "bantam_training";
 /// # Errors
 /// No such file, or a damaged one.
 pub fn state(path: &Path) -> Result<State, TrainError> {
-    let bytes =
-        std::fs::read(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
-    let tensors = SafeTensors::parse(&bytes).map_err(|error| error.in_file(path))?;
+    let mapping =
+        Mapping::open(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
+    let tensors = SafeTensors::parse(mapping.as_ref()).map_err(|error| error.in_file(path))?;
     let refuse = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let text = tensors.metadata().iter().find(|(key, _)| key == KEY).map(|(_, text)| text.as_str());
     let text = text.ok_or_else(|| refuse("it is no state of a training run".into()))?;

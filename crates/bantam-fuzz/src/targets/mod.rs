@@ -3,6 +3,7 @@
 mod checkpoint;
 mod constraints;
 mod convert;
+mod data;
 mod directory;
 mod gguf;
 mod model;
@@ -68,6 +69,8 @@ pub const TARGETS: &[Target] = &[
     constraints::GBNF,
     convert::DIRECTORY,
     convert::GGUF,
+    data::ROWS,
+    data::PARQUET,
 ];
 
 impl Target {

@@ -31,7 +31,7 @@ impl Comparison {
         std::iter::once(first).chain(second)
     }
 
-    /// The line it comes from, counted from 1.
+    /// The line it comes from, counted from 1; of a JSON list or a Parquet file the row.
     pub fn line(&self) -> usize {
         self.answers().map(|example| example.line).next().unwrap_or_default()
     }

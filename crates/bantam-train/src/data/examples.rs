@@ -23,7 +23,7 @@ pub struct Example {
     pub tokens: Vec<u32>,
     /// By token: whether it is learned to be said; never the first.
     pub said: Vec<bool>,
-    /// The line it comes from, counted from 1.
+    /// The line it comes from, counted from 1; of a JSON list or a Parquet file the row.
     pub line: usize,
 }
 

@@ -76,18 +76,24 @@ fn gather<T>(
 ) -> Result<DataFile<T>, TrainError> {
     let mut file = DataFile { path: path.to_owned(), examples: Vec::new(), skipped: 0 };
     let mut long = Vec::new();
-    Rows::read(path)?.each(|row| -> Result<(), TrainError> {
+    let rows = Rows::read(path)?;
+    let place = rows.form().place();
+    let mut number = 0;
+    rows.each(|row| -> Result<(), TrainError> {
         let line = row.line;
+        number += 1;
+        // All rows of a list may stand in one line.
+        let here = if place == "line" { line } else { number };
         let encode = || {
             let row = row.value?;
             let record = Record::of(Shape::of(&row)?, &row)?;
-            make(&record, line)
+            make(&record, here)
         };
         let made = encode().map_err(|problem| TrainError::Line { path: path.to_owned(), line, problem })?;
         for example in made {
             let tokens = length(&example);
             if tokens > limit {
-                long.push((line, tokens));
+                long.push((here, tokens));
             } else {
                 file.examples.push(example);
             }
@@ -96,7 +102,7 @@ fn gather<T>(
     })?;
     if !long.is_empty() && !skip_long {
         let named: Vec<String> =
-            long.iter().take(NAMED).map(|(line, tokens)| format!("line {line} ({tokens})")).collect();
+            long.iter().take(NAMED).map(|(line, tokens)| format!("{place} {line} ({tokens})")).collect();
         let more = if long.len() > NAMED { format!(" and {} more", long.len() - NAMED) } else { String::new() };
         return Err(TrainError::TooLong {
             path: path.to_owned(),

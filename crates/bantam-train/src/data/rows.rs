@@ -38,6 +38,14 @@ impl Form {
         }
     }
 
+    /// What its rows are told apart by: `line`, or `row` where they need not have lines of their own.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::Lines | Self::Csv { .. } => "line",
+            Self::List | Self::Parquet => "row",
+        }
+    }
+
     /// The form of a file: by its first bytes, and where these are no JSON's, by its ending.
     pub fn of(path: &Path, bytes: &[u8]) -> Self {
         if bytes.starts_with(b"PAR1") {

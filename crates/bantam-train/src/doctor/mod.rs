@@ -45,16 +45,6 @@ struct Seen {
     learning: Learning,
 }
 
-/// What rows are counted in: lines, where each row has one of its own.
-const LINE: &str = "line";
-
-fn place(form: Form) -> &'static str {
-    match form {
-        Form::Lines | Form::Csv { .. } => LINE,
-        Form::List | Form::Parquet => "row",
-    }
-}
-
 /// Words of all texts, without what stands between them: the same whatever their spaces are.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -76,19 +66,19 @@ struct Gathered {
 
 fn gather(
     path: &Path,
+    rows: &Rows,
     hasher: &RandomState,
     model: Option<(&Encoder<'_>, usize)>,
     personal: bool,
 ) -> Result<Gathered, TrainError> {
-    let rows = Rows::read(path)?;
-    let (form, place) = (rows.form().name().to_owned(), place(rows.form()));
+    let (form, place) = (rows.form().name().to_owned(), rows.form().place());
     let report = Report { path: path.to_owned(), form, place, ..Report::default() };
     let mut all = Gathered { report, seen: Vec::new(), shingles: Vec::new() };
     let (mut shapes, mut kinds) = (BTreeMap::<Shape, usize>::new(), BTreeMap::<Personal, usize>::new());
     let (mut characters, mut tokens) = (Vec::new(), Vec::new());
     rows.each(|row| -> Result<(), TrainError> {
         all.report.rows += 1;
-        let line = if place == LINE { row.line } else { all.report.rows };
+        let line = if place == "line" { row.line } else { all.report.rows };
         let in_line = if rows.form() == Form::List { format!(" (line {})", row.line) } else { String::new() };
         let note = |kind: Kind, text: String| Finding { kind, line: Some(line), other: None, text };
         let parsed = row.value.and_then(|row| {
@@ -137,10 +127,11 @@ fn gather(
             }
         }
         let key = |text: &str| hasher.hash_one(plain(text));
+        let parts = (key(&content.prompt), key(&content.answer), content.rejected.as_deref().map(key), content.good);
         all.shingles.push(near::shingles(&whole));
         all.seen.push(Seen {
             line,
-            whole: key(&whole),
+            whole: hasher.hash_one(parts),
             prompt: key(&content.prompt),
             answer: key(&content.answer),
             rejected: content.rejected.as_deref().map(key),
@@ -194,9 +185,20 @@ fn summary(mut lengths: Vec<usize>, limit: Option<usize>) -> Lengths {
 /// # Errors
 /// A file that cannot be read at all. What is wrong with its rows is in the report.
 pub fn check(path: &Path, against: &Against<'_>) -> Result<Report, TrainError> {
+    check_rows(path, &Rows::read(path)?, against)
+}
+
+/// The same with a file that has been read.
+///
+/// # Errors
+/// A validation file that cannot be read.
+pub fn check_rows(path: &Path, rows: &Rows, against: &Against<'_>) -> Result<Report, TrainError> {
     let hasher = RandomState::new();
-    let kept = against.validation.map(|path| gather(path, &hasher, None, false)).transpose()?;
-    let Gathered { mut report, seen, shingles } = gather(path, &hasher, against.model, true)?;
+    let kept = match against.validation {
+        Some(path) => Some(gather(path, &Rows::read(path)?, &hasher, None, false)?),
+        None => None,
+    };
+    let Gathered { mut report, seen, shingles } = gather(path, rows, &hasher, against.model, true)?;
     let place = report.place;
     let kept = kept.unwrap_or(Gathered { report: Report::default(), seen: Vec::new(), shingles: Vec::new() });
     let mut find = |kind: Kind, line: usize, other: usize, text: String| {
@@ -410,7 +412,7 @@ pub fn mend(report: &Report, out: &mut dyn Write) -> Result<Vec<Removed>, TrainE
     let mut number = 0;
     Rows::read(&report.path)?.each(|row| -> Result<(), TrainError> {
         number += 1;
-        let line = if report.place == LINE { row.line } else { number };
+        let line = if report.place == "line" { row.line } else { number };
         let (false, Ok(value)) = (removed.contains_key(&line), &row.value) else { return Ok(()) };
         let line = match row.text {
             Some(text) => text.trim().to_owned(),

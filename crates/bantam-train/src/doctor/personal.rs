@@ -182,7 +182,7 @@ fn number(bytes: &[u8], at: usize) -> Hit {
             return None;
         }
     }
-    if bytes.get(end).is_some_and(|byte| is_word(*byte)) {
+    if digits.is_empty() || bytes.get(end).is_some_and(|byte| is_word(*byte)) {
         return None;
     }
     let last =
@@ -255,6 +255,8 @@ mod tests {
         check("044 668 18 00, 555-123-4567", &["telephone number …00", "telephone number …67"]);
         check("2024-07-26 12:30, 3.1415926535, 1 000 000 000, v1.2.3.4, 192.168.100.200, 0.123456789", &[]);
         check("", &[]);
+        check("+", &[]);
+        check("(a), +b, (((1", &[]);
         check(&"1 ".repeat(1000), &[]);
     }
 }

@@ -104,7 +104,7 @@ fn lines_that_are_no_examples_are_refused_by_their_number() {
     refused(None, TURNS, "d.jsonl:1: `messages` need a chat template, and this model has none");
     refused(Some(PLAIN), r#"{"messages": []}"#, "d.jsonl:1: no message is the assistant's");
     refused(Some(PLAIN), r#"{"messages": [{"content": "a"}]}"#, "d.jsonl:1: message 0 has no `role`");
-    refused(Some(OTHERWISE), TURNS, "d.jsonl:1: the chat template writes message 1 in another way");
+    refused(Some(OTHERWISE), TURNS, "d.jsonl:1: the chat template writes message 3 in another way");
     refused(None, "\n \n", "d.jsonl: no examples");
     refused(
         None,

@@ -1,6 +1,7 @@
 //! Tuning against PyTorch, against itself interrupted, and data against its own rules.
 
 mod data;
+mod doctor;
 mod generation;
 mod gguf;
 mod peft;

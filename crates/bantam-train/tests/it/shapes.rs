@@ -95,8 +95,10 @@ fn every_shape_is_recognised() {
 fn every_form_is_recognised() {
     let two = |second: usize| [(2, "<s>u hi</s><s>a yo</s>", "yo</s>"), (second, "<s>u a\nb</s><s>a c</s>", "c</s>")];
     let list = "[\n {\"instruction\": \"hi\", \"output\": \"yo\"},\n\n {\"instruction\": \"a\",\n  \"input\": \"b\", \"output\": \"c\"}\n]\n";
-    check("d.json", list, &two(4));
-    check("d.jsonl", list, &two(4));
+    // By rows, which may stand in one line.
+    let rows = [(1, two(3)[0].1, two(3)[0].2), (2, two(3)[1].1, two(3)[1].2)];
+    check("d.json", list, &rows);
+    check("d.jsonl", &list.replace('\n', ""), &rows);
     check("d.csv", "instruction,input,output\nhi,,yo\n\"a\",b,c\n", &two(3));
     check("d.csv", "\u{feff}prompt,completion\r\nhi,yo\r\n\"a\nb\",c\r\n", &two(3));
     check("d.tsv", "instruction\tinput\toutput\nhi\t\tyo\na\tb\tc\n", &two(3));
@@ -193,7 +195,7 @@ fn parquet_is_read_as_pyarrow_wrote_it() {
         let lines = std::fs::read(folder.join(name.replace("parquet", "jsonl"))).unwrap();
         assert_eq!(found, examples("d.jsonl", &lines).unwrap(), "{name}");
         // Cut or damaged anywhere, it is refused or read, and nothing else.
-        for at in (0..bytes.len()).step_by(7) {
+        for at in (0..bytes.len()).step_by(37) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x5a;
             let _ = examples(name, &damaged);

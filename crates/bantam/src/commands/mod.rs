@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod convert;
+mod data;
 mod embed;
 mod logits;
 mod man;
@@ -37,6 +38,8 @@ pub enum Command {
     Convert(convert::ConvertArguments),
     /// Keep a model's weights as this processor reads them, so that it loads at once
     Optimise(optimise::OptimiseArguments),
+    /// Look through examples before anything is learned from them
+    Data(data::DataArguments),
     /// Learn an adapter from examples
     Tune(Box<tune::TuneArguments>),
     /// Make adapters part of a model, or write one in GGUF's form
@@ -63,6 +66,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Optimise(arguments) => optimise::run(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

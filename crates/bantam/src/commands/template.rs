@@ -137,7 +137,7 @@ fn variable(text: &str) -> Result<(String, Value), String> {
 }
 
 /// Reads `2024-07-26`, with `T` or a space and a time behind it where wanted.
-fn moment(text: &str) -> Result<Moment, String> {
+pub fn moment(text: &str) -> Result<Moment, String> {
     let refuse = || format!("'{text}' is no date such as 2024-07-26 or 2024-07-26T12:30:00");
     let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
     let numbers = |text: &str, mark: char| -> Option<Vec<u32>> {

@@ -1,18 +1,21 @@
 //! `bantam tune MODEL DATA -o ADAPTER`: a LoRA adapter for a model, learned from examples.
 
 mod data;
+mod page;
 mod report;
+mod samples;
 mod scratch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
 use bantam_convert::{Types, type_names};
 use bantam_kernels::Precision;
 use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
+use bantam_text::Moment;
 use bantam_train::adapters::Lora;
-use bantam_train::checkpoint::State;
+use bantam_train::checkpoint::{self, State};
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
@@ -22,12 +25,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
 use super::merge::Replaced;
+use super::template::moment;
 use crate::arguments::{ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::note;
 use crate::progress::Progress;
+use crate::prompter::now;
 use crate::size;
 use report::{Report, duration};
 
@@ -36,8 +41,8 @@ use report::{Report, duration};
 pub struct TuneArguments {
     #[command(flatten)]
     model: ModelArgument,
-    /// Examples, a JSON object a line: messages, prompt and completion, or text
-    #[arg(value_name = "DATA", required_unless_present = "from_scratch")]
+    /// Examples: JSON lines, a JSON list, CSV, TSV or Parquet of any usual shape
+    #[arg(value_name = "DATA", value_hint = clap::ValueHint::FilePath, required_unless_present = "from_scratch")]
     data: Option<PathBuf>,
     #[command(flatten)]
     scratch: scratch::ScratchArguments,
@@ -217,6 +222,12 @@ struct ExampleOptions {
     /// When to make the values of layers anew on the way back instead of keeping them: slower, for less memory
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     recompute: RecomputeChoice,
+    /// The date that chat templates are told, as 2024-07-26; by default today, in UTC
+    #[arg(long, value_name = "DATE", value_parser = moment)]
+    date: Option<Moment>,
+    /// Prompts of the validation examples that the report answers with both models; 0: none
+    #[arg(long, value_name = "N", default_value = "8")]
+    samples: usize,
 }
 
 fn schedule(name: &str) -> Result<Schedule, String> {
@@ -232,7 +243,7 @@ fn types(name: &str) -> Result<Types, String> {
 }
 
 /// Longest examples where nobody says how long.
-const DEFAULT_LENGTH: usize = 2048;
+pub const DEFAULT_LENGTH: usize = 2048;
 /// The state of a run, inside the adapter's directory.
 const STATE: &str = "training-state.safetensors";
 /// The weights that measured best so far, beside it.
@@ -311,6 +322,22 @@ impl TuneArguments {
     }
 }
 
+/// The day that chat templates are told: one for the whole run, whenever it goes on.
+fn date(arguments: &TuneArguments, state: &Path) -> anyhow::Result<Moment> {
+    let kept = if arguments.resume { checkpoint::state(state)?.date } else { String::new() };
+    let day = |moment: Moment| Moment::date(moment.year, moment.month, moment.day);
+    Ok(match (moment(&kept), arguments.examples.date) {
+        (Ok(kept), None) => kept,
+        (_, Some(date)) => day(date),
+        (Err(_), None) => day(now()),
+    })
+}
+
+/// A day as `--date` takes it.
+fn in_digits(date: Moment) -> String {
+    format!("{:04}-{:02}-{:02}", date.year, date.month, date.day)
+}
+
 /// Tunes.
 pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     if let Some(spec) = &arguments.scratch.from_scratch {
@@ -337,7 +364,8 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         bail!("there is no run to go on with in {}", arguments.output.display());
     }
     arguments.check(&model)?;
-    let examples = data::load(arguments, &model)?;
+    let date = date(arguments, &state)?;
+    let examples = data::load(arguments, &model, date)?;
     let options = arguments.options();
     let tokens = examples.room(&options);
     let each = examples.learned.tokens();
@@ -366,6 +394,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let mut bar = Progress::start();
     let loading = &mut |_: u64| !interrupt.is_set();
     let mut trainer = stop(Trainer::new(&model, &options, tokens, run, loading))?;
+    trainer.state.date = in_digits(date);
     if arguments.resume {
         trainer.restore(&state)?;
     }
@@ -441,11 +470,25 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     // What was trained is whole; the state has done its duty.
     let _ = std::fs::remove_file(&state);
     let _ = std::fs::remove_file(&best);
-    let last = trainer.state.losses.last().copied().unwrap_or_default();
+    let (standing, adapter) = (trainer.state.clone(), trainer.adapter());
+    // Both models are loaded for their answers, each when the one before is gone.
+    drop(trainer);
+    let tuned = || match &options.method {
+        Method::Lora(_) => Ok(models::open_decoder(&arguments.model.model, None)?.with_adapters(vec![adapter])),
+        Method::Full => models::open_decoder(&arguments.output.join(MODEL), None),
+    };
+    let asked = samples::choose(&examples.validation.answers(), arguments.examples.samples);
+    let samples = samples::both(&model, tuned, &asked, arguments, &interrupt).unwrap_or_else(|error| {
+        note(format!("the report has no answers: {error}"));
+        Vec::new()
+    });
+    let outcome = report::Outcome { steps, best: arguments.learning.keep_best, samples };
+    report::page(&arguments.output.join("report.html"), &model, &options, &standing, outcome)?;
+    let last = standing.losses.last().copied().unwrap_or_default();
     note(format!(
         "{taken} steps in {}: loss {last:.4}{}; {}",
         duration(begin.elapsed().as_secs_f64()),
-        trainer.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}")),
+        standing.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}")),
         arguments.output.display()
     ));
     Ok(())

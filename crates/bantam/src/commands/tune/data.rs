@@ -1,9 +1,11 @@
 //! What a model is tuned on: examples, or answers that are compared.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
 use bantam_runtime::{Fingerprint, Model};
+use bantam_text::Moment;
 use bantam_train::data::{Compared, Comparison, Encoder, Example, fingerprint, read, read_comparisons, step_order};
 use bantam_train::trainer::Set;
 use bantam_train::{Event, Tokens, TrainError, TrainOptions, Trainer};
@@ -54,16 +56,37 @@ impl List {
         }
     }
 
-    /// Takes some out, in order.
-    fn take(&mut self, kept: &[usize]) -> Self {
-        fn some<T>(list: &mut Vec<T>, kept: &[usize]) -> Vec<T> {
-            let mut taken: Vec<T> = kept.iter().rev().map(|at| list.remove(*at)).collect();
-            taken.reverse();
+    /// The lines they come from, in order, each once.
+    fn lines(&self) -> Vec<usize> {
+        let mut lines: Vec<usize> = match self {
+            Self::Examples(list) => list.iter().map(|example| example.line).collect(),
+            Self::Comparisons(list) => list.iter().map(Comparison::line).collect(),
+        };
+        lines.dedup();
+        lines
+    }
+
+    /// Takes out what comes from some lines, in order.
+    fn take(&mut self, lines: &HashSet<usize>) -> Self {
+        fn some<T>(list: &mut Vec<T>, is_taken: impl Fn(&T) -> bool) -> Vec<T> {
+            let (taken, left) = std::mem::take(list).into_iter().partition(is_taken);
+            *list = left;
             taken
         }
         match self {
-            Self::Examples(list) => Self::Examples(some(list, kept)),
-            Self::Comparisons(list) => Self::Comparisons(some(list, kept)),
+            Self::Examples(list) => Self::Examples(some(list, |example| lines.contains(&example.line))),
+            Self::Comparisons(list) => Self::Comparisons(some(list, |comparison| lines.contains(&comparison.line()))),
+        }
+    }
+
+    /// What is to be said: examples, and good answers.
+    pub fn answers(&self) -> Vec<Example> {
+        match self {
+            Self::Examples(list) => list.clone(),
+            Self::Comparisons(_) => {
+                let [_, good] = self.examples();
+                good
+            }
         }
     }
 
@@ -125,10 +148,10 @@ impl Examples {
 }
 
 /// Reads them.
-pub fn load(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Examples> {
+pub fn load(arguments: &TuneArguments, model: &Model, date: Moment) -> anyhow::Result<Examples> {
     let tokenizer = model.tokenizer()?;
     let template = |tools| if arguments.examples.raw { Ok(None) } else { model.chat_template(tools) };
-    let encoder = Encoder::new(tokenizer, template(false)?, template(true)?);
+    let encoder = Encoder::new(tokenizer, template(false)?, template(true)?).with_date(date);
     let context = model.context_length();
     let limit = arguments.examples.max_length.unwrap_or(DEFAULT_LENGTH.min(context));
     if limit > context {
@@ -153,14 +176,15 @@ pub fn load(arguments: &TuneArguments, model: &Model) -> anyhow::Result<Examples
     let validation = match arguments.validation.parse::<f64>() {
         Ok(0.0) => learned.none(),
         Ok(part) if (0.0..1.0).contains(&part) => {
-            let count = ((learned.len() as f64 * part).round() as usize).max(1);
-            if count >= learned.len() {
-                bail!("{} examples are too few to keep a share of {part} of them for validation", learned.len());
+            // Lines are drawn, not examples: those of one chat are too much alike to measure one by the others. From the seed,
+            // so that a resumed run keeps the same ones.
+            let lines = learned.lines();
+            let count = ((lines.len() as f64 * part).round() as usize).max(1);
+            if count >= lines.len() {
+                bail!("{} examples are too few to keep a share of {part} of them for validation", lines.len());
             }
-            // Drawn from the seed, so that a resumed run keeps the same ones.
-            let mut kept = step_order(learned.len(), count, 0, Some(!arguments.learning.seed));
-            kept.sort_unstable();
-            learned.take(&kept)
+            let kept = step_order(lines.len(), count, 0, Some(!arguments.learning.seed));
+            learned.take(&kept.into_iter().map(|at| lines[at]).collect())
         }
         Ok(_) => return Err(Usage("--validation takes a file, or a share from 0 up to 1".into()).into()),
         Err(_) => file(Path::new(&arguments.validation))?,

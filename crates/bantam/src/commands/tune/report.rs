@@ -11,6 +11,7 @@ use bantam_train::preference::Loss;
 use bantam_train::{Event, Method, TrainOptions};
 use serde_json::{Value, json};
 
+use super::page::{Page, Sample};
 use crate::size;
 
 /// Follows a run for its line.
@@ -103,11 +104,72 @@ pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, 
         "tokens_per_second": state.tokens as f64 / state.seconds.max(1e-9),
         "promised_memory": promised,
         "peak_memory": bantam_runtime::peak_memory(),
+        "date": state.date,
         "losses": state.losses,
         "validation": validation,
     });
     let mut file = AtomicFile::create(path)?;
     writeln!(file, "{}", serde_json::to_string_pretty(&run)?)?;
+    file.commit()?;
+    Ok(())
+}
+
+/// What came of a run.
+pub struct Outcome {
+    /// Steps that were planned.
+    pub steps: usize,
+    /// Whether the weights that measured best were kept, and not the last.
+    pub best: bool,
+    /// Both models' answers.
+    pub samples: Vec<Sample>,
+}
+
+/// Writes the report as a page: the curves, and both models' answers.
+pub fn page(path: &Path, model: &Model, options: &TrainOptions, state: &State, outcome: Outcome) -> anyhow::Result<()> {
+    let Outcome { steps, best, samples } = outcome;
+    let warmup = (steps as f64 * f64::from(options.warmup)).ceil() as usize;
+    let rate = |step| f64::from(options.rate * options.schedule.factor(step, steps, warmup));
+    let method = match &options.method {
+        Method::Lora(lora) => format!(
+            "{}, rank {}, alpha {:.4}, on {}",
+            if lora.rank_stabilised { "rsLoRA" } else { "LoRA" },
+            lora.rank,
+            lora.alpha,
+            lora.targets.join(", ")
+        ),
+        Method::Full => "all weights".into(),
+    };
+    let method = match options.loss {
+        Loss::Tokens => method,
+        Loss::Dpo { beta, .. } => format!("DPO, beta {beta}, by {method}"),
+        Loss::Orpo { beta } => format!("ORPO, beta {beta}, by {method}"),
+        Loss::Kto { beta, .. } => format!("KTO, beta {beta}, by {method}"),
+    };
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    let mut facts = vec![
+        fact("method", method),
+        fact("steps", format!("{} of {steps}, {} epochs of batches of {}", state.step, options.epochs, options.batch)),
+        fact(
+            "tokens",
+            format!("{}, {:.0} a second", size::count(state.tokens), state.tokens as f64 / state.seconds.max(1e-9)),
+        ),
+        fact("time", duration(state.seconds)),
+        fact("date told to templates", state.date.clone()),
+        fact("seed", options.seed.to_string()),
+    ];
+    facts.extend(bantam_runtime::peak_memory().map(|bytes| fact("memory at the most", size::format(bytes))));
+    let page = Page {
+        model: model.name().to_owned(),
+        facts,
+        losses: state.losses.clone(),
+        validation: state.validation.clone(),
+        kept: if best { state.best() } else { state.validation.last().copied() },
+        likelihood: matches!(options.loss, Loss::Tokens),
+        rates: (0..state.losses.len()).map(rate).collect(),
+        samples,
+    };
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(page.html().as_bytes())?;
     file.commit()?;
     Ok(())
 }
