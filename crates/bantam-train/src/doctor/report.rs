@@ -74,7 +74,7 @@ impl Kind {
             Self::Malformed => format!("{rows} {is} malformed"),
             Self::TooLong => format!("{rows} {is} too long"),
             Self::Empty => format!("{rows} {has} an empty answer"),
-            Self::Duplicate => format!("{rows} {is} there already"),
+            Self::Duplicate => format!("{rows} {is} {}", if count == 1 { "a duplicate" } else { "duplicates" }),
             Self::NearDuplicate => format!("{rows} {is} nearly the same as another"),
             Self::Leak => format!("{rows} {is} in the validation file, too"),
             Self::Contradiction => format!("{rows} {has} another answer to a prompt that was answered before"),

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use crate::support::{Folder, model_with_template};
 
-const TEMPLATE: &str = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}\
-                        {% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
+const TEMPLATE: &str = "{% for m in messages %}{{ m.role + ':\\n' + m.content }}\
+                        {% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}\
+                        {% if add_generation_prompt %}{{ 'assistant:\\n' }}{% endif %}";
 
 /// The shell's blocks of a page, with the line each begins at.
 fn blocks(page: &str) -> Vec<(usize, String)> {
@@ -52,11 +53,11 @@ fn the_guide_to_tuning_does_what_it_says() {
     // What the guide says of its own examples.
     for part in [
         "something is to be mended",
-        "1 row is there already",
+        "1 row is a duplicate",
         "1 row has an empty answer",
         "left out line 10: the same as line 4",
         "left out line 11: an answer without a word",
-        "assistant: lamp hall on",
+        "assistant:\nlamp hall on</s>",
         "numbers are trained",
     ] {
         assert!(all.contains(part), "{part:?} is not in\n{all}");
