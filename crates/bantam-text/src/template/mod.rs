@@ -33,7 +33,6 @@ mod value;
 mod wrap;
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 pub use fitting::with_fitting_arguments;
 pub use generation::Marked;
@@ -43,7 +42,7 @@ pub use time::Moment;
 
 use self::ast::Statement;
 use self::meter::Meter;
-use self::render::Renderer;
+use self::render::{Rendered, Renderer};
 use self::value::{Function, Value};
 use crate::error::TextError;
 
@@ -142,7 +141,7 @@ impl ChatTemplate {
     }
 
     /// The prompt, and the bytes of it that the template marks as the model's own, in order; none where that cannot be told.
-    fn render_spans(&self, input: &ChatInput) -> Result<(String, Option<Vec<Range<usize>>>), TextError> {
+    fn render_spans(&self, input: &ChatInput) -> Result<Rendered, TextError> {
         let Some(messages) = input.messages.as_array() else {
             return Err(TextError::Chat("expected an array of messages".to_owned()));
         };

@@ -17,6 +17,9 @@ use super::value::{List, LoopState, Text, Value};
 
 pub(super) type Variables<'t> = Rc<RefCell<HashMap<&'t str, Value>>>;
 
+/// What a template writes, and the bytes of it that it marks as the model's own; none where that cannot be told.
+pub(super) type Rendered = (String, Option<Vec<Range<usize>>>);
+
 pub(super) enum Flow {
     Normal,
     Break,
@@ -78,7 +81,7 @@ impl<'t> Renderer<'t> {
     }
 
     /// Renders a whole template; with where the model's own words stand, if that can be told.
-    pub(super) fn render(mut self, body: &'t [Statement]) -> Fallible<(String, Option<Vec<Range<usize>>>)> {
+    pub(super) fn render(mut self, body: &'t [Statement]) -> Fallible<Rendered> {
         self.body(body)?;
         Ok((self.out, self.generated))
     }

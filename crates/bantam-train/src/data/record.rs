@@ -8,7 +8,7 @@ pub enum Shape {
     /// `messages`: a conversation in OpenAI's shape, with `tools` where there are some.
     Messages,
     /// `conversations` of `from` and `value` (ShareGPT).
-    ShareGpt,
+    Turns,
     /// `instruction`, `input` and `output` (Alpaca).
     Alpaca,
     /// `prompt` and `completion`.
@@ -52,14 +52,13 @@ impl Shape {
             };
         }
         // Well-known sets repeat a chat's first message under `prompt`.
-        let alone =
-            [(has("messages"), Self::Messages), (has("conversations"), Self::ShareGpt), (has("text"), Self::Text)];
+        let alone = [(has("messages"), Self::Messages), (has("conversations"), Self::Turns), (has("text"), Self::Text)];
         let found: Vec<Self> = alone.into_iter().filter(|(there, _)| *there).map(|(_, shape)| shape).collect();
         match (found.as_slice(), prompt, completion) {
             ([], true, true) if has("label") => Ok(Self::Judged),
             ([], true, true) => Ok(Self::Completion),
             ([], true, false) | ([], false, true) => Err("expected both `prompt` and `completion`".into()),
-            ([shape @ (Self::Messages | Self::ShareGpt)], _, false) => Ok(*shape),
+            ([shape @ (Self::Messages | Self::Turns)], _, false) => Ok(*shape),
             ([shape], false, false) => Ok(*shape),
             ([], false, false) if has("instruction") || has("output") => {
                 Err("expected both `instruction` and `output`".into())
@@ -80,7 +79,7 @@ impl Shape {
     pub fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
-            Self::ShareGpt => "sharegpt",
+            Self::Turns => "sharegpt",
             Self::Alpaca => "alpaca",
             Self::Completion => "prompt/completion",
             Self::Text => "text",
@@ -92,7 +91,7 @@ impl Shape {
     /// What can be learned from it.
     pub fn learning(self) -> Learning {
         match self {
-            Self::Messages | Self::ShareGpt | Self::Alpaca | Self::Completion | Self::Text => Learning::Answers,
+            Self::Messages | Self::Turns | Self::Alpaca | Self::Completion | Self::Text => Learning::Answers,
             Self::Preference | Self::Judged => Learning::Comparisons,
         }
     }
@@ -192,7 +191,7 @@ impl Record {
                 tools: tools(found("tools"))?,
                 from: 0,
             },
-            Shape::ShareGpt => {
+            Shape::Turns => {
                 let messages = conversation(found("conversations"), optional("system")?)?;
                 Self::Chat { messages, tools: tools(found("tools"))?, from: 0 }
             }
@@ -326,6 +325,7 @@ fn conversation(value: &Value, system: Option<&str>) -> Result<Vec<Value>, Strin
         let said = field("value").ok_or_else(|| format!("turn {at} has no `value`"))?;
         let mut made = match from {
             "human" | "user" => message("user", said),
+            // tidy: allow(family-names) the shape's own word for whoever answers
             "gpt" | "assistant" | "chatgpt" | "model" => message("assistant", said),
             "system" => message("system", said),
             "tool" | "observation" | "function_response" => message("tool", said),
@@ -334,7 +334,7 @@ fn conversation(value: &Value, system: Option<&str>) -> Result<Vec<Value>, Strin
             }
             other => {
                 return Err(format!(
-                    "turn {at} is from `{}`; known are human, gpt, system, function_call and observation",
+                    "turn {at} is from `{}`; known are human, assistant, system, function_call and observation",
                     shorten(other, 40)
                 ));
             }
