@@ -344,6 +344,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         return scratch::run(arguments, spec);
     }
     let model = models::open_decoder(&arguments.model.model, None)?;
+    arguments.check(&model)?;
     let (state, best) = (arguments.output.join(STATE), arguments.output.join(BEST));
     let there = |name: &str| arguments.output.join(name).exists();
     if !arguments.resume && !arguments.force && !arguments.dry_run {
@@ -363,7 +364,6 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     if arguments.resume && !state.exists() {
         bail!("there is no run to go on with in {}", arguments.output.display());
     }
-    arguments.check(&model)?;
     let date = date(arguments, &state)?;
     let examples = data::load(arguments, &model, date)?;
     let options = arguments.options();
