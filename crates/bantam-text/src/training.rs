@@ -17,6 +17,9 @@ use crate::vocabulary::{TokenKind, Vocabulary};
 /// The most tokens of a vocabulary, special ones and bytes included.
 const LARGEST: usize = 1 << 24;
 
+/// The pre-tokenizer of new vocabularies where no other is asked for: the oldest, which every program knows.
+pub const USUAL_PRE_TOKENIZER: &str = "gpt-2";
+
 /// What a vocabulary is to be like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BpeOptions {

@@ -1,7 +1,7 @@
 //! A small model from nothing: a spec, a tokenizer learnt from the corpus, first weights, and then training like any other.
 //!
 //! The new model is written as a GGUF file of its first weights, opened like every model and trained with
-//! [`Method::Full`](crate::Method::Full): there is no second road. [`finish`] writes it with the weights it has learnt.
+//! [`Method::Full`]: there is no second road. [`finish`] writes it with the weights it has learnt.
 
 mod average;
 mod corpus;

@@ -182,7 +182,7 @@ fn default_weights() -> String {
 }
 
 fn default_pre_tokenizer() -> String {
-    "gpt-2".into()
+    bantam_text::training::USUAL_PRE_TOKENIZER.into()
 }
 
 fn default_least_count() -> u64 {

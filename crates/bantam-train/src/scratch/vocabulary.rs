@@ -48,8 +48,8 @@ pub fn learn(spec: &ScratchSpec, corpus: &[PathBuf], keep_on: &dyn Fn() -> bool)
         let at = tokenizer.special.iter().position(|other| other == token);
         at.and_then(|at| u32::try_from(at).ok())
     };
-    vocabulary.eos = id(&tokenizer.end);
-    vocabulary.bos = tokenizer.begin.as_ref().and_then(id);
+    let ends = [Some(&tokenizer.end), tokenizer.begin.as_ref()];
+    [vocabulary.eos, vocabulary.bos] = ends.map(|token| token.and_then(id));
     vocabulary.add_bos = Some(tokenizer.begin.is_some());
     vocabulary.add_eos = Some(false);
     Ok(vocabulary)
