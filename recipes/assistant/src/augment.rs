@@ -13,6 +13,8 @@ pub struct Augmentation {
     pub lower: usize,
     /// A word outside of slots is mistyped.
     pub mistype: usize,
+    /// A word outside of slots is left out.
+    pub drop: usize,
     /// Something polite stands before or behind it.
     pub frame: usize,
     /// Punctuation at its end comes or goes.
@@ -21,7 +23,7 @@ pub struct Augmentation {
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { swap: 50, lower: 30, mistype: 10, frame: 10, end: 20 }
+        Self { swap: 50, lower: 30, mistype: 10, drop: 25, frame: 10, end: 20 }
     }
 }
 
@@ -75,6 +77,9 @@ pub fn vary(example: &Example, values: &Values, how: Augmentation, chance: &mut 
             None => {}
         }
     }
+    if chance.percent(how.drop) {
+        drop_word(&mut varied.fragments, chance);
+    }
     if chance.percent(how.frame) {
         frame(&mut varied.fragments, chance);
     }
@@ -87,6 +92,28 @@ pub fn vary(example: &Example, values: &Values, how: Augmentation, chance: &mut 
         }
     }
     varied
+}
+
+/// Leaves one word outside of slots out, where there are several.
+fn drop_word(fragments: &mut [Fragment], chance: &mut Chance) {
+    let words = |fragment: &Fragment| fragment.text.split_whitespace().count();
+    let outside: Vec<usize> = (0..fragments.len()).filter(|&n| fragments[n].slot.is_none()).collect();
+    let places: Vec<(usize, usize)> =
+        outside.iter().flat_map(|&n| (0..words(&fragments[n])).map(move |word| (n, word))).collect();
+    if places.len() < 4 {
+        return;
+    }
+    let Some(&(number, word)) = chance.choose(&places) else { return };
+    let text = &fragments[number].text;
+    let kept: Vec<&str> =
+        text.split_whitespace().enumerate().filter(|(n, _)| *n != word).map(|(_, word)| word).collect();
+    // What parts it from its neighbours stays.
+    let end = |is_there: bool| if is_there { " " } else { "" };
+    let (before, behind) = (end(text.starts_with(char::is_whitespace)), end(text.ends_with(char::is_whitespace)));
+    fragments[number].text = match kept.is_empty() {
+        true => " ".to_owned(),
+        false => format!("{before}{}{behind}", kept.join(" ")),
+    };
 }
 
 fn frame(fragments: &mut Vec<Fragment>, chance: &mut Chance) {

@@ -71,12 +71,21 @@ pub fn calibrate(examples: &[Example], answers: &[Answer], in_scope: f64) -> Cal
 fn logistic(points: &[(f64, bool)]) -> [f64; 2] {
     let right = points.iter().filter(|(_, right)| *right).count() as f64;
     let (high, low) = ((right + 1.0) / (right + 2.0), 1.0 / (points.len() as f64 - right + 2.0));
+    let wanted = |right: bool| if right { high } else { low };
+    let loss = |slope: f64, offset: f64| -> f64 {
+        let one = |(x, right): &(f64, bool)| {
+            let odds = slope * x + offset;
+            // ln(1 + e^odds) - t odds, without overflow.
+            odds.max(0.0) + (-odds.abs()).exp().ln_1p() - wanted(*right) * odds
+        };
+        points.iter().map(one).sum()
+    };
     let [mut slope, mut offset] = [1.0, 0.0];
     for _ in 0..50 {
         let (mut gradient, mut curvature) = ([0.0; 2], [1e-9, 0.0, 1e-9]);
         for (x, right) in points {
             let p = 1.0 / (1.0 + (-(slope * x + offset)).exp());
-            let (error, weight) = (p - if *right { high } else { low }, p * (1.0 - p));
+            let (error, weight) = (p - wanted(*right), p * (1.0 - p));
             gradient = [gradient[0] + error * x, gradient[1] + error];
             curvature = [curvature[0] + weight * x * x, curvature[1] + weight * x, curvature[2] + weight];
         }
@@ -85,8 +94,16 @@ fn logistic(points: &[(f64, bool)]) -> [f64; 2] {
         if determinant.abs() < 1e-12 {
             break;
         }
-        slope -= (c * gradient[0] - b * gradient[1]) / determinant;
-        offset -= (a * gradient[1] - b * gradient[0]) / determinant;
+        let step =
+            [(c * gradient[0] - b * gradient[1]) / determinant, (a * gradient[1] - b * gradient[0]) / determinant];
+        // A whole step may go too far.
+        let now = loss(slope, offset);
+        let sizes = (0..20).map(|halvings| 0.5f64.powi(halvings));
+        let Some(size) = sizes.into_iter().find(|size| loss(slope - size * step[0], offset - size * step[1]) < now)
+        else {
+            break;
+        };
+        (slope, offset) = (slope - size * step[0], offset - size * step[1]);
     }
     [slope, offset]
 }

@@ -102,6 +102,10 @@ pub(super) struct Place {
     used: u64,
     part: Part,
     at: u32,
+    /// Where the next slot's value may begin: slots come in the order of their first values, which do not overlap.
+    from: u32,
+    /// Where the last value ended: so do the values of a list.
+    last: u32,
 }
 
 /// Values of a list that are told apart: further ones are like the last.
@@ -110,7 +114,7 @@ const MOST_LISTED: u8 = 2;
 impl Place {
     /// Where an answer of that name begins.
     pub(super) fn begin(name: usize) -> Self {
-        Self { name: u16::try_from(name).unwrap_or(u16::MAX), used: 0, part: Part::Head, at: 0 }
+        Self { name: u16::try_from(name).unwrap_or(u16::MAX), used: 0, part: Part::Head, at: 0, from: 0, last: 0 }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -150,7 +154,9 @@ impl Place {
             let at = self.at as usize;
             // It may have ended here: then the byte is what closes it.
             if self.at > start && utterance.ends.get(at) == Some(&true) {
-                self.with(Part::Close { listed }).step(byte, (texts, utterance), into);
+                let from = if listed < MOST_LISTED { self.at } else { self.from };
+                let closed = Self { from, last: self.at, ..self.with(Part::Close { listed }) };
+                closed.step(byte, (texts, utterance), into);
             }
             if utterance.bytes.get(at) == Some(&byte) {
                 into.push(Self { at: self.at + 1, ..self });
@@ -171,9 +177,9 @@ impl Place {
 
     /// Adds what may follow the whole of a part.
     fn behind(self, (texts, utterance): (&Texts, &Utterance), into: &mut Vec<Self>) {
-        let values = |listed: u8, into: &mut Vec<Self>| {
+        let values = |listed: u8, from: u32, into: &mut Vec<Self>| {
             let value = |start: &u32| Self { at: *start, ..self.with(Part::Value { start: *start, listed }) };
-            into.extend(utterance.starts.iter().map(value));
+            into.extend(utterance.starts.iter().filter(|start| **start >= from).map(value));
         };
         match self.part {
             Part::Head => self.slots(texts, into, Part::Key),
@@ -182,7 +188,7 @@ impl Place {
                 let used = self.used | 1 << slot;
                 into.extend([false, true].map(|list| Self { used, ..self.with(Part::Open(list)) }));
             }
-            Part::Open(list) => values(u8::from(list), into),
+            Part::Open(list) => values(u8::from(list), self.from, into),
             // Not in a list: the next slot, or the end.
             Part::Close { listed: 0 } | Part::EndList => self.slots(texts, into, Part::Comma),
             Part::Close { listed } => {
@@ -191,7 +197,7 @@ impl Place {
                     into.push(self.with(Part::EndList));
                 }
             }
-            Part::Next { listed } => values((listed + 1).min(MOST_LISTED), into),
+            Part::Next { listed } => values((listed + 1).min(MOST_LISTED), self.last, into),
             Part::End => into.push(self.with(Part::Done)),
             Part::Value { .. } | Part::Done => {}
         }

@@ -62,7 +62,7 @@ fn a_call_is_one_line_of_json_and_back() {
 fn a_variation_is_a_function_of_its_seed_and_keeps_slots_in_its_words() {
     let others = [song(), example("PlayMusic", Source::Snips, &[("put on ", ""), ("Nina Simone", "artist")])];
     let values = Values::of(&others);
-    let always = Augmentation { swap: 100, lower: 50, mistype: 50, frame: 50, end: 50 };
+    let always = Augmentation { swap: 100, lower: 50, mistype: 50, drop: 50, frame: 50, end: 50 };
     let mut seen = HashSet::new();
     for seed in 0..200 {
         let varied = vary(&song(), &values, always, &mut Chance::new(seed));
@@ -75,7 +75,7 @@ fn a_variation_is_a_function_of_its_seed_and_keeps_slots_in_its_words() {
         seen.insert(varied.text());
     }
     assert!(seen.len() > 100, "{} kinds", seen.len());
-    let never = Augmentation { swap: 0, lower: 0, mistype: 0, frame: 0, end: 0 };
+    let never = Augmentation { swap: 0, lower: 0, mistype: 0, drop: 0, frame: 0, end: 0 };
     assert_eq!(vary(&song(), &values, never, &mut Chance::new(1)), song());
 }
 
