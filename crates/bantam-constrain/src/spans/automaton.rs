@@ -39,6 +39,10 @@ pub(super) struct Utterance {
     starts: Vec<u32>,
     /// By place, the one behind the last byte included: whether a value may end before it.
     ends: Vec<bool>,
+    /// Behind it no value may end.
+    last_end: u32,
+    /// Behind it no value may end that another one is to follow.
+    last_but_one: u32,
 }
 
 impl Utterance {
@@ -65,7 +69,11 @@ impl Utterance {
             }
             before = letter;
         }
-        Self { bytes, starts, ends }
+        let last = |upto: usize| ends.iter().take(upto + 1).rposition(|end| *end).unwrap_or(0);
+        let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        let last_end = number(last(bytes.len()));
+        let last_but_one = number(starts.last().map_or(0, |start| last(*start as usize)));
+        Self { bytes, starts, ends, last_end, last_but_one }
     }
 }
 
@@ -153,12 +161,17 @@ impl Place {
         if let Part::Value { start, listed } = self.part {
             let at = self.at as usize;
             // It may have ended here: then the byte is what closes it.
-            if self.at > start && utterance.ends.get(at) == Some(&true) {
+            if self.at > start
+                && utterance.ends.get(at) == Some(&true)
+                && (listed != 1 || self.at <= utterance.last_but_one)
+            {
                 let from = if listed < MOST_LISTED { self.at } else { self.from };
                 let closed = Self { from, last: self.at, ..self.with(Part::Close { listed }) };
                 closed.step(byte, (texts, utterance), into);
             }
-            if utterance.bytes.get(at) == Some(&byte) {
+            // It must still be able to end, and the first of a list before another one.
+            let end = if listed == 1 { utterance.last_but_one } else { utterance.last_end };
+            if utterance.bytes.get(at) == Some(&byte) && self.at < end {
                 into.push(Self { at: self.at + 1, ..self });
             }
             return;
@@ -182,17 +195,23 @@ impl Place {
             into.extend(utterance.starts.iter().filter(|start| **start >= from).map(value));
         };
         match self.part {
-            Part::Head => self.slots(texts, into, Part::Key),
+            Part::Head => self.slots((texts, utterance), into, Part::Key),
             Part::Comma(slot) => into.push(self.with(Part::Key(slot))),
             Part::Key(slot) => {
                 let used = self.used | 1 << slot;
-                into.extend([false, true].map(|list| Self { used, ..self.with(Part::Open(list)) }));
+                let open = |list| Self { used, ..self.with(Part::Open(list)) };
+                into.push(open(false));
+                if utterance.starts.iter().any(|start| *start >= self.from && *start < utterance.last_but_one) {
+                    into.push(open(true));
+                }
             }
             Part::Open(list) => values(u8::from(list), self.from, into),
             // Not in a list: the next slot, or the end.
-            Part::Close { listed: 0 } | Part::EndList => self.slots(texts, into, Part::Comma),
+            Part::Close { listed: 0 } | Part::EndList => self.slots((texts, utterance), into, Part::Comma),
             Part::Close { listed } => {
-                into.push(self.with(Part::Next { listed }));
+                if utterance.starts.last().is_some_and(|start| *start >= self.last) {
+                    into.push(self.with(Part::Next { listed }));
+                }
                 if listed >= MOST_LISTED {
                     into.push(self.with(Part::EndList));
                 }
@@ -204,8 +223,11 @@ impl Place {
     }
 
     /// The slots that are left, and the end.
-    fn slots(self, texts: &Texts, into: &mut Vec<Self>, part: fn(u8) -> Part) {
+    fn slots(self, (texts, utterance): (&Texts, &Utterance), into: &mut Vec<Self>, part: fn(u8) -> Part) {
         into.push(self.with(Part::End));
+        if utterance.starts.last().is_none_or(|start| *start < self.from) {
+            return;
+        }
         let count = texts.keys.get(usize::from(self.name)).map_or(0, Vec::len);
         let left = (0..u8::try_from(count).unwrap_or(u8::MAX)).filter(|slot| self.used >> slot & 1 == 0);
         into.extend(left.map(|slot| self.with(part(slot))));

@@ -99,6 +99,33 @@ fn only_calls_of_stretches_of_the_utterance_pass() {
     check("", r#"{"name": "Play", "arguments": {}}"#, None);
 }
 
+/// Whatever a model likes, an answer that has begun can be ended.
+#[test]
+fn no_answer_ends_in_a_dead_end() {
+    let tokenizer = tokenizer();
+    let calls = calls(&tokenizer);
+    let mut state = 1u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / 1e6
+    };
+    for said in ["play jazz by Nina Simone", "a", "", "a b ", "play \"Heroes\" now", "4/17/2033", "¡x y!", "  "] {
+        for _ in 0..60 {
+            let mut session = calls.about(said).unwrap().begin();
+            let mut steps = 0;
+            while !session.is_finished() {
+                let mut logits: Vec<f32> = (0..tokenizer.vocabulary_len()).map(|_| draw()).collect();
+                session.mask(&mut logits, false).unwrap_or_else(|error| panic!("{said:?}: {error}"));
+                let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+                session.accept(u32::try_from(best).unwrap(), false).unwrap();
+                steps += 1;
+                assert!(steps < 2000, "{said:?}");
+            }
+            assert!(session.is_accepting());
+        }
+    }
+}
+
 #[test]
 fn what_is_not_likely_enough_is_none_of_the_calls() {
     let tokenizer = tokenizer();
