@@ -44,7 +44,7 @@ struct Apart<T>(T);
 struct Shared {
     /// Which region it is ([`EPOCH`] and above), whether it is closed ([`CLOSED`]), and how many workers are in it.
     gate: Apart<AtomicU64>,
-    /// Workers that have run the current region.
+    /// Workers that have run the current region, or before the first one, that have started.
     ran: Apart<AtomicUsize>,
     region: UnsafeCell<Option<*const Region>>,
     stop: AtomicBool,
@@ -111,6 +111,9 @@ impl Pool {
             }
         }
         let threads = workers.len() + 1;
+        // What a thread needs memory for when it starts is over before the first region, which does not wait for it.
+        wait_until(|| shared.ran.0.load(Ordering::Acquire) == workers.len());
+        shared.ran.0.store(0, Ordering::Relaxed);
         Self {
             handles: workers.iter().map(|worker| worker.thread().clone()).collect(),
             workers,
@@ -299,6 +302,7 @@ fn take(range: &AtomicU64, first: bool) -> Option<usize> {
 
 fn work(shared: &Shared, worker: usize) {
     INSIDE.set(true);
+    shared.ran.0.fetch_add(1, Ordering::Release);
     let mut seen = 0;
     loop {
         seen = wait(shared, worker, seen);
