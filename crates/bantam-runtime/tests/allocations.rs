@@ -30,5 +30,5 @@ fn counted(threads: usize) -> (u64, u64) {
     step(1);
     // Over a page's end, so that a new page is taken too.
     let (_, counted) = CountingAllocator::count_process(|| (0..100).map(|token| step(token % 64)).sum::<usize>());
-    (counted.calls as u64, counted.bytes as u64)
+    (counted.calls, counted.bytes)
 }
