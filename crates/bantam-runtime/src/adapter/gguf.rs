@@ -148,14 +148,16 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
             "a GGUF adapter has its rows in the order of a GGUF model: name the model as GGUF (bantam convert)";
         return Err(refuse(path, problem));
     };
-    let Some(first) = adapter.parts.first() else { return Err(refuse(path, "there is no adapter to write")) };
+    let Some(first) = adapter.parts.iter().max_by_key(|part| part.scale != 0.0) else {
+        return Err(refuse(path, "there is no adapter to write"));
+    };
     if adapter.parts.iter().any(|part| part.weight == TABLE) {
         let problem = "the model's head is its table of tokens, whose adapter would mean the look-up in a GGUF file; train \
-                       without it (--target all-linear), or merge";
+                       without it (--target all-linear), or keep it in PEFT's form";
         return Err(refuse(path, problem));
     }
     // One alpha for all; what a weight's scale is more or less than that goes into its B.
-    let alpha = first.scale * first.rank as f32;
+    let alpha = if first.scale == 0.0 { 1.0 } else { first.scale } * first.rank as f32;
     let mut writer = GgufWriter::new();
     for (key, value) in [
         ("general.architecture", architecture.to_owned()),

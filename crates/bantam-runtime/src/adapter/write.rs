@@ -45,12 +45,13 @@ fn together(parts: &[(&AdapterPlace, &AdapterPart)], settings: &PeftSettings) ->
     let (first, _) = parts[0];
     let rank: usize = parts.iter().map(|(_, part)| part.rank).sum();
     let by = |rank: usize| if settings.rank_stabilised { (rank as f64).sqrt() } else { rank as f64 };
-    let alpha = f64::from(parts[0].1.scale) * by(rank);
+    let scale = parts.iter().map(|(_, part)| part.scale).find(|scale| *scale != 0.0).unwrap_or(1.0);
+    let alpha = f64::from(scale) * by(rank);
     let (inputs, outputs) = (first.inputs, first.module_outputs);
     let (mut a, mut b) = (Vec::with_capacity(rank * inputs), vec![0.0; outputs * rank]);
     for (place, part) in parts {
         // A module has one scale; what a part has more or less of it goes into its B.
-        let factor = part.scale / parts[0].1.scale;
+        let factor = part.scale / scale;
         let before = a.len() / inputs.max(1);
         a.extend_from_slice(&part.a);
         for row in 0..place.outputs {

@@ -85,6 +85,9 @@ impl Edit for Merged<'_> {
     }
 }
 
+/// The table of tokens, as GGUF names it.
+const TABLE: &str = "token_embd.weight";
+
 /// A file that is gone when this is.
 struct Temporary(PathBuf);
 
@@ -130,6 +133,15 @@ pub fn run(arguments: &MergeArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let edit = Merged::new(&model, &adapters);
+    // A plan has no head but the table of tokens where the two are one.
+    let heads = adapters.iter().flat_map(|adapter| &adapter.parts).filter(|part| part.weight == TABLE);
+    if heads.count() > 0 {
+        bail!(
+            "the head of {} is its table of tokens, so that merging an adapter of the head would change the look-up as well: \
+             use it with --adapter, or train without it (--target all-linear)",
+            arguments.model.model.display()
+        );
+    }
     let options = Options {
         types: arguments.types,
         force: arguments.force,

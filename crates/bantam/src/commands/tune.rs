@@ -242,6 +242,8 @@ fn types(name: &str) -> Result<Types, String> {
     })
 }
 
+/// What choosing by a measure lacks.
+const NO_VALIDATION: &str = "--keep-best and --patience need examples to measure on: --validation";
 /// Longest examples where nobody says how long.
 pub const DEFAULT_LENGTH: usize = 2048;
 /// The state of a run, inside the adapter's directory.
@@ -256,7 +258,7 @@ impl TuneArguments {
     fn check(&self, model: &Model) -> anyhow::Result<()> {
         let full = self.adapter.method == MethodChoice::Full;
         if (self.learning.keep_best || self.learning.patience.is_some()) && self.validation == "0" {
-            return Err(Usage("--keep-best and --patience need examples to measure on: --validation".into()).into());
+            return Err(Usage(NO_VALIDATION.into()).into());
         }
         if self.types.is_some() && !full {
             return Err(Usage("--type is for --method full; bantam merge writes a model with an adapter".into()).into());
@@ -265,6 +267,12 @@ impl TuneArguments {
             let checkpoint = model.checkpoint();
             if checkpoint.architecture().is_none() {
                 bail!("--method full trains a GGUF model; bantam convert makes one of {}", self.model.model.display());
+            }
+            let (source, target) = (&self.model.model, self.output.join(MODEL));
+            if let (Ok(source), Ok(target)) = (source.canonicalize(), target.canonicalize())
+                && source == target
+            {
+                bail!("{} is the model that is trained: name another directory with -o", target.display());
             }
             let apart = |weight: &str| checkpoint.tensor(weight).is_none_or(|tensor| tensor.file_name == weight);
             if let Some(weight) = model.plan().weights.iter().find(|weight| !apart(&weight.name)) {
@@ -366,6 +374,9 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     }
     let date = date(arguments, &state)?;
     let examples = data::load(arguments, &model, date)?;
+    if (arguments.learning.keep_best || arguments.learning.patience.is_some()) && examples.validation.len() == 0 {
+        return Err(Usage(NO_VALIDATION.into()).into());
+    }
     let options = arguments.options();
     let tokens = examples.room(&options);
     let each = examples.learned.tokens();
@@ -390,7 +401,8 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     // Threads, memory and whether layers are kept change no bit of a run.
     let mut same = options.clone();
     (same.threads, same.memory_limit, same.recompute) = (None, None, Recompute::Automatic);
-    let run = format!("{base} {} {same:?}", examples.fingerprint);
+    let LearningOptions { validate_every, keep_best, patience, .. } = &arguments.learning;
+    let run = format!("{base} {} {same:?} {validate_every:?} {keep_best} {patience:?}", examples.fingerprint);
     let mut bar = Progress::start();
     let loading = &mut |_: u64| !interrupt.is_set();
     let mut trainer = stop(Trainer::new(&model, &options, tokens, run, loading))?;
@@ -409,6 +421,10 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         {
             let loss = examples.validation.measure(trainer, &keep_on)?;
             let step = trainer.state.step;
+            if !loss.is_finite() {
+                let advice = "the state of the last step that was saved is kept; a lower learning rate may help".into();
+                return Err(TrainError::NotFinite { step, what: "the validation loss", value: loss, advice });
+            }
             trainer.state.validation.push((step, loss));
             if arguments.learning.keep_best && trainer.state.best().is_some_and(|(best, _)| best == step) {
                 trainer.save_weights(&best)?;
@@ -427,6 +443,10 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
             trainer.save(&state)?;
             measure(&mut trainer)?;
         }
+        // Where one was interrupted.
+        if trainer.state.step > 0 && trainer.state.step % validate_every == 0 {
+            measure(&mut trainer)?;
+        }
         while goes_on(&trainer.state) {
             let event = examples.learned.step(&mut trainer, steps, &keep_on)?;
             report.add(&event);
@@ -438,7 +458,8 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
                 trainer.save(&state)?;
             }
         }
-        // Where the last one was interrupted.
+        // Whatever comes of writing the result, it can be written again.
+        trainer.save(&state)?;
         measure(&mut trainer)
     };
     let ended = finish();
