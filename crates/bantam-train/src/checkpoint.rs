@@ -22,13 +22,7 @@ const KEY: &str = "bantam_training";
 /// # Errors
 /// No such file, or a damaged one.
 pub fn state(path: &Path) -> Result<State, TrainError> {
-    let mapping =
-        Mapping::open(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
-    let tensors = SafeTensors::parse(mapping.as_ref()).map_err(|error| error.in_file(path))?;
-    let refuse = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
-    let text = tensors.metadata().iter().find(|(key, _)| key == KEY).map(|(_, text)| text.as_str());
-    let text = text.ok_or_else(|| refuse("it is no state of a training run".into()))?;
-    serde_json::from_str(text).map_err(|error| refuse(error.to_string()))
+    Ok(open(path)?.state)
 }
 
 /// Where a run stands.
@@ -123,17 +117,23 @@ pub struct Read {
 /// # Errors
 /// No such file, a damaged one, or one of another run.
 pub fn read(path: &Path, run: &str) -> Result<Read, TrainError> {
+    let read = open(path)?;
+    if read.state.run != run {
+        let problem = "it belongs to a run with another model, other data or other settings; begin anew or use those";
+        return Err(TrainError::Checkpoint { path: path.to_owned(), problem: problem.into() });
+    }
+    Ok(read)
+}
+
+/// Reads a state, whichever run's it is.
+fn open(path: &Path) -> Result<Read, TrainError> {
     let mapping =
         Mapping::open(path).map_err(|error| TrainError::Read { path: path.to_owned(), problem: error.to_string() })?;
     let tensors = SafeTensors::parse(mapping.as_ref()).map_err(|error| error.in_file(path))?;
     let refuse = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let text = tensors.metadata().iter().find(|(key, _)| key == KEY).map(|(_, text)| text.as_str());
     let text = text.ok_or_else(|| refuse("it is no state of a training run".into()))?;
-    let state: State = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
-    if state.run != run {
-        let problem = "it belongs to a run with another model, other data or other settings; begin anew or use those";
-        return Err(refuse(problem.into()));
-    }
+    let state = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
     Ok(Read { state, mapping, tensors })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bantam_convert::{Types, type_names};
 use bantam_engine::{ChatSettings, SamplingOptions};
 use bantam_tensor::TensorType;
 use clap::{Args, Parser, ValueEnum};
@@ -204,6 +205,14 @@ pub fn sequences() -> impl clap::builder::TypedValueParser<Value = usize> {
 pub fn threads() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser as _;
     clap::value_parser!(u64).range(1..=1024).map(|number| number as usize)
+}
+
+/// Reads the name of a type to write, or of a mixture of types.
+pub fn types_to_write(name: &str) -> Result<Types, String> {
+    Types::from_name(name).ok_or_else(|| {
+        let names: Vec<String> = type_names().collect();
+        format!("there is no type '{name}' to write; known are {}", names.join(", "))
+    })
 }
 
 /// Reads the name of a type.

@@ -92,9 +92,9 @@ impl State {
     }
 }
 
-/// Query rows as they are kept: many in whole chunks.
+/// Query rows as they are kept: many in whole chunks. More than there can be stay so.
 pub(super) fn kept_queries(queries: usize) -> usize {
-    if queries <= NARROW { queries } else { queries.next_multiple_of(WIDE) }
+    if queries <= NARROW { queries } else { queries.checked_next_multiple_of(WIDE).unwrap_or(usize::MAX) }
 }
 
 /// Sizes of an [`AttentionScratch`].
@@ -118,10 +118,7 @@ impl Sizes {
         };
         let partial = most(&|shape| {
             let spans = positions.div_ceil(SPAN);
-            let kept = |rows: usize| {
-                let queries = shape.group().checked_mul(rows)?;
-                if queries <= NARROW { Some(queries) } else { queries.checked_next_multiple_of(WIDE) }
-            };
+            let kept = |rows: usize| shape.group().checked_mul(rows).map(kept_queries);
             // One row for each thread, of sequences of their own or of one: with more, rows and heads alone keep the threads busy.
             let queries = kept(1)?.checked_mul(threads)?.max(kept(rows.min(threads))?);
             let width = shape.value_width.checked_add(2)?;

@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use bantam_formats::gguf::{Gguf, GgufWriter, TensorKind, Value};
-use bantam_model::Checkpoint;
 use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_model::{Checkpoint, TOKEN_EMBEDDING};
 use bantam_tensor::TensorType;
 
 use super::{Adapter, AdapterPart, AnyBase, base_fingerprint};
@@ -19,8 +19,6 @@ use crate::open::map;
 
 /// Our note of the model it was trained on.
 const BASE: &str = "bantam.base_fingerprint";
-/// The table of tokens: as an adapter it means the look-up there, and the head here.
-const TABLE: &str = "token_embd.weight";
 
 fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
     RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
@@ -99,7 +97,7 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
         let [Some(a), Some(b)] = pair else {
             return Err(refuse(path, format!("weight `{name}` has only one of its two matrices")));
         };
-        if name == TABLE {
+        if name == TOKEN_EMBEDDING {
             return Err(refuse(path, format!("`{name}`: adapters of the look-up of tokens are not supported")));
         }
         let here: Vec<&AdapterTensor> = places.iter().filter(|place| place.tensor == name).collect();
@@ -151,7 +149,7 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
     let Some(first) = adapter.parts.iter().max_by_key(|part| part.scale != 0.0) else {
         return Err(refuse(path, "there is no adapter to write"));
     };
-    if adapter.parts.iter().any(|part| part.weight == TABLE) {
+    if adapter.is_of_token_table() {
         let problem = "the model's head is its table of tokens, whose adapter would mean the look-up in a GGUF file; train \
                        without it (--target all-linear), or keep it in PEFT's form";
         return Err(refuse(path, problem));

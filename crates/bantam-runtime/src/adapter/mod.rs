@@ -39,6 +39,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// Whether it changes the table of tokens, which is the head as well in some models.
+    pub fn is_of_token_table(&self) -> bool {
+        self.parts.iter().any(|part| part.weight == bantam_model::TOKEN_EMBEDDING)
+    }
+
     /// Adds to a row of a weight what adapters of it add: the row of `W + scale · B · A`.
     pub fn add_to_row(&self, weight: &str, row: usize, values: &mut [f32]) {
         for part in self.parts.iter().filter(|part| part.weight == weight) {

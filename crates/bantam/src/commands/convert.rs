@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use bantam_convert::{ConvertError, Form, Options, Report, SplitLimits, Types, convert, type_names};
+use bantam_convert::{ConvertError, Form, Options, Report, SplitLimits, Types, convert};
 use clap::{Args, ValueEnum};
 
-use crate::arguments::{positive, threads};
+use crate::arguments::{positive, threads, types_to_write};
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::output::{Style, emit, emit_json_pretty, note};
@@ -25,7 +25,7 @@ pub struct ConvertArguments {
     #[arg(long, value_name = "FORM", default_value = "gguf")]
     to: FormChoice,
     /// The format of the matrices, such as f16, q8_0 or q4_k_m; as-is keeps each tensor's own
-    #[arg(long = "type", value_name = "TYPE", default_value = "as-is", value_parser = types)]
+    #[arg(long = "type", value_name = "TYPE", default_value = "as-is", value_parser = types_to_write)]
     types: Types,
     /// Split into files of at most this much tensor data each, such as 2G
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -54,13 +54,6 @@ enum FormChoice {
     Gguf,
     /// A Hugging Face directory
     Hf,
-}
-
-fn types(name: &str) -> Result<Types, String> {
-    Types::from_name(name).ok_or_else(|| {
-        let names: Vec<String> = type_names().collect();
-        format!("there is no type '{name}' to write; known are {}", names.join(", "))
-    })
 }
 
 /// Converts a model and says what became of it.

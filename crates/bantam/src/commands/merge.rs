@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use bantam_convert::{ConvertError, Edit, Form, Options, Types, convert, convert_edited, type_names};
+use bantam_convert::{ConvertError, Edit, Form, Options, Types, convert, convert_edited};
 use bantam_runtime::{Adapter, AnyBase, Model, write_gguf_adapter};
 use clap::Args;
 
-use crate::arguments::{ModelArgument, threads};
+use crate::arguments::{ModelArgument, threads, types_to_write};
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::models;
@@ -31,7 +31,7 @@ pub struct MergeArguments {
     #[arg(long, conflicts_with = "types")]
     adapter_only: bool,
     /// The format of the matrices, such as f16, q8_0 or q4_k_m; as-is keeps each tensor's own
-    #[arg(long = "type", value_name = "TYPE", default_value = "as-is", value_parser = types)]
+    #[arg(long = "type", value_name = "TYPE", default_value = "as-is", value_parser = types_to_write)]
     types: Types,
     /// Use adapters that were trained on another form or type of the model, where their shapes fit
     #[arg(long)]
@@ -42,13 +42,6 @@ pub struct MergeArguments {
     /// Threads that encode; by default all that this process may use
     #[arg(short = 't', long, value_name = "N", value_parser = threads())]
     threads: Option<usize>,
-}
-
-fn types(name: &str) -> Result<Types, String> {
-    Types::from_name(name).ok_or_else(|| {
-        let names: Vec<String> = type_names().collect();
-        format!("there is no type '{name}' to write; known are {}", names.join(", "))
-    })
 }
 
 /// Adapters by the tensors of a file, which may hold several of our weights.
@@ -84,9 +77,6 @@ impl Edit for Merged<'_> {
         }
     }
 }
-
-/// The table of tokens, as GGUF names it.
-const TABLE: &str = "token_embd.weight";
 
 /// A file that is gone when this is.
 struct Temporary(PathBuf);
@@ -134,8 +124,7 @@ pub fn run(arguments: &MergeArguments) -> anyhow::Result<()> {
     }
     let edit = Merged::new(&model, &adapters);
     // A plan has no head but the table of tokens where the two are one.
-    let heads = adapters.iter().flat_map(|adapter| &adapter.parts).filter(|part| part.weight == TABLE);
-    if heads.count() > 0 {
+    if adapters.iter().any(Adapter::is_of_token_table) {
         bail!(
             "the head of {} is its table of tokens, so that merging an adapter of the head would change the look-up as well: \
              use it with --adapter, or train without it (--target all-linear)",

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::bail;
-use bantam_convert::{Types, type_names};
+use bantam_convert::Types;
 use bantam_kernels::Precision;
 use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_text::Moment;
@@ -19,14 +19,16 @@ use bantam_train::checkpoint::{self, State};
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
-use bantam_train::trainer::promise;
+use bantam_train::trainer::{Promise, promise};
 use bantam_train::{Method, Recompute, TrainError, TrainOptions, Trainer};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
 use super::merge::Replaced;
 use super::template::moment;
-use crate::arguments::{ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads};
+use crate::arguments::{
+    ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads, types_to_write,
+};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
@@ -62,7 +64,7 @@ pub struct TuneArguments {
     #[arg(long)]
     dry_run: bool,
     /// With full: the format of the matrices of the model that is written [default: as the model has them]
-    #[arg(long = "type", value_name = "TYPE", value_parser = types)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types_to_write)]
     types: Option<Types>,
     #[command(flatten)]
     adapter: AdapterOptions,
@@ -235,13 +237,6 @@ fn schedule(name: &str) -> Result<Schedule, String> {
         .ok_or_else(|| format!("there is no schedule '{name}'; known are {}", Schedule::NAMES.join(", ")))
 }
 
-fn types(name: &str) -> Result<Types, String> {
-    Types::from_name(name).ok_or_else(|| {
-        let names: Vec<String> = type_names().collect();
-        format!("there is no type '{name}' to write; known are {}", names.join(", "))
-    })
-}
-
 /// What choosing by a measure lacks.
 const NO_VALIDATION: &str = "--keep-best and --patience need examples to measure on: --validation";
 /// Longest examples where nobody says how long.
@@ -252,6 +247,17 @@ const STATE: &str = "training-state.safetensors";
 const BEST: &str = "best-weights.safetensors";
 /// A model that was trained in full.
 const MODEL: &str = "model.gguf";
+
+/// Says what a run will take.
+fn say_promise(examples: usize, tokens: u64, promised: &Promise) {
+    note(format!(
+        "{examples} examples, {} tokens an epoch; {} numbers are trained; needs {} of memory and about {}",
+        size::count(tokens),
+        size::count(promised.trained),
+        size::format(promised.memory),
+        duration(promised.seconds),
+    ));
+}
 
 impl TuneArguments {
     /// Refuses what does not go together.
@@ -384,14 +390,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     if !arguments.dry_run {
         promised.check(&options)?;
     }
-    note(format!(
-        "{} examples, {} tokens an epoch; {} numbers are trained; needs {} of memory and about {}",
-        examples.learned.len(),
-        size::count(each),
-        size::count(promised.trained),
-        size::format(promised.memory),
-        duration(promised.seconds),
-    ));
+    say_promise(examples.learned.len(), each, &promised);
     if arguments.dry_run {
         return Ok(());
     }

@@ -12,13 +12,12 @@ use bantam_train::{Recompute, Tokens, TrainError, Trainer};
 use clap::Args;
 
 use super::report::{self, Report, duration};
-use super::{TuneArguments, stop};
+use super::{TuneArguments, say_promise, stop};
 use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::note;
 use crate::progress::Progress;
-use crate::size;
 
 /// What only a model from nothing has.
 #[derive(Args, Debug)]
@@ -95,14 +94,7 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
         found => format!(", of which {found} begin with a vector given"),
     };
     note(format!("the tokenizer has {} tokens{known}", model.spec().vocabulary));
-    note(format!(
-        "{} examples, {} tokens an epoch; {} numbers are trained; needs {} of memory and about {}",
-        examples.learned.len(),
-        size::count(each),
-        size::count(promised.trained),
-        size::format(promised.memory),
-        duration(promised.seconds),
-    ));
+    say_promise(examples.learned.len(), each, &promised);
     if arguments.dry_run {
         if !state.exists() {
             std::fs::remove_dir_all(&directory)?;
