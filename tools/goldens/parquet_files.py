@@ -1,6 +1,6 @@
 """Small Parquet files of training data, as pyarrow writes them, with the same rows as JSON lines.
 
-Needs pyarrow. Writes crates/bantam-train/tests/goldens/{chats,alpaca}.{parquet,jsonl}.
+Needs pyarrow. Writes crates/bantam-train/tests/goldens/{chats,alpaca,deltas}.{parquet,jsonl}.
 """
 
 import json
@@ -17,11 +17,20 @@ CHATS = [
 ]
 ALPACA = [{"instruction": f"do {n}", "input": "" if n % 2 else "this", "output": f"done {n}"} for n in range(40)]
 
+# More than two blocks of lengths, and the last one not full.
+DELTAS = [{"instruction": f"do {n}", "input": "x" * (n % 7), "output": f"done {n * n}"} for n in range(300)]
+DELTAS_OPTIONS = {
+    "use_dictionary": False,
+    "column_encoding": {"instruction": "DELTA_BYTE_ARRAY", "input": "DELTA_LENGTH_BYTE_ARRAY", "output": "DELTA_BYTE_ARRAY"},
+    "write_statistics": False,
+}
+
 
 def main():
     for name, rows, options in [
         ("chats", CHATS, {"compression": "snappy", "row_group_size": 16}),
         ("alpaca", ALPACA, {"compression": "none", "data_page_version": "2.0"}),
+        ("deltas", DELTAS, DELTAS_OPTIONS),
     ]:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), OUT / f"{name}.parquet", **options)
         (OUT / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

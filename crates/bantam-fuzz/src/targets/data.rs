@@ -20,7 +20,13 @@ pub(super) const ROWS: Target = Target {
 pub(super) const PARQUET: Target = Target {
     name: "data-parquet",
     about: "a Parquet file of examples",
-    seeds: || vec![include_bytes!("../../../bantam-train/tests/goldens/alpaca.parquet").to_vec()],
+    seeds: || {
+        vec![
+            include_bytes!("../../../bantam-train/tests/goldens/alpaca.parquet").to_vec(),
+            include_bytes!("../../../bantam-train/tests/goldens/chats.parquet").to_vec(),
+            include_bytes!("../../../bantam-train/tests/goldens/deltas.parquet").to_vec(),
+        ]
+    },
     text: false,
     region: |bytes| Region { range: 0..bytes.len(), percent: 100 },
     take: |bytes| look("d.parquet", bytes),

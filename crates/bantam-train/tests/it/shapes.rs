@@ -189,7 +189,7 @@ fn comparisons_are_read() {
 #[test]
 fn parquet_is_read_as_pyarrow_wrote_it() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
-    for name in ["chats.parquet", "alpaca.parquet"] {
+    for name in ["chats.parquet", "alpaca.parquet", "deltas.parquet"] {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let found = examples(name, &bytes).unwrap();
         let lines = std::fs::read(folder.join(name.replace("parquet", "jsonl"))).unwrap();
@@ -202,4 +202,35 @@ fn parquet_is_read_as_pyarrow_wrote_it() {
             let _ = examples(name, &bytes[..at]);
         }
     }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_that_says_more_than_it_holds_is_refused() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    // Where `before` stands first, `after` is put; the footer's length is told anew.
+    let refused = |name: &str, before: &[u8], after: &[u8], expected: &str| {
+        let mut bytes = std::fs::read(folder.join(name)).unwrap();
+        let at = bytes.windows(before.len()).position(|window| window == before).unwrap();
+        let tail = bytes.len() - 8;
+        let length = u32::from_le_bytes(bytes[tail..tail + 4].try_into().unwrap()) as usize;
+        if at >= tail - length {
+            let length = (length + after.len() - before.len()) as u32;
+            bytes[tail..tail + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        bytes.splice(at..at + before.len(), after.iter().copied());
+        let error = examples(name, &bytes).unwrap_err();
+        assert!(error.contains(expected), "{error}\n does not say\n{expected}");
+    };
+    let most = [0xfe, 0xff, 0xff, 0xff, 0x0f];
+    let with = |before: &[u8], after: &[u8]| [before, &most, after].concat();
+    // What the fuzz target found first: a dictionary of 1.9 thousand million texts took 60 GB.
+    let dictionary = with(&[0x4c, 0x15], &[0x15]);
+    refused("alpaca.parquet", &[0x4c, 0x15, 0x50, 0x15], &dictionary, "a dictionary of 2147483647 values in 350 bytes");
+    let unpacked = with(&[0x15, 0x04, 0x15], &[0x15]);
+    refused("chats.parquet", &[0x15, 0x04, 0x15, 0x80, 0x02, 0x15], &unpacked, "75 bytes that unpacks to 2147483647");
+    let children = with(b"\x18\x06schema\x15", &[]);
+    refused("alpaca.parquet", b"\x18\x06schema\x15\x06", &children, "a group of 2147483647 columns where 3 are left");
+    refused("alpaca.parquet", &[0x16, 0x50, 0x26, 0x08], &with(&[0x16], &[0x26, 0x08]), "2147483647 rows in");
+    refused("alpaca.parquet", b"\x19\x4c\x35", b"\x19\xfc\xff\xff\xff\x07\x35", "a list of 16777215 elements");
 }
