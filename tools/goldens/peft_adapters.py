@@ -2,6 +2,7 @@
 """Adapters made by PyPI's peft, and 50 steps of its training, beside the tiny models of the goldens.
 
     peft_adapters.py          # writes crates/bantam-testkit/goldens-adapters/
+    peft_adapters.py --dora   # only those of DoRA
 
 For each model: a PEFT directory with random matrices and the logits of one sequence with it. For one of them also the adapter
 that training begins with, the data, the loss of each of 50 steps (PyTorch in f32, AdamW, clipping, linear schedule) and the
@@ -12,6 +13,7 @@ Needs: torch, transformers, peft, safetensors, numpy.
 import json
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ MODELS = {
                         rank_pattern={"o_proj": 2}, alpha_pattern={"model.layers.0.self_attn.o_proj": 9}),
     "tiny-gpt2": dict(target_modules=["c_attn", "c_fc", "mlp.c_proj"], r=2, lora_alpha=4, fan_in_fan_out=True),
 }
+# The same with DoRA (`use_dora`), in folders of their own.
+DORA = {name: {**MODELS[name], "use_dora": True} for name in ("tiny-qwen2-a", "tiny-phi3-a", "tiny-gpt2")}
 
 
 def adapted(name: str, base, config: dict):
@@ -98,8 +102,9 @@ def train(name: str, config: dict, out: pathlib.Path) -> None:
 
 
 def main() -> None:
-    for name, config in MODELS.items():
-        out = ROOT / "goldens-adapters" / name
+    made = [] if "--dora" in sys.argv else [(name, config, name) for name, config in MODELS.items()]
+    for name, config, folder in made + [(name, config, f"{name}-dora") for name, config in DORA.items()]:
+        out = ROOT / "goldens-adapters" / folder
         shutil.rmtree(out, ignore_errors=True)
         torch.manual_seed(1)
         base = load(name)
@@ -110,6 +115,8 @@ def main() -> None:
             for key, value in model.named_parameters():
                 if ".lora_B." in key:
                     value.normal_(0, 0.2)
+                if "lora_magnitude_vector" in key:
+                    value.mul_(1 + 0.3 * torch.rand_like(value))
             logits = model(tokens).logits[0]
         model.save_pretrained(out / "random")
         moved = float((logits - plain).detach().abs().max())

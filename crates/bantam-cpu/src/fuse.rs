@@ -50,7 +50,7 @@ impl Fusions {
     /// The input a step writes over.
     pub(crate) fn in_place(&self, index: usize, step: &Step) -> Option<ValueId> {
         match step.op {
-            Op::Rope(_) => step.inputs.first().copied(),
+            Op::Rope(_) | Op::Magnitude(_) => step.inputs.first().copied(),
             Op::Add(_) if self.absorbed[index] => step.inputs.first().copied(),
             Op::Embed(_)
             | Op::Norm(_)

@@ -18,6 +18,7 @@ mod fuse;
 mod profile;
 mod program;
 mod repacked;
+mod row_lengths;
 mod training;
 mod vectors;
 
@@ -30,6 +31,7 @@ use bantam_plan::{
 };
 
 pub use repacked::{RepackedWeight, RepackedWeights, TakePanels, repack};
+pub use row_lengths::{LowRank, length, row_lengths};
 
 const _: () = assert!(PAGE_CELLS == bantam_plan::PAGE_CELLS, "kernels and Plan agree on the page");
 

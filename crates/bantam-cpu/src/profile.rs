@@ -80,6 +80,7 @@ fn name(instruction: &Instruction, names: &[String]) -> String {
     match instruction {
         Instruction::Embed { .. } => "embed".to_owned(),
         Instruction::Factor { .. } | Instruction::Norm { .. } => "norm".to_owned(),
+        Instruction::Magnitude { .. } => "magnitude".to_owned(),
         Instruction::Quantize { .. } => "quantize".to_owned(),
         Instruction::Multiply { products, .. } => {
             let read: Vec<&str> = products.iter().map(|product| short(&names[product.matrix])).collect();
@@ -151,6 +152,7 @@ pub(crate) fn work(
         }
         Instruction::Embed { .. }
         | Instruction::Factor { .. }
+        | Instruction::Magnitude { .. }
         | Instruction::Norm { .. }
         | Instruction::Quantize { .. }
         | Instruction::Rope { .. }

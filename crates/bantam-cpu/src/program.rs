@@ -43,6 +43,13 @@ pub(crate) enum Instruction {
         by: usize,
         x: Slot,
     },
+    /// Each row times one vector, plus another.
+    Magnitude {
+        by: usize,
+        bias: Option<usize>,
+        x: Slot,
+        out: Slot,
+    },
     Norm {
         kind: NormKind,
         eps: f32,
@@ -287,6 +294,19 @@ impl CpuProgram {
                 let factor = &vectors[*by];
                 for row in arena[x.range(extent)].chunks_exact_mut(x.width) {
                     row.iter_mut().zip(factor).for_each(|(x, factor)| *x *= factor);
+                }
+            }
+            Instruction::Magnitude { by, bias, x, out } => {
+                if x.offset != out.offset {
+                    let [source, made] = borrow(arena, [*x, *out], extent);
+                    made.copy_from_slice(source);
+                }
+                let (factor, bias) = (&vectors[*by], bias.map(|bias| &vectors[bias]));
+                for row in arena[out.range(extent)].chunks_exact_mut(out.width) {
+                    row.iter_mut().zip(factor).for_each(|(x, factor)| *x *= factor);
+                    if let Some(bias) = bias {
+                        row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+                    }
                 }
             }
             Instruction::Norm { kind, eps, groups, weight, bias, x, out } => {

@@ -17,6 +17,10 @@ pub(crate) fn wanted(plan: &Plan) -> Vec<bool> {
                 mark(norm.bias);
             }
             Op::Linear(linear) => mark(linear.bias),
+            Op::Magnitude(magnitude) => {
+                mark(Some(magnitude.magnitude));
+                mark(magnitude.bias);
+            }
             Op::Embed(_)
             | Op::Rope(_)
             | Op::Attend(_)

@@ -34,7 +34,7 @@ pub use cost::{Cost, CostQuestion, step_cost, total_cost};
 pub use error::PlanError;
 pub use op::{
     Activate, Activation, Add, Attend, Backward, Combine, Dropout, Embed, EmbedBy, ExpertLinear, Glu, Linear, Loss,
-    Norm, NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
+    Magnitude, Norm, NormKind, Observe, Op, Rope, RopePairs, Route, Router, Scale, Select, Softcap, Spread,
 };
 pub use plan::{Plan, RopeTable, Rows, Step, TableId, Value, ValueId, Weight, WeightId};
 pub use profile::{Profile, ProfiledStep};

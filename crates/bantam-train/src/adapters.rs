@@ -3,7 +3,7 @@
 use bantam_model::Checkpoint;
 use bantam_model::exchange::{AdapterPlace, adapter_places};
 use bantam_plan::rewrite::Adapter as PlanAdapter;
-use bantam_runtime::{Adapter, AdapterPart};
+use bantam_runtime::{Adapter, AdapterPart, Dora};
 
 use crate::TrainError;
 use crate::random::Random;
@@ -19,6 +19,8 @@ pub struct Lora {
     pub alpha: f32,
     /// rsLoRA (Kalajdzievski 2023).
     pub rank_stabilised: bool,
+    /// DoRA (Liu et al. 2024): the lengths of the adapted weights' rows are trained apart from their directions.
+    pub dora: bool,
     /// Share of what an adapter reads that is left out while it is trained.
     pub dropout: f32,
     /// Names of modules, as Hugging Face or GGUF call them (`q_proj`, `attn_q`, `model.layers.3.mlp.down_proj`), `*` for any
@@ -33,6 +35,7 @@ impl Default for Lora {
             ranks: Vec::new(),
             alpha: 32.0,
             rank_stabilised: false,
+            dora: false,
             dropout: 0.0,
             targets: vec![ALL.into()],
         }
@@ -104,11 +107,13 @@ impl Lora {
         Ok(places.into_iter().filter(|place| self.targets.iter().any(|pattern| named(pattern, place))).collect())
     }
 
-    /// The adapters of a Plan, and what they begin with: A drawn evenly within `1/√inputs` (as PEFT does), B zero.
+    /// The adapters of a Plan, and what they begin with: A drawn evenly within `1/√inputs` (as PEFT does), B zero. DoRA's
+    /// magnitudes begin as the lengths of the weights' rows, which are not looked at here.
     pub fn begin(&self, places: &[AdapterPlace], seed: u64) -> (Vec<PlanAdapter>, Adapter) {
         let wanted = places.iter().map(|place| {
             let rank = self.rank_of(place);
-            PlanAdapter { weight: place.weight.clone(), rank, scale: self.scale(rank), dropout: self.dropout }
+            let (weight, scale) = (place.weight.clone(), self.scale(rank));
+            PlanAdapter { weight, rank, scale, dropout: self.dropout, dora: self.dora.then_some(1.0) }
         });
         let parts = places.iter().enumerate().map(|(n, place)| {
             let rank = self.rank_of(place);
@@ -116,7 +121,8 @@ impl Lora {
             let bound = 1.0 / (place.inputs as f32).sqrt();
             let a = (0..rank * place.inputs).map(|_| random.within(bound)).collect();
             let (scale, b) = (self.scale(rank), vec![0.0; place.outputs * rank]);
-            AdapterPart { weight: place.weight.clone(), rank, scale, a, b }
+            let dora = self.dora.then(|| Dora { magnitude: vec![0.0; place.outputs], factor: 1.0 });
+            AdapterPart { weight: place.weight.clone(), rank, scale, a, b, dora }
         });
         (wanted.collect(), Adapter { parts: parts.collect() })
     }

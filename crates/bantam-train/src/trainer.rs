@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_cpu::CpuBackend;
+use bantam_cpu::{CpuBackend, row_lengths};
 use bantam_kernels::{Isa, KvFormat, Pool, Precision, ProductScratch, available_threads, multiply_trained};
 use bantam_model::exchange::AdapterPlace;
 use bantam_plan::rewrite::{recompute, train, with_adapters};
 use bantam_plan::{
-    Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, total_cost,
+    Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, Weights,
+    total_cost,
 };
-use bantam_runtime::{Adapted, Adapter, AdapterPart, Model, in_words, memory_limit};
+use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, in_words, memory_limit};
 
 use crate::TrainError;
 use crate::adapters::Lora;
@@ -339,6 +340,7 @@ impl Trainer {
         let pool = pool(options.threads);
         let (prepared, places) = Prepared::new(model, options, tokens, &pool)?;
         check_memory(prepared.memory, options)?;
+        let lengths_pool = Arc::clone(&pool);
         let backend = CpuBackend::new(pool, Isa::detect(), KvFormat::F32).with_training_precision(options.precision);
         let program =
             backend.compile_training(&prepared.plan, &prepared.weights, &compile_options(tokens), &mut |bytes| {
@@ -350,12 +352,19 @@ impl Trainer {
         })?;
         let name = |WeightId(id): WeightId| prepared.plan.weights[id].name.clone();
         let parameters = program.parameters();
-        let names = parameters.iter().map(|parameter| name(parameter.weight)).collect();
+        let names: Vec<String> = parameters.iter().map(|parameter| name(parameter.weight)).collect();
         let state = |parameter: &Parameter<'_>| {
             let weight = &prepared.plan.weights[parameter.weight.0];
             Moments::of(&options.optimiser, &weight.name, weight.rows, weight.width)
         };
         let states = parameters.iter().map(state).collect();
+        // DoRA begins with the lengths that the weights' rows have.
+        for (parameter, name) in parameters.into_iter().zip(&names) {
+            let Some(weight) = name.strip_suffix(".lora_magnitude") else { continue };
+            let missing = || PlanError::MissingWeight { name: weight.to_owned() };
+            let view = model.checkpoint().weight(weight).ok_or_else(missing)?;
+            parameter.values.copy_from_slice(&row_lengths(&lengths_pool, &view, None)?);
+        }
         let state = State { run, ..State::default() };
         let reference = Default::default();
         Ok(Self { options: options.clone(), tokens, program, names, states, places, reference, state })
@@ -482,7 +491,8 @@ impl Trainer {
             let (weight, rank) = (place.weight.clone(), lora.rank_of(place));
             let scale = lora.scale(rank);
             let (a, b) = (take(format!("{weight}.lora_a")), take(format!("{weight}.lora_b")));
-            AdapterPart { weight, rank, scale, a, b }
+            let dora = lora.dora.then(|| Dora { magnitude: take(format!("{weight}.lora_magnitude")), factor: 1.0 });
+            AdapterPart { weight, rank, scale, a, b, dora }
         });
         Adapter { parts: parts.collect() }
     }

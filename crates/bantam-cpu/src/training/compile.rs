@@ -10,6 +10,7 @@ use bantam_plan::{
 use super::angles::Angles;
 use super::fuse::Fusions;
 use super::held::Held;
+use super::magnitude::Lengths;
 use super::run::{Buffers, CpuTraining};
 use super::tail::Tail;
 use crate::compile::{attention_shape, kernel_error, places_known, unsupported, widest_input};
@@ -92,7 +93,8 @@ pub(crate) fn memory(
     let width = most(|weight| weight.width);
     let products = ProductScratch::bytes(rows, in_layers, width).max(ProductScratch::bytes(chunk, head, width));
     let attention = SequenceScratch::bytes(threads, &shapes(plan), options.rows);
-    memory.scratch += (4 * layout.arena.length + 4 * angles + int8 + products + attention) as u64;
+    memory.scratch +=
+        (4 * layout.arena.length + 4 * angles + int8 + products + attention + Lengths::bytes(plan)) as u64;
     Ok(memory)
 }
 
@@ -112,6 +114,7 @@ pub(crate) fn compile(
         return Err(unsupported(step.op.name(), "statistics are not gathered while training"));
     }
     let held = Held::all(plan, weights, (pool, isa, precision), progress)?;
+    let lengths = Lengths::all(plan, weights, &held, pool)?;
     let Layout { fusions, tail, arena } = Layout::of(plan, options, logits_bytes);
     let int8 = Int8Rows::with_capacity(most_rows(plan, options.rows), widest_input(plan));
     let angles = plan.tables.iter().map(|table| Angles::new(table.clone(), options.rows)).collect();
@@ -121,6 +124,7 @@ pub(crate) fn compile(
         places_known: places_known(plan),
         output,
         held,
+        lengths,
         fusions,
         tail,
         placements: arena.placements,

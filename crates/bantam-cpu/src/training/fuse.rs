@@ -62,7 +62,7 @@ impl Fusions {
     pub(crate) fn in_place(&self, index: usize, step: &Step) -> Option<ValueId> {
         let dies = |id: &&ValueId| self.last_read[id.0] == index;
         match &step.op {
-            Op::Rope(_) => step.inputs.first().filter(dies).copied(),
+            Op::Rope(_) | Op::Magnitude(_) => step.inputs.first().filter(dies).copied(),
             Op::Add(_) if self.absorbed[index] => self.adds_to[index - 1],
             Op::Add(_) => step.inputs.iter().find(dies).copied(),
             // What a rope's gradient reads comes last.

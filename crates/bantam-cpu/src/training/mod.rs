@@ -13,6 +13,7 @@ mod compile;
 mod experts;
 mod fuse;
 mod held;
+mod magnitude;
 mod run;
 mod step_back;
 mod step_forward;

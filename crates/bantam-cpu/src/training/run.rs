@@ -13,6 +13,7 @@ use super::angles::Angles;
 use super::experts::Gathered;
 use super::fuse::Fusions;
 use super::held::Held;
+use super::magnitude::Lengths;
 use super::tail::Tail;
 use super::watch;
 use crate::profile::Watch;
@@ -26,6 +27,7 @@ pub(crate) struct CpuTraining {
     pub(crate) places_known: usize,
     pub(crate) output: ValueId,
     pub(crate) held: Vec<Held>,
+    pub(crate) lengths: Vec<Lengths>,
     pub(crate) fusions: Fusions,
     pub(crate) tail: Tail,
     pub(crate) placements: Vec<Placement>,
@@ -70,6 +72,7 @@ pub(crate) struct Running<'a> {
     pub(crate) placements: &'a [Placement],
     pub(crate) arena: &'a mut [f32],
     pub(crate) held: &'a mut [Held],
+    pub(crate) lengths: &'a mut [Lengths],
     pub(crate) buffers: &'a mut Buffers,
 }
 
@@ -125,10 +128,10 @@ impl CpuTraining {
     }
 
     fn some(&mut self, batch: &Batch, steps: Range<usize>, outputs: Range<usize>) {
-        let Self { plan, fusions, tail, placements, arena, held, buffers, watch, .. } = self;
+        let Self { plan, fusions, tail, placements, arena, held, lengths, buffers, watch, .. } = self;
         buffers.quantized = None;
         let extent = Extent { tokens: batch.rows(), outputs };
-        let mut running = Running { plan, batch, extent, tail, placements, arena, held, buffers };
+        let mut running = Running { plan, batch, extent, tail, placements, arena, held, lengths, buffers };
         for index in steps {
             if fusions.is_absorbed(index) {
                 continue;
@@ -220,6 +223,8 @@ impl TrainingProgram for CpuTraining {
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        // They may be changed through what this gives.
+        self.lengths.iter_mut().for_each(Lengths::forget);
         let held = self.held.iter_mut().enumerate();
         held.filter_map(|(index, held)| match held {
             Held::Trained(trained) => Some(Parameter {

@@ -86,6 +86,7 @@ impl Running<'_> {
                 let Some(dx) = first else { return };
                 self.dropout(dropout, gradient, dx);
             }
+            Op::Magnitude(magnitude) => self.magnitude_back(magnitude, step, gradient, first),
             Op::Select(_) => {
                 let Some(dx) = first else { return };
                 let width = self.width(dx);

@@ -82,6 +82,7 @@ impl Running<'_> {
                 kernels::softcap(&self.buffers.pool, self.buffers.isa, softcap.cap, x, made);
             }
             Op::Dropout(dropout) => self.dropout(dropout, step.inputs[0], output),
+            Op::Magnitude(magnitude) => self.magnitude(magnitude, step.inputs[0], output),
             Op::Select(_) => {
                 let width = self.width(output);
                 let [x, made] = Self::split(self.arena, [input(0), out]);

@@ -25,7 +25,13 @@ fn is_by_row(plan: &Plan, step: &Step) -> bool {
     let of_outputs = step.inputs.iter().chain(&step.outputs).all(|id| plan.get(*id).rows == Rows::Outputs)
         && !step.inputs.is_empty();
     let by_row = |op: &Op| match op {
-        Op::Linear(_) | Op::Scale(_) | Op::Softcap(_) | Op::Add(_) | Op::Dropout(_) | Op::Loss(_) => true,
+        Op::Linear(_)
+        | Op::Scale(_)
+        | Op::Softcap(_)
+        | Op::Add(_)
+        | Op::Dropout(_)
+        | Op::Magnitude(_)
+        | Op::Loss(_) => true,
         Op::Embed(_)
         | Op::Norm(_)
         | Op::Rope(_)

@@ -144,13 +144,15 @@ fn gradients_pass_through_frozen_weights_of_every_type() {
         layer.feed_forward = FeedForward::Gated(Dense { hidden: 256, activation: Activation::Silu, bias: false });
     }))
     .unwrap();
-    let adapter = |weight: &str, dropout| Adapter { weight: weight.into(), rank: 5, scale: 1.5, dropout };
+    let adapter = |weight: &str, dropout| Adapter { weight: weight.into(), rank: 5, scale: 1.5, dropout, dora: None };
     let adapters = [
         adapter("blk.0.attn_q.weight", 0.0),
         adapter("blk.0.attn_q.weight", 0.0),
         adapter("blk.0.ffn_down.weight", 0.2),
         adapter("blk.1.attn_output.weight", 0.0),
         adapter("output.weight", 0.1),
+        Adapter { dora: Some(1.0), ..adapter("blk.0.ffn_up.weight", 0.0) },
+        Adapter { dora: Some(1.0), ..adapter("blk.1.ffn_gate.weight", 0.2) },
     ];
     let base = plan;
     let plan = with_adapters(&base, &adapters).unwrap();

@@ -13,6 +13,7 @@ mod expert_linear;
 mod glu;
 mod linear;
 mod loss;
+mod magnitude;
 mod norm;
 mod observe;
 mod rope;
@@ -33,6 +34,7 @@ pub use expert_linear::ExpertLinear;
 pub use glu::Glu;
 pub use linear::Linear;
 pub use loss::Loss;
+pub use magnitude::Magnitude;
 pub use norm::{Norm, NormKind};
 pub use observe::Observe;
 pub use rope::{Rope, RopePairs};
@@ -117,6 +119,7 @@ pub enum Op {
     ExpertLinear(ExpertLinear),
     Combine(Combine),
     Dropout(Dropout),
+    Magnitude(Magnitude),
     Loss(Loss),
     Observe(Observe),
     Backward(Backward),
@@ -141,6 +144,7 @@ impl Op {
             Self::ExpertLinear(op) => op,
             Self::Combine(op) => op,
             Self::Dropout(op) => op,
+            Self::Magnitude(op) => op,
             Self::Loss(op) => op,
             Self::Observe(op) => op,
             Self::Backward(op) => op,
@@ -224,6 +228,7 @@ from_ops!(
     ExpertLinear,
     Combine,
     Dropout,
+    Magnitude,
     Loss,
     Observe,
     Backward

@@ -13,8 +13,12 @@ fn loss(interpreter: &mut Interpreter<'_>, batch: &Batch) -> f64 {
     interpreter.output().iter().map(|x| f64::from(*x)).sum()
 }
 
-/// Every weight's gradient against central differences, at up to `probes` of its numbers.
 fn check(name: &str, plan: &Plan, seed: u64) {
+    check_some(name, plan, seed, &|_| true);
+}
+
+/// Every chosen weight's gradient against central differences, at a dozen of its numbers.
+fn check_some(name: &str, plan: &Plan, seed: u64, chosen: &dyn Fn(&str) -> bool) {
     let weights = weights_for(plan, seed);
     let training = train(plan, |_| true).unwrap();
     let batch = training_batch();
@@ -22,7 +26,7 @@ fn check(name: &str, plan: &Plan, seed: u64) {
     loss(&mut interpreter, &batch);
     let gradients: Vec<Vec<f32>> =
         (0..plan.weights.len()).map(|i| interpreter.gradient(WeightId(i)).unwrap().to_vec()).collect();
-    for (i, weight) in plan.weights.iter().enumerate() {
+    for (i, weight) in plan.weights.iter().enumerate().filter(|(_, weight)| chosen(&weight.name)) {
         let largest = gradients[i].iter().fold(0f32, |a, b| a.max(b.abs()));
         let values = interpreter.weight(WeightId(i)).to_vec();
         let stride = (values.len() / 12).max(1);
@@ -85,9 +89,9 @@ fn every_op_has_the_gradient_of_its_value() {
 fn adapters_train_beside_frozen_weights() {
     let plan = Tiny::default().plan();
     let adapters = [
-        Adapter { weight: "blk.0.attn_q.weight".into(), rank: 2, scale: 1.5, dropout: 0.0 },
-        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 3, scale: 0.5, dropout: 0.0 },
-        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 1, scale: 0.5, dropout: 0.0 },
+        Adapter { weight: "blk.0.attn_q.weight".into(), rank: 2, scale: 1.5, dropout: 0.0, dora: None },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 3, scale: 0.5, dropout: 0.0, dora: None },
+        Adapter { weight: "blk.1.ffn_down.weight".into(), rank: 1, scale: 0.5, dropout: 0.0, dora: None },
     ];
     let adapted = with_adapters(&plan, &adapters).unwrap();
     check("adapted", &adapted, 7);
@@ -108,6 +112,43 @@ fn adapters_train_beside_frozen_weights() {
     let batch = Batch::packed(&[&[1, 2, 3, 4, 5]]);
     let plain = plan.run_reference(&interpreter_weights, &batch).unwrap();
     assert_eq!(plain, adapted.run_reference(&interpreter_weights, &batch).unwrap());
+}
+
+#[test]
+fn magnitudes_are_trained_and_lengths_are_constants() {
+    let plan = Tiny::default().plan();
+    let dora =
+        |weight: &str, factor| Adapter { weight: weight.into(), rank: 2, scale: 1.5, dropout: 0.0, dora: Some(factor) };
+    // With a bias, alone and whole; in part; and beside another.
+    let adapters =
+        [dora("blk.0.attn_q.weight", 1.0), dora("blk.1.ffn_up.weight", 0.5), dora("blk.1.ffn_down.weight", 1.0), {
+            Adapter { dora: None, ..dora("blk.1.ffn_down.weight", 1.0) }
+        }];
+    let adapted = with_adapters(&plan, &adapters).unwrap();
+    // What the lengths depend on has no gradient through them, which differences would see.
+    let through = ["blk.0.attn_q.weight", "blk.1.ffn_up.weight", "blk.1.ffn_down.weight"];
+    let of_lengths = |name: &str| {
+        let weight = name.split(".lora_").next().unwrap();
+        through.contains(&weight) && !name.contains("magnitude")
+    };
+    check_some("dora", &adapted, 7, &|name| !of_lengths(name));
+
+    // With B = 0 and magnitudes that are the rows' lengths, the adapted Plan is the plain one.
+    let mut weights = weights_for(&adapted, 3);
+    let plain = weights.clone();
+    for (name, (_, _, values)) in &mut weights.0 {
+        if name.contains(".lora_b") {
+            values.fill(0.0);
+        } else if let Some((weight, _)) = name.split_once(".lora_magnitude") {
+            let (_, width, rows) = &plain.0[weight];
+            let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            *values = rows.chunks_exact(*width).map(length).collect();
+        }
+    }
+    let batch = Batch::packed(&[&[1, 2, 3, 4, 5]]);
+    let expected = plan.run_reference(&weights, &batch).unwrap();
+    let found = adapted.run_reference(&weights, &batch).unwrap();
+    assert!(expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-4));
 }
 
 #[test]

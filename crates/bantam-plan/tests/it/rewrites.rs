@@ -67,7 +67,7 @@ fn recompute_repeats_a_layer_just_before_its_backward() {
 
 #[test]
 fn an_adapter_of_an_unknown_weight_is_refused() {
-    let adapter = Adapter { weight: "blk.7.attn_q.weight".into(), rank: 1, scale: 1.0, dropout: 0.0 };
+    let adapter = Adapter { weight: "blk.7.attn_q.weight".into(), rank: 1, scale: 1.0, dropout: 0.0, dora: None };
     let error = with_adapters(&one_layer(), &[adapter]).unwrap_err().to_string();
     assert_eq!(error, "rewrite `with_adapters`: no linear reads weight `blk.7.attn_q.weight`");
 }

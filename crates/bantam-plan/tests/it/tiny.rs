@@ -6,6 +6,7 @@ use bantam_plan::*;
 use bantam_tensor::{SharedBytes, TensorType};
 
 /// Weights by name, in f32.
+#[derive(Clone)]
 pub struct MapWeights(pub HashMap<String, (usize, usize, Vec<f32>)>);
 
 impl Weights for MapWeights {

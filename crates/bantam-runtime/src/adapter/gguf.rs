@@ -126,7 +126,7 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
         let (a, b) = (numbers(a)?, numbers(b)?);
         for place in here {
             let b = b[place.rows.start * rank..place.rows.end * rank].to_vec();
-            adapter.parts.push(AdapterPart { weight: place.weight.clone(), rank, scale, a: a.clone(), b });
+            adapter.parts.push(AdapterPart { weight: place.weight.clone(), rank, scale, a: a.clone(), b, dora: None });
         }
     }
     if adapter.parts.is_empty() {
@@ -149,6 +149,11 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
     let Some(first) = adapter.parts.iter().max_by_key(|part| part.scale != 0.0) else {
         return Err(refuse(path, "there is no adapter to write"));
     };
+    if adapter.is_dora() {
+        let problem = "GGUF's form of an adapter has no place for DoRA's magnitudes; keep it in PEFT's form, or merge it into \
+                       the model (bantam merge MODEL ADAPTER -o MERGED.gguf)";
+        return Err(refuse(path, problem));
+    }
     if adapter.is_of_token_table() {
         let problem = "the model's head is its table of tokens, whose adapter would mean the look-up in a GGUF file; train \
                        without it (--target all-linear), or keep it in PEFT's form";

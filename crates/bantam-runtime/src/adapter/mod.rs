@@ -7,6 +7,7 @@ mod write;
 
 use std::collections::HashMap;
 
+use bantam_cpu::{LowRank, length};
 use bantam_plan::rewrite::{Adapter as PlanAdapter, with_adapters};
 use bantam_plan::{Plan, PlanError, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
@@ -29,6 +30,23 @@ pub struct AdapterPart {
     pub a: Vec<f32>,
     /// `[outputs, rank]`, in our order of rows.
     pub b: Vec<f32>,
+    /// Where it is weight-decomposed (DoRA).
+    pub dora: Option<Dora>,
+}
+
+/// The lengths of the rows of `W + scale · B · A` (DoRA, Liu et al. 2024).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dora {
+    /// `[outputs]`, in our order of rows.
+    pub magnitude: Vec<f32>,
+    /// Factor on what the adapter changes of a product; 1 is all of it.
+    pub factor: f32,
+}
+
+impl AdapterPart {
+    fn low_rank(&self) -> LowRank<'_> {
+        LowRank { rank: self.rank, scale: self.scale, a: &self.a, b: &self.b }
+    }
 }
 
 /// An adapter of a model.
@@ -44,21 +62,36 @@ impl Adapter {
         self.parts.iter().any(|part| part.weight == bantam_model::TOKEN_EMBEDDING)
     }
 
-    /// Adds to a row of a weight what adapters of it add: the row of `W + scale · B · A`.
-    pub fn add_to_row(&self, weight: &str, row: usize, values: &mut [f32]) {
+    /// Whether a part of it is weight-decomposed (DoRA).
+    pub fn is_dora(&self) -> bool {
+        self.parts.iter().any(|part| part.dora.is_some())
+    }
+
+    /// Adds to a row of a weight what this adapter adds to it, `base` being the row as the model has it.
+    pub fn add_to_row(&self, weight: &str, row: usize, base: &[f32], values: &mut [f32]) {
         for part in self.parts.iter().filter(|part| part.weight == weight) {
-            let of_row = part.b.get(row * part.rank..(row + 1) * part.rank).unwrap_or_default();
-            for (b, a) in of_row.iter().zip(part.a.chunks_exact(values.len().max(1))) {
-                let by = part.scale * b;
-                values.iter_mut().zip(a).for_each(|(value, a)| *value += by * a);
-            }
+            let Some(Dora { magnitude, factor }) = &part.dora else {
+                part.low_rank().add_to_row(row, values);
+                continue;
+            };
+            let mut turned = base.to_vec();
+            part.low_rank().add_to_row(row, &mut turned);
+            let (wanted, found) = (f64::from(magnitude.get(row).copied().unwrap_or(0.0)), length(&turned));
+            let longer = if found > 0.0 { (wanted / found) as f32 } else { 0.0 };
+            let changed = turned.iter().zip(base).map(|(turned, base)| factor * (longer * turned - base));
+            values.iter_mut().zip(changed).for_each(|(value, changed)| *value += changed);
         }
     }
 
-    /// The same with every scale times `factor`.
+    /// The same with all that it changes times `factor`.
     #[must_use]
     pub fn scaled(mut self, factor: f32) -> Self {
-        self.parts.iter_mut().for_each(|part| part.scale *= factor);
+        for part in &mut self.parts {
+            match &mut part.dora {
+                Some(dora) => dora.factor *= factor,
+                None => part.scale *= factor,
+            }
+        }
         self
     }
 }
@@ -77,7 +110,13 @@ impl<'a> Adapted<'a> {
         let parts: Vec<&AdapterPart> = adapters.iter().flat_map(|adapter| &adapter.parts).collect();
         let wanted: Vec<PlanAdapter> = parts
             .iter()
-            .map(|part| PlanAdapter { weight: part.weight.clone(), rank: part.rank, scale: part.scale, dropout: 0.0 })
+            .map(|part| PlanAdapter {
+                weight: part.weight.clone(),
+                rank: part.rank,
+                scale: part.scale,
+                dropout: 0.0,
+                dora: part.dora.as_ref().map(|dora| dora.factor),
+            })
             .collect();
         let mut seen: HashMap<&str, usize> = HashMap::new();
         let mut matrices = HashMap::new();
@@ -85,7 +124,9 @@ impl<'a> Adapted<'a> {
             let nth = seen.entry(&part.weight).or_default();
             let suffix = if *nth == 0 { String::new() } else { format!(".{nth}") };
             *nth += 1;
-            for (letter, values, rows) in [("a", &part.a, part.rank), ("b", &part.b, part.b.len() / part.rank.max(1))] {
+            let magnitude = part.dora.as_ref().map(|dora| ("magnitude", &dora.magnitude, 1));
+            let matrices_of = [("a", &part.a, part.rank), ("b", &part.b, part.b.len() / part.rank.max(1))];
+            for (letter, values, rows) in matrices_of.into_iter().chain(magnitude) {
                 let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
                 let width = values.len() / rows.max(1);
                 let view =

@@ -8,7 +8,7 @@ use bantam_model::Checkpoint;
 use bantam_model::exchange::{AdapterPlace, adapter_places};
 use serde_json::{Map, Value};
 
-use super::{Adapter, AdapterPart, base_fingerprint};
+use super::{Adapter, AdapterPart, Dora, base_fingerprint};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
@@ -43,7 +43,8 @@ const HARMLESS: [&str; 24] = [
     "bantam",
 ];
 /// Settings that are read.
-const READ: [&str; 7] = ["peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "bias"];
+const READ: [&str; 8] =
+    ["peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "bias"];
 
 fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
     RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
@@ -56,6 +57,7 @@ type Numbers = (usize, usize, Vec<f32>);
 struct Config {
     alpha: f64,
     rank_stabilised: bool,
+    dora: bool,
     /// Alphas of modules whose path ends so.
     alphas: Vec<(String, f64)>,
     /// The fingerprint of the model it was trained on, where it says one.
@@ -120,10 +122,11 @@ impl Config {
                 return Err(not_plain(path, "rank_pattern", key));
             }
         }
-        let rank_stabilised = config.get("use_rslora").and_then(Value::as_bool).unwrap_or(false);
+        let is_on = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let (rank_stabilised, dora) = (is_on("use_rslora"), is_on("use_dora"));
         let note = |key: &str| config.get("bantam").and_then(|notes| notes.get(key)?.as_str().map(str::to_owned));
         let (base, template) = (note("base_fingerprint"), note("template_fingerprint"));
-        Ok(Self { alpha, rank_stabilised, alphas, base, template })
+        Ok(Self { alpha, rank_stabilised, dora, alphas, base, template })
     }
 
     fn scale(&self, module: &str, rank: usize) -> f32 {
@@ -182,7 +185,7 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
         return Err(refuse(&path, problem));
     }
     let places = adapter_places(checkpoint);
-    let mut modules: BTreeMap<String, [Option<Numbers>; 2]> = BTreeMap::new();
+    let mut modules: BTreeMap<String, [Option<Numbers>; 3]> = BTreeMap::new();
     for tensor in file.tensors() {
         let unknown = || refuse(&path, format!("tensor `{}` is no part of a LoRA adapter of this model", tensor.name));
         let name = tensor.name.strip_prefix("base_model.model.").ok_or_else(unknown)?;
@@ -190,9 +193,16 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
             .strip_suffix(".lora_A.weight")
             .map(|module| (module, 0))
             .or_else(|| name.strip_suffix(".lora_B.weight").map(|module| (module, 1)))
+            .or_else(|| name.strip_suffix(".lora_magnitude_vector").filter(|_| config.dora).map(|module| (module, 2)))
             .ok_or_else(unknown)?;
-        let (&[rows, width], Some(tensor_type)) = (&tensor.shape[..], tensor.dtype.tensor_type()) else {
-            return Err(refuse(&path, format!("tensor `{}` is no matrix of plain numbers", tensor.name)));
+        let shape = match (which, &tensor.shape[..]) {
+            (2, &[length]) => Some([1, length]),
+            (0 | 1, &[rows, width]) => Some([rows, width]),
+            _ => None,
+        };
+        let (Some([rows, width]), Some(tensor_type)) = (shape, tensor.dtype.tensor_type()) else {
+            let expected = if which == 2 { "vector" } else { "matrix" };
+            return Err(refuse(&path, format!("tensor `{}` is no {expected} of plain numbers", tensor.name)));
         };
         let fits = |n: u64| usize::try_from(n).ok().filter(|n| *n > 0);
         let (rows, width) = fits(rows).zip(fits(width)).ok_or_else(unknown)?;
@@ -207,9 +217,14 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     }
     let mut adapter = Adapter::default();
     for (module, pair) in modules {
-        let [Some((rank, inputs, a)), Some((outputs, inner, b))] = pair else {
+        let [Some((rank, inputs, a)), Some((outputs, inner, b)), magnitude] = pair else {
             return Err(refuse(&path, format!("module `{module}` has only one of its two matrices")));
         };
+        if config.dora && magnitude.as_ref().is_none_or(|(_, length, _)| *length != outputs) {
+            let problem =
+                format!("module `{module}`: expected a magnitude for each of its {outputs} rows (`use_dora`)");
+            return Err(refuse(&path, problem));
+        }
         // By our name of it, since one module may go by several paths.
         let named = |module: &str| checkpoint.gguf_name(&format!("{module}.weight"));
         let wanted = named(&module);
@@ -227,11 +242,17 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
         let scale = config.scale(&module, rank);
         for place in here {
             let mut turned = vec![0.0; place.outputs * rank];
+            let mut lengths = vec![0.0; if magnitude.is_some() { place.outputs } else { 0 }];
             for row in 0..place.outputs {
                 let ours = place.change.source_row(row, place.outputs);
                 turned[ours * rank..][..rank].copy_from_slice(&b[(place.rows.start + row) * rank..][..rank]);
+                if let Some((_, _, magnitude)) = &magnitude {
+                    lengths[ours] = magnitude[place.rows.start + row];
+                }
             }
-            adapter.parts.push(AdapterPart { weight: place.weight.clone(), rank, scale, a: a.clone(), b: turned });
+            let dora = magnitude.as_ref().map(|_| Dora { magnitude: lengths, factor: 1.0 });
+            let (weight, a) = (place.weight.clone(), a.clone());
+            adapter.parts.push(AdapterPart { weight, rank, scale, a, b: turned, dora });
         }
     }
     if adapter.parts.is_empty() {

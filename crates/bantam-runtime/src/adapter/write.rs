@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
+use bantam_cpu::row_lengths;
 use bantam_formats::atomic::AtomicFile;
 use bantam_formats::safetensors::{Dtype, SafeTensorsWriter};
+use bantam_kernels::{Pool, available_threads};
 use bantam_model::Checkpoint;
 use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_plan::{PlanError, Weights};
 use serde_json::{Map, Value, json};
 
 use super::{Adapter, AdapterPart};
@@ -38,6 +41,8 @@ struct Module {
     outputs: usize,
     a: Vec<f32>,
     b: Vec<f32>,
+    /// Lengths of all its rows, where it is DoRA's.
+    magnitude: Option<Vec<f32>>,
 }
 
 /// Puts the parts of one module together: a rank for each, side by side, each in its own rows.
@@ -60,7 +65,34 @@ fn together(parts: &[(&AdapterPlace, &AdapterPart)], settings: &PeftSettings) ->
             b[at..at + part.rank].iter_mut().zip(ours).for_each(|(b, ours)| *b = factor * ours);
         }
     }
-    Module { rank, alpha, inputs, outputs, a, b }
+    Module { rank, alpha, inputs, outputs, a, b, magnitude: None }
+}
+
+/// The lengths of a module's rows: those that are trained, and of rows that no part adapts the weights' own.
+fn magnitude(
+    checkpoint: &Checkpoint,
+    places: &[AdapterPlace],
+    parts: &[(&AdapterPlace, &AdapterPart)],
+) -> Result<Vec<f32>, RuntimeError> {
+    let (first, _) = parts[0];
+    let mut all = vec![0.0; first.module_outputs];
+    let mut put = |place: &AdapterPlace, lengths: &[f32]| {
+        for row in 0..place.outputs {
+            all[place.rows.start + row] = lengths[place.change.source_row(row, place.outputs)];
+        }
+    };
+    for place in places.iter().filter(|place| place.module == first.module) {
+        let part = parts.iter().find(|(other, _)| other.weight == place.weight).map(|(_, part)| part);
+        match part.and_then(|part| part.dora.as_ref()) {
+            Some(dora) => put(place, &dora.magnitude),
+            None => {
+                let missing = || PlanError::MissingWeight { name: place.weight.clone() };
+                let weight = checkpoint.weight(&place.weight).ok_or_else(missing)?;
+                put(place, &row_lengths(&Pool::new(available_threads()), &weight, None)?);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, both or, where the disk is full, neither.
@@ -86,11 +118,18 @@ pub fn write_peft(
     let mut writer = SafeTensorsWriter::new();
     writer.set("format", "pt");
     let mut data: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    let dora = adapter.is_dora();
+    if dora && adapter.parts.iter().any(|part| part.dora.as_ref().is_none_or(|dora| dora.factor != 1.0)) {
+        return Err(refuse("PEFT's form has all modules weight-decomposed (DoRA) or none, and wholly".into()));
+    }
     for (module, parts) in &by_module {
         let name = parts[0].0.module_name();
         names.insert(name.to_owned());
         transposed |= parts[0].0.transposed;
-        let made = together(parts, settings);
+        let mut made = together(parts, settings);
+        if dora {
+            made.magnitude = Some(magnitude(checkpoint, &places, parts)?);
+        }
         if made.rank != settings.rank {
             ranks.insert((*module).to_owned(), json!(made.rank));
         }
@@ -102,6 +141,11 @@ pub fn write_peft(
         {
             let name = format!("base_model.model.{module}.lora_{letter}.weight");
             writer.add_tensor(name.clone(), Dtype::F32, &[rows as u64, width as u64])?;
+            data.insert(name, values);
+        }
+        if let Some(values) = made.magnitude {
+            let name = format!("base_model.model.{module}.lora_magnitude_vector");
+            writer.add_tensor(name.clone(), Dtype::F32, &[made.outputs as u64])?;
             data.insert(name, values);
         }
     }
@@ -126,7 +170,7 @@ pub fn write_peft(
         "rank_pattern": ranks,
         "target_modules": names,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
+        "use_dora": dora,
         "use_rslora": settings.rank_stabilised,
     });
     if let (Some(config), false) = (config.as_object_mut(), settings.notes.is_empty()) {

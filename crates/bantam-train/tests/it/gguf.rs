@@ -1,7 +1,7 @@
 //! GGUF's adapters here, and ours there.
 
 use bantam_model::Checkpoint;
-use bantam_runtime::{Adapter, AnyBase, read_gguf_adapter, read_peft, write_gguf_adapter};
+use bantam_runtime::{Adapter, AnyBase, Dora, read_gguf_adapter, read_peft, write_gguf_adapter};
 use bantam_testkit::assert_close;
 
 use crate::support::{AdapterGolden, Folder, json, logits};
@@ -51,11 +51,24 @@ fn a_merged_row_is_the_weights_and_the_adapters() {
     let part = &adapter.parts[0];
     let width = part.a.len() / part.rank;
     let mut row = vec![1.0; width];
-    adapter.add_to_row(&part.weight, 2, &mut row);
+    let base = row.clone();
+    adapter.add_to_row(&part.weight, 2, &base, &mut row);
     for (column, found) in row.iter().enumerate() {
         let sum: f64 =
             (0..part.rank).map(|r| f64::from(part.b[2 * part.rank + r]) * f64::from(part.a[r * width + column])).sum();
         assert!((f64::from(*found) - 1.0 - f64::from(part.scale) * sum).abs() < 1e-5);
+    }
+    // With a magnitude it points the same way, and half of the change is half the way.
+    let turned = row.clone();
+    let mut adapter = adapter.clone();
+    let rows = adapter.parts[0].b.len() / adapter.parts[0].rank;
+    adapter.parts[0].dora = Some(Dora { magnitude: vec![3.0; rows], factor: 1.0 });
+    let length = turned.iter().map(|x| x * x).sum::<f32>().sqrt();
+    for (factor, scaled) in [(1.0, adapter.clone()), (0.5, adapter.scaled(0.5))] {
+        let mut row = base.clone();
+        scaled.add_to_row(&scaled.parts[0].weight, 2, &base, &mut row);
+        let expected: Vec<f32> = turned.iter().map(|x| 1.0 + factor * (3.0 * x / length - 1.0)).collect();
+        assert_close(&row, &expected, 1e-5, "a merged row of DoRA");
     }
 }
 
@@ -72,6 +85,10 @@ fn what_does_not_fit_is_refused_by_name() {
     let model = bantam_testkit::Golden::root().join("tiny-qwen2-a/model.gguf");
     refused(models[1].checkpoint(), &model, "expected an adapter");
     let folder = Folder::new("gguf-refused");
+    let dora = AdapterGolden::load("tiny-qwen2-a-dora").path.join("random");
+    let dora = read_peft(&dora, models[1].checkpoint(), AnyBase::No).unwrap();
+    let error = write_gguf_adapter(&folder.0.join("a.gguf"), models[1].checkpoint(), &dora).unwrap_err().to_string();
+    assert!(error.contains("no place for DoRA's magnitudes"), "{error}");
     let error = write_gguf_adapter(&folder.0.join("a.gguf"), models[0].checkpoint(), &Adapter::default()).unwrap_err();
     assert!(error.to_string().contains("name the model as GGUF"), "{error}");
     // Half of a file, and a file with every byte of its tensors' table turned, are refused and make no panic.

@@ -7,7 +7,15 @@ use bantam_testkit::{assert_close, range_of};
 
 use crate::support::{AdapterGolden, Folder, json, logits};
 
-const NAMES: [&str; 4] = ["tiny-qwen2-a", "tiny-llama-a", "tiny-phi3-a", "tiny-gpt2"];
+const NAMES: [&str; 7] = [
+    "tiny-qwen2-a",
+    "tiny-llama-a",
+    "tiny-phi3-a",
+    "tiny-gpt2",
+    "tiny-qwen2-a-dora",
+    "tiny-phi3-a-dora",
+    "tiny-gpt2-dora",
+];
 
 #[test]
 fn peft_adapters_give_the_same_logits() {
@@ -73,7 +81,7 @@ fn what_is_written_is_what_peft_has_written() {
                     names
                 };
                 assert_eq!(sorted(&ours["target_modules"]), sorted(&config["target_modules"]));
-                for key in ["r", "lora_alpha", "peft_type", "task_type", "bias", "use_rslora"] {
+                for key in ["r", "lora_alpha", "peft_type", "task_type", "bias", "use_rslora", "use_dora"] {
                     assert_eq!(ours[key], config[key], "{key}");
                 }
             }
@@ -98,7 +106,8 @@ fn what_is_not_understood_is_refused_by_name() {
     refused(&|config| config["peft_type"] = "IA3".into(), "expected an adapter of type LORA, found `IA3`");
     let begun = "`init_lora_weights` is pissa: it changes the base";
     refused(&|config| config["init_lora_weights"] = "pissa".into(), begun);
-    refused(&|config| config["use_dora"] = true.into(), "`use_dora` is true, which Bantam does not understand");
+    refused(&|config| config["use_dora"] = true.into(), "expected a magnitude for each of its");
+    refused(&|config| config["use_qalora"] = true.into(), "`use_qalora` is true, which Bantam does not understand");
     refused(&|config| config["bias"] = "all".into(), "`bias` is all: adapters with biases are not supported");
     refused(&|config| config["modules_to_save"] = serde_json::json!(["lm_head"]), "`modules_to_save`");
     refused(&|config| config["lora_alpha"] = "x".into(), "`lora_alpha` is no number");
@@ -109,8 +118,26 @@ fn what_is_not_understood_is_refused_by_name() {
 }
 
 #[test]
+fn rows_that_no_part_adapts_keep_their_length() {
+    // Of Phi-3's fused module only queries and values are adapted; PEFT has one magnitude for all its rows.
+    let golden = AdapterGolden::load("tiny-phi3-a-dora");
+    for model in golden.models() {
+        let mut adapter = read_peft(&golden.path.join("random"), model.checkpoint(), AnyBase::No).unwrap();
+        adapter.parts.retain(|part| part.weight.contains("attn_q") || part.weight.contains("attn_v"));
+        assert!(!adapter.parts.is_empty());
+        let expected = logits(&model, std::slice::from_ref(&adapter), &golden.tokens);
+        let folder = Folder::new("slices");
+        let settings = PeftSettings { rank: 8, alpha: 12.0, ..PeftSettings::default() };
+        write_peft(&folder.0, model.checkpoint(), &adapter, &settings).unwrap();
+        let again = read_peft(&folder.0, model.checkpoint(), AnyBase::No).unwrap();
+        assert!(again.parts.len() > adapter.parts.len());
+        assert_close(&logits(&model, &[again], &golden.tokens), &expected, 1e-4, "slices written and read");
+    }
+}
+
+#[test]
 fn damaged_adapters_are_refused_without_a_panic() {
-    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let golden = AdapterGolden::load("tiny-qwen2-a-dora");
     let model = &golden.models()[0];
     let theirs = golden.path.join("random");
     let folder = Folder::new("damaged");

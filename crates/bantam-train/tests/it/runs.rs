@@ -42,13 +42,26 @@ fn options(training: &Value) -> TrainOptions {
 
 #[test]
 fn fifty_steps_follow_pytorch_and_peft() {
-    let golden = AdapterGolden::load("tiny-qwen2-a");
+    follows("tiny-qwen2-a");
+}
+
+#[test]
+fn fifty_steps_of_dora_follow_pytorch_and_peft() {
+    follows("tiny-qwen2-a-dora");
+}
+
+fn follows(name: &str) {
+    let golden = AdapterGolden::load(name);
     let training = json(&golden.path.join("training.json"));
     let examples = examples(&training["examples"]);
     let losses: Vec<f32> = training["losses"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
     for model in golden.models() {
-        let options = options(&training);
+        let mut options = options(&training);
+        if let (Method::Lora(lora), true) = (&mut options.method, name.ends_with("dora")) {
+            lora.dora = true;
+        }
         let mut trainer = trainer(&model, &options, &examples);
+        // Magnitudes begin as the lengths of rows on both sides.
         for part in read_peft(&golden.path.join("begin"), model.checkpoint(), AnyBase::No).unwrap().parts {
             trainer.set(&format!("{}.lora_a", part.weight), &part.a).unwrap();
             trainer.set(&format!("{}.lora_b", part.weight), &part.b).unwrap();

@@ -32,8 +32,10 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 impl AdapterGolden {
+    /// A model's, or with `-dora` behind its name that of DoRA.
     pub fn load(name: &str) -> Self {
         let path = Golden::root().parent().unwrap().join("goldens-adapters").join(name);
+        let name = name.strip_suffix("-dora").unwrap_or(name);
         let logits = json(&path.join("logits.json"));
         Self {
             tokens: numbers(&logits["tokens"]).into_iter().map(|token| token as u32).collect(),

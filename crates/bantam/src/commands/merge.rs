@@ -72,7 +72,8 @@ impl Edit for Merged<'_> {
     fn row(&self, tensor: &str, row: usize, values: &mut [f32]) {
         for (weight, start, end) in self.tensors.get(tensor).into_iter().flatten() {
             if (*start..*end).contains(&row) {
-                self.adapters.iter().for_each(|adapter| adapter.add_to_row(weight, row - start, values));
+                let base = values.to_vec();
+                self.adapters.iter().for_each(|adapter| adapter.add_to_row(weight, row - start, &base, values));
             }
         }
     }

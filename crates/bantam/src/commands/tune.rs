@@ -84,8 +84,8 @@ pub struct TuneArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Adapter")]
 struct AdapterOptions {
-    /// What is trained, and by what: adapters whose scale is alpha / rank (lora) or alpha / √rank (rslora), every weight
-    /// (full), or adapters by comparing answers (dpo, orpo, kto)
+    /// What is trained, and by what: adapters whose scale is alpha / rank (lora, dora) or alpha / √rank (rslora), every
+    /// weight (full), or adapters by comparing answers (dpo, orpo, kto)
     #[arg(long, value_name = "METHOD", default_value = "rslora")]
     method: MethodChoice,
     /// With dpo and kto: what leaving the model as it was costs; with orpo: what odds count beside the answers' own loss
@@ -118,6 +118,8 @@ enum MethodChoice {
     Lora,
     /// Rank-stabilised LoRA (Kalajdzievski 2023)
     Rslora,
+    /// Weight-decomposed LoRA (Liu et al. 2024): lengths of rows are learned apart from their directions
+    Dora,
     /// Every weight: the output holds a model
     Full,
     /// Rank-stabilised LoRA by direct preference optimisation (Rafailov et al. 2023) of chosen and rejected answers
@@ -290,7 +292,7 @@ impl TuneArguments {
 
     fn options(&self) -> TrainOptions {
         let method = self.adapter.method;
-        let rank_stabilised = method != MethodChoice::Lora;
+        let rank_stabilised = !matches!(method, MethodChoice::Lora | MethodChoice::Dora);
         let rank = self.adapter.rank;
         let twice = 2.0 * if rank_stabilised { (rank as f32).sqrt() } else { rank as f32 };
         let lora = Lora {
@@ -298,19 +300,20 @@ impl TuneArguments {
             ranks: self.adapter.rank_pattern.clone(),
             alpha: self.adapter.alpha.unwrap_or(twice),
             rank_stabilised,
+            dora: method == MethodChoice::Dora,
             dropout: self.adapter.dropout,
             targets: self.adapter.target.clone(),
         };
         TrainOptions {
             method: if method == MethodChoice::Full { Method::Full } else { Method::Lora(lora) },
             loss: match method {
-                MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Full => Loss::Tokens,
+                MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Dora | MethodChoice::Full => Loss::Tokens,
                 MethodChoice::Dpo => Loss::Dpo { beta: self.adapter.beta, smoothing: self.adapter.label_smoothing },
                 MethodChoice::Orpo => Loss::Orpo { beta: self.adapter.beta },
                 MethodChoice::Kto => Loss::Kto { beta: self.adapter.beta, desirable: 1.0, undesirable: 1.0 },
             },
             rate: self.learning.rate.unwrap_or(match method {
-                MethodChoice::Lora | MethodChoice::Rslora => 2e-4,
+                MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Dora => 2e-4,
                 MethodChoice::Full => 2e-5,
                 MethodChoice::Dpo | MethodChoice::Orpo | MethodChoice::Kto => 5e-5,
             }),

@@ -155,7 +155,17 @@ fn an_adapter_merged_or_as_gguf_is_the_adapter() {
     let folder = Folder::new("tune-merged");
     let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
     let (merged, gguf) = (path(&folder, "merged.gguf"), path(&folder, "adapter.gguf"));
-    succeeds(&["tune", &model, &data, "-o", &out, "--rank", "4", "--rank-pattern", "q_proj=2", "--rate", "1e-2"]);
+    let mut tune = vec!["tune", &model, &data, "-o", &out, "--rank", "4", "--rate", "1e-2", "--method", "dora"];
+    succeeds(&tune);
+    let with = logits_of(&folder, &model, &["--adapter", &out]);
+    succeeds(&["merge", &model, &out, "-o", &merged]);
+    alike(&logits_of(&folder, &merged, &[]), &with, 3e-2, "DoRA merged");
+    let told = fails(1, &["no place for DoRA's magnitudes", "bantam merge"]);
+    check(&["merge", &model, &out, "-o", &gguf, "--adapter-only"], "", &told);
+    std::fs::remove_file(&merged).expect("the merged model goes");
+    tune.truncate(9);
+    tune.extend(["--rank-pattern", "q_proj=2", "--force"]);
+    succeeds(&tune);
     let with = logits_of(&folder, &model, &["--adapter", &out]);
     succeeds(&["merge", &model, &out, "-o", &merged]);
     // What was merged is rounded to blocks of 8 bits again.

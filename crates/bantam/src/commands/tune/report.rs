@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bantam_formats::atomic::AtomicFile;
 use bantam_runtime::Model;
+use bantam_train::adapters::Lora;
 use bantam_train::checkpoint::State;
 use bantam_train::preference::Loss;
 use bantam_train::{Event, Method, TrainOptions};
@@ -67,11 +68,20 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// What an adapter's method is called.
+fn lora_name(lora: &Lora) -> &'static str {
+    match (lora.dora, lora.rank_stabilised) {
+        (true, _) => "DoRA",
+        (false, true) => "rsLoRA",
+        (false, false) => "LoRA",
+    }
+}
+
 /// Writes `run.json`: what was trained how, and how the losses went.
 pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, promised: u64) -> anyhow::Result<()> {
     let method = match &options.method {
         Method::Lora(lora) => json!({
-            "name": if lora.rank_stabilised { "rslora" } else { "lora" },
+            "name": lora_name(lora).to_lowercase(),
             "rank": lora.rank,
             "alpha": lora.alpha,
             "dropout": lora.dropout,
@@ -130,13 +140,9 @@ pub fn page(path: &Path, model: &Model, options: &TrainOptions, state: &State, o
     let warmup = (steps as f64 * f64::from(options.warmup)).ceil() as usize;
     let rate = |step| f64::from(options.rate * options.schedule.factor(step, steps, warmup));
     let method = match &options.method {
-        Method::Lora(lora) => format!(
-            "{}, rank {}, alpha {:.4}, on {}",
-            if lora.rank_stabilised { "rsLoRA" } else { "LoRA" },
-            lora.rank,
-            lora.alpha,
-            lora.targets.join(", ")
-        ),
+        Method::Lora(lora) => {
+            format!("{}, rank {}, alpha {:.4}, on {}", lora_name(lora), lora.rank, lora.alpha, lora.targets.join(", "))
+        }
         Method::Full => "all weights".into(),
     };
     let method = match options.loss {
