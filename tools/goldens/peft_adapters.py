@@ -3,6 +3,7 @@
 
     peft_adapters.py          # writes crates/bantam-testkit/goldens-adapters/
     peft_adapters.py --dora   # only those of DoRA
+    peft_adapters.py --saved  # only those with modules that are saved whole
 
 For each model: a PEFT directory with random matrices and the logits of one sequence with it. For one of them also the adapter
 that training begins with, the data, the loss of each of 50 steps (PyTorch in f32, AdamW, clipping, linear schedule) and the
@@ -32,6 +33,14 @@ MODELS = {
 }
 # The same with DoRA (`use_dora`), in folders of their own.
 DORA = {name: {**MODELS[name], "use_dora": True} for name in ("tiny-qwen2-a", "tiny-phi3-a", "tiny-gpt2")}
+# The same with modules that are trained and saved whole (`modules_to_save`): a head taken apart from the table of tokens, norms
+# that are kept less one, norms with biases.
+SAVED = {
+    "tiny-qwen2-a": {**MODELS["tiny-qwen2-a"], "target_modules": ["q_proj", "down_proj"],
+                     "modules_to_save": ["lm_head", "norm"]},
+    "tiny-gemma-a": dict(target_modules=["v_proj"], r=2, lora_alpha=4, modules_to_save=["embed_tokens", "model.norm"]),
+    "tiny-gpt2": dict(target_modules=["c_attn"], r=2, lora_alpha=4, fan_in_fan_out=True, modules_to_save=["ln_f", "wte"]),
+}
 
 
 def adapted(name: str, base, config: dict):
@@ -102,8 +111,9 @@ def train(name: str, config: dict, out: pathlib.Path) -> None:
 
 
 def main() -> None:
-    made = [] if "--dora" in sys.argv else [(name, config, name) for name, config in MODELS.items()]
-    for name, config, folder in made + [(name, config, f"{name}-dora") for name, config in DORA.items()]:
+    kinds = {"": MODELS, "-dora": DORA, "-saved": SAVED}
+    only = [kind for kind in kinds if kind and f"-{kind}" in sys.argv] or list(kinds)
+    for name, config, folder in [(name, config, name + kind) for kind in only for name, config in kinds[kind].items()]:
         out = ROOT / "goldens-adapters" / folder
         shutil.rmtree(out, ignore_errors=True)
         torch.manual_seed(1)
@@ -115,6 +125,8 @@ def main() -> None:
             for key, value in model.named_parameters():
                 if ".lora_B." in key:
                     value.normal_(0, 0.2)
+                if "modules_to_save" in key:
+                    value.add_(0.2 * value.abs().mean() * torch.randn_like(value))
                 if "lora_magnitude_vector" in key:
                     value.mul_(1 + 0.3 * torch.rand_like(value))
             logits = model(tokens).logits[0]

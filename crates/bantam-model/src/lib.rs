@@ -24,5 +24,5 @@ mod window;
 
 pub use checkpoint::{Checkpoint, Tensor};
 pub use error::ModelError;
-pub use lower::{TOKEN_EMBEDDING, lower, lower_for};
+pub use lower::{HEAD, TOKEN_EMBEDDING, lower, lower_for};
 pub use spec::Spec;

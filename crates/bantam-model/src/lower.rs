@@ -9,6 +9,8 @@ use crate::spec::{Attention, Dense, Experts, FeedForward, Layer, Mixer, Norm, No
 
 /// Name of the token embedding.
 pub const TOKEN_EMBEDDING: &str = "token_embd.weight";
+/// The weight of the head, where it is one of its own.
+pub const HEAD: &str = "output.weight";
 
 /// Writes down what the model computes in the context it was made for.
 pub fn lower(spec: &Spec) -> Result<Plan, PlanError> {

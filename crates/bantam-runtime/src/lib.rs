@@ -27,8 +27,9 @@ mod processors;
 mod quantize;
 
 pub use adapter::{
-    Adapted, Adapter, AdapterPart, AdapterTensor, AnyBase, Dora, Fingerprint, PeftSettings, adapter_tensors,
-    base_fingerprint, fingerprint, read_gguf_adapter, read_peft, template_of_adapter, write_gguf_adapter, write_peft,
+    Adapted, Adapter, AdapterPart, AdapterTensor, AnyBase, Dora, Fingerprint, PeftSettings, SavedWeight,
+    adapter_tensors, base_fingerprint, fingerprint, read_gguf_adapter, read_peft, template_of_adapter, with_saved,
+    write_gguf_adapter, write_peft,
 };
 pub use bantam_kernels::{KvFormat, Precision};
 pub use bantam_plan::{Profile, ProfiledStep};

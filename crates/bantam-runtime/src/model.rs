@@ -371,7 +371,10 @@ impl Model {
         self.fits(options)?;
         let threads = options.threads.unwrap_or_else(preferred_threads);
         let pool = Arc::new(Pool::new(threads));
-        let kept = self.optimised.as_deref().and_then(|directory| Kept::find(self, directory, &pool));
+        // What an adapter brings of its own is not what was kept.
+        let replaced = self.adapters.iter().any(|adapter| !adapter.saved.is_empty());
+        let optimised = self.optimised.as_deref().filter(|_| !replaced);
+        let kept = optimised.and_then(|directory| Kept::find(self, directory, &pool));
         let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn RepackedWeights>);
         let backend =
             CpuBackend::new(pool, Isa::detect(), options.kv).with_precision(options.precision).with_repacked(kept);

@@ -1,7 +1,7 @@
 //! Which weights get an adapter, and what it begins with.
 
-use bantam_model::Checkpoint;
-use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_model::exchange::{AdapterPlace, SavedPlace, adapter_places, saved_places};
+use bantam_model::{Checkpoint, HEAD, TOKEN_EMBEDDING};
 use bantam_plan::rewrite::Adapter as PlanAdapter;
 use bantam_runtime::{Adapter, AdapterPart, Dora};
 
@@ -26,6 +26,8 @@ pub struct Lora {
     /// Names of modules, as Hugging Face or GGUF call them (`q_proj`, `attn_q`, `model.layers.3.mlp.down_proj`), `*` for any
     /// part of a name, `all-linear` for all linears of all layers.
     pub targets: Vec<String>,
+    /// Modules that are trained wholly beside the adapters (PEFT's `modules_to_save`), named in the same way.
+    pub saved: Vec<String>,
 }
 
 impl Default for Lora {
@@ -38,6 +40,7 @@ impl Default for Lora {
             dora: false,
             dropout: 0.0,
             targets: vec![ALL.into()],
+            saved: Vec::new(),
         }
     }
 }
@@ -107,6 +110,42 @@ impl Lora {
         Ok(places.into_iter().filter(|place| self.targets.iter().any(|pattern| named(pattern, place))).collect())
     }
 
+    /// The weights that are trained wholly.
+    ///
+    /// # Errors
+    /// A name of nothing that can be, with the names there are; one that gets an adapter as well.
+    pub fn saved_places(&self, checkpoint: &Checkpoint) -> Result<Vec<SavedPlace>, TrainError> {
+        if self.saved.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = saved_places(checkpoint).map_err(|error| TrainError::Option(error.to_string()))?;
+        // As PEFT finds them, and by our names.
+        let fits = |pattern: &String, place: &SavedPlace| {
+            let ours = place.weight.strip_suffix(".weight").unwrap_or(&place.weight);
+            matches(pattern, place.module()) || matches(pattern, ours)
+        };
+        if let Some(pattern) = self.saved.iter().find(|pattern| !all.iter().any(|place| fits(pattern, place))) {
+            let short = |place: &SavedPlace| place.module().rsplit('.').next().unwrap_or_default().to_owned();
+            let mut known: Vec<String> = all.iter().map(short).collect();
+            known.sort_unstable();
+            known.dedup();
+            return Err(TrainError::Target { pattern: pattern.clone(), known: known.join(", ") });
+        }
+        let chosen: Vec<SavedPlace> =
+            all.into_iter().filter(|place| self.saved.iter().any(|pattern| fits(pattern, place))).collect();
+        let adapted = self.places(checkpoint)?;
+        let both = |place: &&SavedPlace| {
+            let tied = checkpoint.spec().is_tied() && [HEAD, TOKEN_EMBEDDING].contains(&place.weight.as_str());
+            adapted.iter().any(|other| other.weight == place.weight || (tied && other.weight == TOKEN_EMBEDDING))
+        };
+        match chosen.iter().find(both) {
+            Some(place) => {
+                Err(TrainError::Option(format!("`{}` is to be trained wholly and by an adapter", place.module())))
+            }
+            None => Ok(chosen),
+        }
+    }
+
     /// The adapters of a Plan, and what they begin with: A drawn evenly within `1/√inputs` (as PEFT does), B zero. DoRA's
     /// magnitudes begin as the lengths of the weights' rows, which are not looked at here.
     pub fn begin(&self, places: &[AdapterPlace], seed: u64) -> (Vec<PlanAdapter>, Adapter) {
@@ -124,7 +163,7 @@ impl Lora {
             let dora = self.dora.then(|| Dora { magnitude: vec![0.0; place.outputs], factor: 1.0 });
             AdapterPart { weight: place.weight.clone(), rank, scale, a, b, dora }
         });
-        (wanted.collect(), Adapter { parts: parts.collect() })
+        (wanted.collect(), Adapter { parts: parts.collect(), saved: Vec::new() })
     }
 }
 

@@ -4,6 +4,7 @@ mod preferences;
 
 pub use preferences::Set;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use bantam_plan::{
     Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, Weights,
     total_cost,
 };
-use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, in_words, memory_limit};
+use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, SavedWeight, in_words, memory_limit, with_saved};
 
 use crate::TrainError;
 use crate::adapters::Lora;
@@ -215,10 +216,13 @@ impl<'m> Prepared<'m> {
         let (plan, weights, places) = match &options.method {
             Method::Lora(lora) => {
                 let places = lora.places(checkpoint)?;
+                let saved = lora.saved_places(checkpoint)?;
+                let plan = with_saved(&plan, saved.iter().map(|place| place.weight.as_str()));
                 let (wanted, adapter) = lora.begin(&places, options.seed);
                 let weights = Adapted::new(&plan, checkpoint, &[adapter])?;
                 let adapted = with_adapters(&plan, &wanted)?;
-                (train(&adapted, |name| name.contains(".lora_"))?.plan, weights, places)
+                let whole = |name: &str| saved.iter().any(|place| place.weight == name);
+                (train(&adapted, |name| name.contains(".lora_") || whole(name))?.plan, weights, places)
             }
             Method::Full => (train(&plan, |_| true)?.plan, Adapted::new(&plan, checkpoint, &[])?, Vec::new()),
         };
@@ -313,6 +317,8 @@ pub struct Trainer {
     program: Box<dyn TrainingProgram>,
     /// Names of the trained weights, in the order of the program's parameters.
     names: Vec<String>,
+    /// Rows of the trained weights by name.
+    rows: HashMap<String, usize>,
     states: Vec<Moments>,
     places: Vec<AdapterPlace>,
     /// Log-probabilities of answers before any step, of what is learned and of what is measured.
@@ -358,6 +364,8 @@ impl Trainer {
             Moments::of(&options.optimiser, &weight.name, weight.rows, weight.width)
         };
         let states = parameters.iter().map(state).collect();
+        let rows = |parameter: &Parameter<'_>| (name(parameter.weight), prepared.plan.weights[parameter.weight.0].rows);
+        let rows = parameters.iter().map(rows).collect();
         // DoRA begins with the lengths that the weights' rows have.
         for (parameter, name) in parameters.into_iter().zip(&names) {
             let Some(weight) = name.strip_suffix(".lora_magnitude") else { continue };
@@ -367,7 +375,7 @@ impl Trainer {
         }
         let state = State { run, ..State::default() };
         let reference = Default::default();
-        Ok(Self { options: options.clone(), tokens, program, names, states, places, reference, state })
+        Ok(Self { options: options.clone(), tokens, program, names, rows, states, places, reference, state })
     }
 
     /// Steps in all, for so many examples.
@@ -485,7 +493,7 @@ impl Trainer {
     /// The adapter as it is now; empty where every weight is trained.
     pub fn adapter(&mut self) -> Adapter {
         let Method::Lora(lora) = self.options.method.clone() else { return Adapter::default() };
-        let mut weights: std::collections::HashMap<String, Vec<f32>> = self.weights().into_iter().collect();
+        let mut weights: HashMap<String, Vec<f32>> = self.weights().into_iter().collect();
         let mut take = |name: String| weights.remove(&name).unwrap_or_default();
         let parts = self.places.iter().map(|place| {
             let (weight, rank) = (place.weight.clone(), lora.rank_of(place));
@@ -494,7 +502,14 @@ impl Trainer {
             let dora = lora.dora.then(|| Dora { magnitude: take(format!("{weight}.lora_magnitude")), factor: 1.0 });
             AdapterPart { weight, rank, scale, a, b, dora }
         });
-        Adapter { parts: parts.collect() }
+        let parts = parts.collect();
+        // What is left was trained wholly.
+        let rows = &self.rows;
+        let saved = self.names.iter().filter_map(|name| {
+            let values = weights.remove(name)?;
+            Some(SavedWeight { weight: name.clone(), rows: rows.get(name).copied().unwrap_or(1), values })
+        });
+        Adapter { parts, saved: saved.collect() }
     }
 
     /// Sets a trained weight, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).

@@ -61,6 +61,13 @@ pub fn adapters(model: &Model, named: &[String], any_base: AnyBase) -> anyhow::R
             check_template(path, model, any_base)?;
             read_peft(path, model.checkpoint(), any_base)?
         };
+        if let Some(saved) = adapter.saved.first().filter(|_| scale != 1.0) {
+            anyhow::bail!(
+                "{} brings `{}` of its own, which is used or not: it takes no factor",
+                path.display(),
+                saved.weight
+            );
+        }
         adapters.push(adapter.scaled(scale));
     }
     Ok(adapters)

@@ -8,6 +8,7 @@ mod adapters;
 mod differences;
 mod keys;
 mod layout;
+mod saved;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use serde_json::{Map, Value as Json};
 
 pub use adapters::{AdapterPlace, adapter_places};
 pub use layout::{Change, Made};
+pub use saved::{SavedPlace, saved_places};
 
 use crate::families::{DEPARTURES, FAMILIES, Family};
 use crate::settings::{Settings, Source, Tensors};

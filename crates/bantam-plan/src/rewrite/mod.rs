@@ -1,11 +1,13 @@
 //! Rewrites: pure `Plan → Plan` functions. Each is small because a Plan is plain data.
 
 mod adapters;
+mod apart;
 mod observe;
 mod recompute;
 mod train;
 
 pub use adapters::{Adapter, with_adapters};
+pub use apart::apart;
 pub use observe::{Observed, observe};
 pub use recompute::recompute;
 pub use train::{Training, train};

@@ -149,6 +149,14 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
     let Some(first) = adapter.parts.iter().max_by_key(|part| part.scale != 0.0) else {
         return Err(refuse(path, "there is no adapter to write"));
     };
+    if let Some(saved) = adapter.saved.first() {
+        let problem = format!(
+            "GGUF's form of an adapter has no place for saved modules (`{}`); keep it in PEFT's form, or merge it into the model \
+             (bantam merge MODEL ADAPTER -o MERGED.gguf)",
+            saved.weight
+        );
+        return Err(refuse(path, problem));
+    }
     if adapter.is_dora() {
         let problem = "GGUF's form of an adapter has no place for DoRA's magnitudes; keep it in PEFT's form, or merge it into \
                        the model (bantam merge MODEL ADAPTER -o MERGED.gguf)";

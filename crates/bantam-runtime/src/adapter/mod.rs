@@ -8,7 +8,8 @@ mod write;
 use std::collections::HashMap;
 
 use bantam_cpu::{LowRank, length};
-use bantam_plan::rewrite::{Adapter as PlanAdapter, with_adapters};
+use bantam_model::{HEAD, TOKEN_EMBEDDING};
+use bantam_plan::rewrite::{Adapter as PlanAdapter, apart, with_adapters};
 use bantam_plan::{Plan, PlanError, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
 
@@ -54,12 +55,44 @@ impl AdapterPart {
 pub struct Adapter {
     /// One for each weight.
     pub parts: Vec<AdapterPart>,
+    /// Weights that stand in the place of the model's own (PEFT's `modules_to_save`).
+    pub saved: Vec<SavedWeight>,
+}
+
+/// A weight that was trained wholly beside an adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedWeight {
+    /// Our name of it; the head's own also where the model has its head from its table of tokens.
+    pub weight: String,
+    /// Output features (1 for a vector).
+    pub rows: usize,
+    /// All its numbers, row after row.
+    pub values: Vec<f32>,
+}
+
+impl SavedWeight {
+    /// Whether a model that has its head from its table of tokens needs a head of its own beside it.
+    fn takes_apart(weight: &str) -> bool {
+        weight == HEAD || weight == TOKEN_EMBEDDING
+    }
+}
+
+/// The Plan with these weights trained or replaced: where the model has its head from its table of tokens and one of them is
+/// among them, as two.
+pub fn with_saved<'w>(plan: &Plan, weights: impl IntoIterator<Item = &'w str>) -> Plan {
+    let takes_apart = weights.into_iter().any(SavedWeight::takes_apart);
+    if takes_apart { apart(plan, TOKEN_EMBEDDING, HEAD) } else { plan.clone() }
 }
 
 impl Adapter {
     /// Whether it changes the table of tokens, which is the head as well in some models.
     pub fn is_of_token_table(&self) -> bool {
-        self.parts.iter().any(|part| part.weight == bantam_model::TOKEN_EMBEDDING)
+        self.parts.iter().any(|part| part.weight == TOKEN_EMBEDDING)
+    }
+
+    /// A saved weight that a model which has its head from its table of tokens would have to hold beside that.
+    pub fn saved_head(&self) -> Option<&SavedWeight> {
+        self.saved.iter().find(|saved| SavedWeight::takes_apart(&saved.weight))
     }
 
     /// Whether a part of it is weight-decomposed (DoRA).
@@ -134,12 +167,25 @@ impl<'a> Adapted<'a> {
                 matrices.insert(format!("{}.lora_{letter}{suffix}", part.weight), view);
             }
         }
-        Ok(Self { plan: with_adapters(plan, &wanted)?, inner, matrices })
+        let saved = || adapters.iter().flat_map(|adapter| &adapter.saved);
+        let plan = with_saved(plan, saved().map(|saved| saved.weight.as_str()));
+        for SavedWeight { weight, rows, values } in saved() {
+            let (width, bytes) = (values.len() / rows.max(&1), values.iter().flat_map(|x| x.to_le_bytes()).collect());
+            let bytes = SharedBytes::from_vec(bytes);
+            let view = WeightView { tensor_type: TensorType::F32, rows: *rows, width, bytes };
+            if matrices.insert(weight.clone(), view).is_some() {
+                let problem = format!("two adapters bring `{weight}` of their own");
+                return Err(PlanError::Rewrite { rewrite: "with_saved", problem });
+            }
+        }
+        Ok(Self { plan: with_adapters(&plan, &wanted)?, inner, matrices })
     }
 }
 
 impl Weights for Adapted<'_> {
     fn weight(&self, name: &str) -> Option<WeightView> {
-        self.matrices.get(name).cloned().or_else(|| self.inner.weight(name))
+        // A head taken apart from the table of tokens begins as that.
+        let shared = || if name == HEAD { self.inner.weight(TOKEN_EMBEDDING) } else { None };
+        self.matrices.get(name).cloned().or_else(|| self.inner.weight(name)).or_else(shared)
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bantam_formats::safetensors::SafeTensors;
-use bantam_model::Checkpoint;
-use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_formats::safetensors::{SafeTensor, SafeTensors};
+use bantam_model::exchange::{AdapterPlace, SavedPlace, adapter_places, saved_places};
+use bantam_model::{Checkpoint, ModelError};
+use bantam_tensor::SharedBytes;
 use serde_json::{Map, Value};
 
-use super::{Adapter, AdapterPart, Dora, base_fingerprint};
+use super::{Adapter, AdapterPart, Dora, SavedWeight, base_fingerprint};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
@@ -43,8 +44,17 @@ const HARMLESS: [&str; 24] = [
     "bantam",
 ];
 /// Settings that are read.
-const READ: [&str; 8] =
-    ["peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "bias"];
+const READ: [&str; 9] = [
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "use_dora",
+    "rank_pattern",
+    "alpha_pattern",
+    "bias",
+    "modules_to_save",
+];
 
 fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
     RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
@@ -58,6 +68,8 @@ struct Config {
     alpha: f64,
     rank_stabilised: bool,
     dora: bool,
+    /// Modules that come whole, by the ends of their paths.
+    saved: Vec<String>,
     /// Alphas of modules whose path ends so.
     alphas: Vec<(String, f64)>,
     /// The fingerprint of the model it was trained on, where it says one.
@@ -122,11 +134,16 @@ impl Config {
                 return Err(not_plain(path, "rank_pattern", key));
             }
         }
+        let mut saved = Vec::new();
+        for name in config.get("modules_to_save").and_then(Value::as_array).into_iter().flatten() {
+            let none = || refuse(path, "`modules_to_save` is no list of names");
+            saved.push(name.as_str().filter(|name| !name.is_empty()).ok_or_else(none)?.to_owned());
+        }
         let is_on = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
         let (rank_stabilised, dora) = (is_on("use_rslora"), is_on("use_dora"));
         let note = |key: &str| config.get("bantam").and_then(|notes| notes.get(key)?.as_str().map(str::to_owned));
         let (base, template) = (note("base_fingerprint"), note("template_fingerprint"));
-        Ok(Self { alpha, rank_stabilised, dora, alphas, base, template })
+        Ok(Self { alpha, rank_stabilised, dora, saved, alphas, base, template })
     }
 
     fn scale(&self, module: &str, rank: usize) -> f32 {
@@ -165,6 +182,33 @@ pub fn template_of_adapter(directory: &Path) -> Result<Option<String>, RuntimeEr
     Ok(Config::read(&directory.join("adapter_config.json"))?.template)
 }
 
+/// Reads a weight that comes whole.
+fn saved_weight(
+    path: &Path,
+    bytes: &SharedBytes,
+    tensor: &SafeTensor,
+    place: &SavedPlace,
+) -> Result<SavedWeight, RuntimeError> {
+    let shape: Vec<u64> = place.shape.iter().map(|extent| *extent as u64).collect();
+    let problem = || format!("tensor `{}`: expected numbers of shape {shape:?}, found {:?}", tensor.name, tensor.shape);
+    let (rows, width) = match place.shape[..] {
+        [width] => (1, width),
+        [rows, width] => (rows, width),
+        _ => return Err(refuse(path, problem())),
+    };
+    let known = tensor.dtype.tensor_type().filter(|_| tensor.shape == shape);
+    let data = bytes.slice(tensor.range.clone());
+    let (Some(known), Some(data)) = (known, data) else { return Err(refuse(path, problem())) };
+    // Its numbers are bounded by the bytes that are there.
+    if known.bytes(rows, width).ok() != Some(data.len()) {
+        return Err(refuse(path, problem()));
+    }
+    let mut values = vec![0.0; rows * width];
+    known.decode(&data, &mut values).map_err(|error| refuse(path, error.to_string()))?;
+    values.iter_mut().for_each(|x| *x -= place.shift);
+    Ok(SavedWeight { weight: place.weight.clone(), rows, values })
+}
+
 /// Reads an adapter of this model from a PEFT directory.
 ///
 /// # Errors
@@ -186,9 +230,22 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     }
     let places = adapter_places(checkpoint);
     let mut modules: BTreeMap<String, [Option<Numbers>; 3]> = BTreeMap::new();
+    let failed = |error: ModelError| refuse(directory, error.to_string());
+    let whole = if config.saved.is_empty() { Vec::new() } else { saved_places(checkpoint).map_err(failed)? };
+    let mut adapter = Adapter::default();
     for tensor in file.tensors() {
         let unknown = || refuse(&path, format!("tensor `{}` is no part of a LoRA adapter of this model", tensor.name));
         let name = tensor.name.strip_prefix("base_model.model.").ok_or_else(unknown)?;
+        // By our name of it, since a tensor may go by several paths; heads alone have one of their own here.
+        let named = |tensor: &str| if tensor == "lm_head.weight" { None } else { checkpoint.gguf_name(tensor) };
+        let is_it = |place: &&SavedPlace| {
+            config.saved.iter().any(|end| place.module().ends_with(end.as_str()))
+                && (place.tensor == name || named(name).is_some_and(|ours| named(&place.tensor) == Some(ours)))
+        };
+        if let Some(place) = whole.iter().find(is_it) {
+            adapter.saved.push(saved_weight(&path, &bytes, tensor, place)?);
+            continue;
+        }
         let (module, which) = name
             .strip_suffix(".lora_A.weight")
             .map(|module| (module, 0))
@@ -215,7 +272,6 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
         tensor_type.decode(&data, &mut values).map_err(|error| refuse(&path, error.to_string()))?;
         modules.entry(module.to_owned()).or_default()[which] = Some((rows, width, values));
     }
-    let mut adapter = Adapter::default();
     for (module, pair) in modules {
         let [Some((rank, inputs, a)), Some((outputs, inner, b)), magnitude] = pair else {
             return Err(refuse(&path, format!("module `{module}` has only one of its two matrices")));
@@ -255,7 +311,7 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
             adapter.parts.push(AdapterPart { weight, rank, scale, a, b: turned, dora });
         }
     }
-    if adapter.parts.is_empty() {
+    if adapter.parts.is_empty() && adapter.saved.is_empty() {
         return Err(refuse(&path, "it holds no adapter"));
     }
     Ok(adapter)

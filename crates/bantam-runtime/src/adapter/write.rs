@@ -9,11 +9,11 @@ use bantam_formats::atomic::AtomicFile;
 use bantam_formats::safetensors::{Dtype, SafeTensorsWriter};
 use bantam_kernels::{Pool, available_threads};
 use bantam_model::Checkpoint;
-use bantam_model::exchange::{AdapterPlace, adapter_places};
+use bantam_model::exchange::{AdapterPlace, SavedPlace, adapter_places, saved_places};
 use bantam_plan::{PlanError, Weights};
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, AdapterPart};
+use super::{Adapter, AdapterPart, SavedWeight};
 use crate::RuntimeError;
 
 /// What a PEFT directory says beside its matrices.
@@ -95,6 +95,15 @@ fn magnitude(
     Ok(all)
 }
 
+/// What PEFT finds a module by, which is the end of its path: the last part where that is no other module's, too.
+fn module_to_save(place: &SavedPlace, all: &[SavedPlace], saved: &[SavedWeight]) -> String {
+    let module = place.module();
+    let short = module.rsplit_once('.').map_or(module, |(_, short)| short);
+    let is_saved = |place: &SavedPlace| saved.iter().any(|saved| saved.weight == place.weight);
+    let alone = all.iter().all(|other| !other.module().ends_with(short) || is_saved(other));
+    if alone { short.to_owned() } else { module.to_owned() }
+}
+
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, both or, where the disk is full, neither.
 ///
 /// # Errors
@@ -149,6 +158,20 @@ pub fn write_peft(
             data.insert(name, values);
         }
     }
+    let (mut saved_modules, mut whole) = (BTreeSet::new(), Vec::new());
+    if !adapter.saved.is_empty() {
+        whole = saved_places(checkpoint).map_err(|error| refuse(error.to_string()))?;
+    }
+    for saved in &adapter.saved {
+        let place = whole.iter().find(|place| place.weight == saved.weight);
+        let place = place.ok_or_else(|| refuse(format!("no module of Hugging Face's is `{}` alone", saved.weight)))?;
+        saved_modules.insert(module_to_save(place, &whole, &adapter.saved));
+        let shape: Vec<u64> = place.shape.iter().map(|extent| *extent as u64).collect();
+        let name = format!("base_model.model.{}", place.tensor);
+        writer.add_tensor(name.clone(), Dtype::F32, &shape)?;
+        data.insert(name, saved.values.iter().map(|x| x + place.shift).collect());
+    }
+    let saved_modules = if saved_modules.is_empty() { Value::Null } else { json!(saved_modules) };
     std::fs::create_dir_all(directory)
         .map_err(|error| RuntimeError::Read { path: directory.to_owned(), problem: error.to_string() })?;
     let matrices = writer.sealed(&directory.join("adapter_model.safetensors"), |tensor, out| {
@@ -164,7 +187,7 @@ pub fn write_peft(
         "init_lora_weights": true,
         "lora_alpha": number(settings.alpha),
         "lora_dropout": settings.dropout,
-        "modules_to_save": null,
+        "modules_to_save": saved_modules,
         "peft_type": "LORA",
         "r": settings.rank,
         "rank_pattern": ranks,

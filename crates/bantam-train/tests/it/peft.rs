@@ -2,7 +2,7 @@
 
 use bantam_formats::safetensors::SafeTensors;
 use bantam_model::exchange::adapter_places;
-use bantam_runtime::{AnyBase, PeftSettings, read_peft, write_peft};
+use bantam_runtime::{AnyBase, PeftSettings, read_peft, write_gguf_adapter, write_peft};
 use bantam_testkit::{assert_close, range_of};
 
 use crate::support::{AdapterGolden, Folder, json, logits};
@@ -109,12 +109,58 @@ fn what_is_not_understood_is_refused_by_name() {
     refused(&|config| config["use_dora"] = true.into(), "expected a magnitude for each of its");
     refused(&|config| config["use_qalora"] = true.into(), "`use_qalora` is true, which Bantam does not understand");
     refused(&|config| config["bias"] = "all".into(), "`bias` is all: adapters with biases are not supported");
-    refused(&|config| config["modules_to_save"] = serde_json::json!(["lm_head"]), "`modules_to_save`");
+    refused(&|config| config["modules_to_save"] = serde_json::json!([3]), "`modules_to_save` is no list of names");
     refused(&|config| config["lora_alpha"] = "x".into(), "`lora_alpha` is no number");
     refused(&|config| config["alpha_pattern"] = serde_json::json!({ "q|k": 3 }), "the expression `q|k`");
     let other = &AdapterGolden::load("tiny-phi3-a").models()[0];
     let error = read_peft(&golden.path.join("random"), other.checkpoint(), AnyBase::No).unwrap_err().to_string();
     assert!(error.contains("this model has no linear"), "{error}");
+}
+
+#[test]
+fn saved_modules_are_read_and_written_as_peft_has_them() {
+    for (name, modules) in [
+        // PEFT finds them by the ends of their names, so that its `norm` is three kinds of modules.
+        ("tiny-qwen2-a-saved", &["input_layernorm", "lm_head", "norm", "post_attention_layernorm"][..]),
+        ("tiny-gemma-a-saved", &["embed_tokens", "model.norm"]),
+        ("tiny-gpt2-saved", &["ln_f", "wte"]),
+    ] {
+        let golden = AdapterGolden::load(name);
+        let theirs = golden.path.join("random");
+        for model in golden.models() {
+            let adapter = read_peft(&theirs, model.checkpoint(), AnyBase::No).unwrap();
+            let found = logits(&model, std::slice::from_ref(&adapter), &golden.tokens);
+            assert_close(&found, &golden.logits, 1e-4, name);
+            let folder = Folder::new("saved");
+            let config = json(&theirs.join("adapter_config.json"));
+            let (rank, alpha) = (config["r"].as_u64().unwrap() as usize, config["lora_alpha"].as_f64().unwrap());
+            let settings = PeftSettings { rank, alpha, ..PeftSettings::default() };
+            write_peft(&folder.0, model.checkpoint(), &adapter, &settings).unwrap();
+            let bytes = |folder: &std::path::Path| std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
+            let (ours, theirs) = (bytes(&folder.0), bytes(&theirs));
+            let (our_file, their_file) = (SafeTensors::parse(&ours).unwrap(), SafeTensors::parse(&theirs).unwrap());
+            let floats = |bytes: &[u8]| {
+                bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect::<Vec<_>>()
+            };
+            for tensor in their_file.tensors() {
+                let found = our_file.tensor(&tensor.name).unwrap_or_else(|| panic!("{} is written", tensor.name));
+                // What is fused there is written with a rank for each part.
+                if !tensor.name.contains("c_attn") {
+                    assert_eq!((&found.shape, found.dtype), (&tensor.shape, tensor.dtype), "{}", tensor.name);
+                    let (ours, theirs) = (floats(&ours[found.range.clone()]), floats(&theirs[tensor.range.clone()]));
+                    assert_close(&ours, &theirs, 1e-6, &tensor.name);
+                }
+            }
+            assert_eq!(our_file.tensors().len(), their_file.tensors().len());
+            assert_eq!(json(&folder.0.join("adapter_config.json"))["modules_to_save"], serde_json::json!(modules));
+            let error =
+                write_gguf_adapter(&folder.0.join("a.gguf"), model.checkpoint(), &adapter).unwrap_err().to_string();
+            assert!(
+                error.contains("no place for saved modules") || model.checkpoint().architecture().is_none(),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -50,6 +50,11 @@ fn fifty_steps_of_dora_follow_pytorch_and_peft() {
     follows("tiny-qwen2-a-dora");
 }
 
+#[test]
+fn fifty_steps_with_saved_modules_follow_pytorch_and_peft() {
+    follows("tiny-qwen2-a-saved");
+}
+
 fn follows(name: &str) {
     let golden = AdapterGolden::load(name);
     let training = json(&golden.path.join("training.json"));
@@ -59,6 +64,10 @@ fn follows(name: &str) {
         let mut options = options(&training);
         if let (Method::Lora(lora), true) = (&mut options.method, name.ends_with("dora")) {
             lora.dora = true;
+        }
+        if let (Method::Lora(lora), true) = (&mut options.method, name.ends_with("saved")) {
+            lora.targets = ["q_proj", "down_proj"].map(str::to_owned).to_vec();
+            lora.saved = ["lm_head", "*norm"].map(str::to_owned).to_vec();
         }
         let mut trainer = trainer(&model, &options, &examples);
         // Magnitudes begin as the lengths of rows on both sides.

@@ -32,10 +32,10 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 impl AdapterGolden {
-    /// A model's, or with `-dora` behind its name that of DoRA.
+    /// A model's, or with `-dora` or `-saved` behind its name that of DoRA or with saved modules.
     pub fn load(name: &str) -> Self {
         let path = Golden::root().parent().unwrap().join("goldens-adapters").join(name);
-        let name = name.strip_suffix("-dora").unwrap_or(name);
+        let name = ["-dora", "-saved"].into_iter().find_map(|kind| name.strip_suffix(kind)).unwrap_or(name);
         let logits = json(&path.join("logits.json"));
         Self {
             tokens: numbers(&logits["tokens"]).into_iter().map(|token| token as u32).collect(),

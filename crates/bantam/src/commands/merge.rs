@@ -49,6 +49,8 @@ struct Merged<'a> {
     adapters: &'a [Adapter],
     /// By tensor: our weights in it, with the row where each begins.
     tensors: HashMap<String, Vec<(String, usize, usize)>>,
+    /// By tensor: numbers in the place of its own.
+    saved: Replaced,
 }
 
 impl<'a> Merged<'a> {
@@ -60,16 +62,22 @@ impl<'a> Merged<'a> {
                 tensors.entry(place.tensor).or_default().push((place.weight, rows.start, rows.end));
             }
         }
-        Self { adapters, tensors }
+        let mut saved = HashMap::new();
+        for weight in adapters.iter().flat_map(|adapter| &adapter.saved) {
+            let tensor = model.checkpoint().tensor(&weight.weight).map(|tensor| tensor.file_name.clone());
+            saved.insert(tensor.unwrap_or_else(|| weight.weight.clone()), weight.values.clone());
+        }
+        Self { adapters, tensors, saved: Replaced { weights: saved } }
     }
 }
 
 impl Edit for Merged<'_> {
     fn changes(&self, tensor: &str) -> bool {
-        self.tensors.contains_key(tensor)
+        self.tensors.contains_key(tensor) || self.saved.changes(tensor)
     }
 
     fn row(&self, tensor: &str, row: usize, values: &mut [f32]) {
+        self.saved.row(tensor, row, values);
         for (weight, start, end) in self.tensors.get(tensor).into_iter().flatten() {
             if (*start..*end).contains(&row) {
                 let base = values.to_vec();
@@ -130,6 +138,13 @@ pub fn run(arguments: &MergeArguments) -> anyhow::Result<()> {
             "the head of {} is its table of tokens, so that merging an adapter of the head would change the look-up as well: \
              use it with --adapter, or train without it (--target all-linear)",
             arguments.model.model.display()
+        );
+    }
+    if let Some(saved) = adapters.iter().find_map(Adapter::saved_head).filter(|_| model.spec().is_tied()) {
+        bail!(
+            "the head of {} is its table of tokens, and an adapter has `{}` of its own: use it with --adapter",
+            arguments.model.model.display(),
+            saved.weight
         );
     }
     let options = Options {

@@ -109,6 +109,9 @@ struct AdapterOptions {
     /// Modules that get an adapter, such as q_proj,v_proj or *_proj
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "all-linear")]
     target: Vec<String>,
+    /// Modules that are trained wholly beside the adapters, such as lm_head,embed_tokens or *norm
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    save_modules: Vec<String>,
 }
 
 /// Methods of tuning.
@@ -303,6 +306,7 @@ impl TuneArguments {
             dora: method == MethodChoice::Dora,
             dropout: self.adapter.dropout,
             targets: self.adapter.target.clone(),
+            saved: self.adapter.save_modules.clone(),
         };
         TrainOptions {
             method: if method == MethodChoice::Full { Method::Full } else { Method::Lora(lora) },

@@ -179,6 +179,28 @@ fn an_adapter_merged_or_as_gguf_is_the_adapter() {
 }
 
 #[test]
+fn modules_are_trained_wholly_beside_an_adapter() {
+    let folder = Folder::new("tune-saved");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    let merged = path(&folder, "merged.gguf");
+    let tune = ["tune", &model, &data, "-o", &out, "--rank", "4", "--rate", "1e-2", "--target", "q_proj"];
+    let with = |modules: &'static str| tune.iter().copied().chain(["--save-modules", modules]).collect::<Vec<_>>();
+    check(&with("nose"), "", &fails(1, &["nose", "lm_head"]));
+    check(&with("attn_q"), "", &fails(1, &["attn_q"]));
+    succeeds(&with("*norm"));
+    let tuned = logits_of(&folder, &model, &["--adapter", &out]);
+    succeeds(&["merge", &model, &out, "-o", &merged]);
+    alike(&logits_of(&folder, &merged, &[]), &tuned, 3e-2, "norms merged");
+    let half = format!("{out}:0.5");
+    check(&["run", &model, "x", "--adapter", &half, "-n", "1"], "", &fails(1, &["it takes no factor"]));
+    check(
+        &["merge", &model, &out, "-o", &out, "--force", "--adapter-only"],
+        "",
+        &fails(1, &["no place for saved modules"]),
+    );
+}
+
+#[test]
 fn every_weight_is_trained_and_written_as_a_model() {
     let folder = Folder::new("tune-full");
     let (model, data, out) = (model(), data(&folder), path(&folder, "full"));

@@ -86,6 +86,7 @@ pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, 
             "alpha": lora.alpha,
             "dropout": lora.dropout,
             "target": lora.targets,
+            "modules_to_save": lora.saved,
         }),
         Method::Full => json!({ "name": "full" }),
     };
