@@ -48,6 +48,8 @@ pub struct CpuBackend {
     training_precision: Precision,
     /// Most bytes of logits that training holds at a time.
     logits_bytes: usize,
+    /// Whether training holds the frozen matrices of layers as NF4.
+    as_nf4: bool,
 }
 
 impl CpuBackend {
@@ -63,6 +65,7 @@ impl CpuBackend {
             training_precision: Precision::F32,
             precision: Precision::Bf16,
             logits_bytes: training::CHUNK_BYTES,
+            as_nf4: false,
         }
     }
 
@@ -75,6 +78,11 @@ impl CpuBackend {
     /// In training, holds at most so many bytes of logits at a time (and those of 24 rows at least).
     pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
         Self { logits_bytes, ..self }
+    }
+
+    /// In training, holds the frozen matrices of layers' linears as NF4 with double quantization, whatever they are in (QLoRA).
+    pub fn with_training_nf4(self, as_nf4: bool) -> Self {
+        Self { as_nf4, ..self }
     }
 
     /// What BF16 weights are multiplied as: bf16, with activations rounded to it, where nothing else is said; F32 takes
@@ -149,7 +157,7 @@ impl Backend for CpuBackend {
         weights: &dyn Weights,
         options: &CompileOptions,
     ) -> Result<ProgramMemory, PlanError> {
-        training::memory(plan, weights, options, (self.isa, self.threads, self.logits_bytes))
+        training::memory(plan, weights, options, (self.isa, self.threads, self.logits_bytes, self.as_nf4))
     }
 
     fn compile_training(
@@ -160,7 +168,7 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn TrainingProgram>, PlanError> {
         Ok(Box::new(training::compile(
-            (&self.pool, self.isa, self.training_precision, self.logits_bytes),
+            (&self.pool, self.isa, self.training_precision, self.logits_bytes, self.as_nf4),
             plan,
             weights,
             options,

@@ -16,6 +16,7 @@ mod error;
 mod float8;
 mod foreign;
 mod half;
+mod nf4;
 mod shared_bytes;
 mod tensor_type;
 
@@ -24,4 +25,5 @@ pub use error::TensorError;
 pub use float8::{e2m1_to_f32, e4m3_to_f32, e5m2_to_f32, e8m0_to_f32};
 pub use foreign::{foreign_block_layout, known_ggml_type_name};
 pub use half::{F16_MAX, bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+pub use nf4::Nf4;
 pub use shared_bytes::{BytesOwner, MakeBytes, OwnBytes, SharedBytes};

@@ -79,6 +79,8 @@ pub struct TrainOptions {
     pub recompute: Recompute,
     /// What frozen weights of BF16 and of blocks are multiplied in.
     pub precision: Precision,
+    /// Whether the frozen matrices of layers are held as NF4 with double quantization, whatever the model has them in (QLoRA).
+    pub nf4: bool,
     /// Threads; all that this process may use where not given.
     pub threads: Option<usize>,
     /// Most memory to take, where the user says so.
@@ -102,6 +104,7 @@ impl Default for TrainOptions {
             shuffle: true,
             recompute: Recompute::default(),
             precision: Precision::Bf16,
+            nf4: false,
             threads: None,
             memory_limit: None,
         }
@@ -210,6 +213,14 @@ impl<'m> Prepared<'m> {
         pool: &Arc<Pool>,
     ) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
         let checkpoint = model.checkpoint();
+        let unsound = match &options.method {
+            Method::Lora(lora) if lora.dora => Some("DoRA looks at the lengths of the model's own rows"),
+            Method::Lora(_) => None,
+            Method::Full => Some("full training has no frozen weights"),
+        };
+        if let Some(why) = unsound.filter(|_| options.nf4) {
+            return Err(TrainError::Option(format!("weights cannot be held as NF4 here: {why}")));
+        }
         let plan = checkpoint.plan_for(tokens.longest.min(model.context_length()).max(1));
         let plan =
             plan.map_err(|error| bantam_runtime::RuntimeError::Model { path: model.path().to_owned(), error })?;
@@ -227,7 +238,7 @@ impl<'m> Prepared<'m> {
             Method::Full => (train(&plan, |_| true)?.plan, Adapted::new(&plan, checkpoint, &[])?, Vec::new()),
         };
         let mut prepared = Self { plan, weights, memory: 0, recompute: false };
-        prepared.memory = prepared.count(pool, tokens, &options.optimiser)?;
+        prepared.memory = prepared.count(pool, tokens, options)?;
         let again = match options.recompute {
             Recompute::Always => true,
             Recompute::Never => false,
@@ -237,7 +248,7 @@ impl<'m> Prepared<'m> {
         };
         if again {
             (prepared.plan, prepared.recompute) = (recompute(&prepared.plan)?, true);
-            prepared.memory = prepared.count(pool, tokens, &options.optimiser)?;
+            prepared.memory = prepared.count(pool, tokens, options)?;
         }
         Ok((prepared, places))
     }
@@ -247,12 +258,13 @@ impl<'m> Prepared<'m> {
         trained.map(|weight| (weight.rows * weight.width) as u64).sum()
     }
 
-    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, optimiser: &AdamW) -> Result<u64, TrainError> {
+    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, options: &TrainOptions) -> Result<u64, TrainError> {
         let backend = CpuBackend::new(Arc::clone(pool), Isa::detect(), KvFormat::F32);
+        let backend = backend.with_training_nf4(options.nf4);
         let program = backend.training_memory(&self.plan, &self.weights, &compile_options(tokens))?;
         // Weights and gradients are the program's.
         let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
-        let states = trained.map(|weight| Moments::bytes(optimiser, &weight.name, weight.rows, weight.width));
+        let states = trained.map(|weight| Moments::bytes(&options.optimiser, &weight.name, weight.rows, weight.width));
         Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + OVERHEAD)
     }
 }
@@ -348,6 +360,7 @@ impl Trainer {
         check_memory(prepared.memory, options)?;
         let lengths_pool = Arc::clone(&pool);
         let backend = CpuBackend::new(pool, Isa::detect(), KvFormat::F32).with_training_precision(options.precision);
+        let backend = backend.with_training_nf4(options.nf4);
         let program =
             backend.compile_training(&prepared.plan, &prepared.weights, &compile_options(tokens), &mut |bytes| {
                 progress(bytes)

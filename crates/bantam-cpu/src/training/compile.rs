@@ -6,11 +6,13 @@ use bantam_kernels::{AttentionShape, Int8Rows, Isa, Matrix, Pool, Precision, Pro
 use bantam_plan::{
     Arena, CompileOptions, Op, Plan, PlanError, ProgramMemory, Rows, Step, ValueId, Weights, fetch_weight,
 };
+use bantam_tensor::Nf4;
 
 use super::angles::Angles;
 use super::fuse::Fusions;
 use super::held::Held;
 use super::magnitude::Lengths;
+use super::nf4::{self, Nf4Scratch};
 use super::run::{Buffers, CpuTraining};
 use super::tail::Tail;
 use crate::compile::{attention_shape, kernel_error, places_known, unsupported, widest_input};
@@ -64,16 +66,21 @@ pub(crate) fn memory(
     plan: &Plan,
     weights: &dyn Weights,
     options: &CompileOptions,
-    (isa, threads, logits_bytes): (Isa, usize, usize),
+    (isa, threads, logits_bytes, as_nf4): (Isa, usize, usize, bool),
 ) -> Result<ProgramMemory, PlanError> {
     let mut memory = ProgramMemory::default();
-    for (weight, is_vector) in plan.weights.iter().zip(vectors::wanted(plan)) {
+    let as_nf4: Vec<bool> = nf4::wanted(plan).into_iter().map(|wanted| wanted && as_nf4).collect();
+    let mut widest = (0, 0);
+    for ((weight, is_vector), as_nf4) in plan.weights.iter().zip(vectors::wanted(plan)).zip(as_nf4) {
         let view = fetch_weight(weights, weight)?;
         let numbers = 4 * (weight.rows * weight.width) as u64;
         if weight.trainable {
             memory.weights += 2 * numbers;
         } else if is_vector {
             memory.scratch += numbers;
+        } else if as_nf4 {
+            memory.weights += Nf4::bytes(weight.rows, weight.width) as u64;
+            widest = (widest.0.max(weight.rows), widest.1.max(weight.width));
         } else {
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, isa) {
                 0 if view.bytes.is_made() => memory.weights += crate::bytes_of(&view),
@@ -93,14 +100,15 @@ pub(crate) fn memory(
     let width = most(|weight| weight.width);
     let products = ProductScratch::bytes(rows, in_layers, width).max(ProductScratch::bytes(chunk, head, width));
     let attention = SequenceScratch::bytes(threads, &shapes(plan), options.rows);
+    let own = if widest.0 > 0 { Nf4Scratch::bytes(rows, widest.0, widest.1) } else { 0 };
     memory.scratch +=
-        (4 * layout.arena.length + 4 * angles + int8 + products + attention + Lengths::bytes(plan)) as u64;
+        (4 * layout.arena.length + 4 * angles + int8 + products + attention + Lengths::bytes(plan) + own) as u64;
     Ok(memory)
 }
 
 /// Loads weights and plans buffers.
 pub(crate) fn compile(
-    (pool, isa, precision, logits_bytes): (&Arc<Pool>, Isa, Precision, usize),
+    (pool, isa, precision, logits_bytes, as_nf4): (&Arc<Pool>, Isa, Precision, usize, bool),
     plan: &Plan,
     weights: &dyn Weights,
     options: &CompileOptions,
@@ -113,7 +121,7 @@ pub(crate) fn compile(
     if let Some(step) = plan.steps.iter().find(|step| matches!(step.op, Op::Observe(_))) {
         return Err(unsupported(step.op.name(), "statistics are not gathered while training"));
     }
-    let held = Held::all(plan, weights, (pool, isa, precision), progress)?;
+    let held = Held::all(plan, weights, (pool, isa, precision), as_nf4, progress)?;
     let lengths = Lengths::all(plan, weights, &held, pool)?;
     let Layout { fusions, tail, arena } = Layout::of(plan, options, logits_bytes);
     let int8 = Int8Rows::with_capacity(most_rows(plan, options.rows), widest_input(plan));
@@ -136,6 +144,7 @@ pub(crate) fn compile(
             int8: int8.map_err(|error| kernel_error("linear", error))?,
             quantized: None,
             products: ProductScratch::new(precision),
+            nf4: Nf4Scratch::new(precision),
             attention: SequenceScratch::new(pool),
             sequences: Vec::new(),
             tokens: Vec::new(),

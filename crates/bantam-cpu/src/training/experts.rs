@@ -67,7 +67,7 @@ impl Running<'_> {
                     let product = Product { matrix, out, bias: None, accumulate: false };
                     kernels::multiply(&buffers.pool, activations, rows, &mut [product]);
                 }
-                held @ (Held::Vector(_) | Held::Trained(_)) => {
+                held @ (Held::Nf4(_) | Held::Vector(_) | Held::Trained(_)) => {
                     let (pool, isa, scratch) = (&buffers.pool, buffers.isa, &mut buffers.products);
                     kernels::multiply_trained(pool, isa, scratch, x, rows, held.values(), None, out, false);
                 }

@@ -2,7 +2,9 @@
 
 use bantam_kernels::{Isa, Matrix, Pool, Precision, WeightRows};
 use bantam_plan::{Plan, PlanError, Weights, fetch_weight};
+use bantam_tensor::Nf4;
 
+use super::nf4;
 use crate::compile::kernel_error;
 use crate::vectors;
 
@@ -10,6 +12,8 @@ use crate::vectors;
 pub(crate) enum Held {
     /// A matrix that gradients pass through.
     Frozen(Matrix),
+    /// Such a matrix held as NF4.
+    Nf4(Nf4),
     /// A vector (a norm's factor, a bias) that is not trained.
     Vector(Vec<f32>),
     /// A weight that is trained.
@@ -28,10 +32,12 @@ impl Held {
         plan: &Plan,
         weights: &dyn Weights,
         (pool, isa, precision): (&Pool, Isa, Precision),
+        as_nf4: bool,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Vec<Self>, PlanError> {
         let mut held = Vec::with_capacity(plan.weights.len());
-        for (weight, is_vector) in plan.weights.iter().zip(vectors::wanted(plan)) {
+        let as_nf4: Vec<bool> = nf4::wanted(plan).into_iter().map(|wanted| wanted && as_nf4).collect();
+        for ((weight, is_vector), as_nf4) in plan.weights.iter().zip(vectors::wanted(plan)).zip(as_nf4) {
             let view = fetch_weight(weights, weight)?;
             let stored = view.bytes.len();
             held.push(if weight.trainable || is_vector {
@@ -42,6 +48,8 @@ impl Held {
                     true => Self::Trained(Trained { gradient: vec![0.0; values.len()], values }),
                     false => Self::Vector(values),
                 }
+            } else if as_nf4 {
+                Self::Nf4(nf4::encode(&weight.name, &view)?)
             } else {
                 let (tensor_type, rows, width) = (view.tensor_type, view.rows, view.width);
                 let matrix = Matrix::with_precision(precision, tensor_type, rows, width, view.bytes, isa, pool);
@@ -59,7 +67,7 @@ impl Held {
         match self {
             Self::Vector(values) => values,
             Self::Trained(trained) => &trained.values,
-            Self::Frozen(_) => &[],
+            Self::Frozen(_) | Self::Nf4(_) => &[],
         }
     }
 
@@ -67,6 +75,8 @@ impl Held {
     pub(crate) fn rows(&self) -> WeightRows<'_> {
         match self {
             Self::Frozen(matrix) => WeightRows::Frozen(matrix),
+            // It has products of its own.
+            Self::Nf4(_) => WeightRows::Trained(&[]),
             Self::Vector(values) => WeightRows::Trained(values),
             Self::Trained(trained) => WeightRows::Trained(&trained.values),
         }
@@ -76,7 +86,7 @@ impl Held {
     pub(crate) fn gradient(&mut self) -> Option<&mut [f32]> {
         match self {
             Self::Trained(trained) => Some(&mut trained.gradient),
-            Self::Frozen(_) | Self::Vector(_) => None,
+            Self::Frozen(_) | Self::Nf4(_) | Self::Vector(_) => None,
         }
     }
 }

@@ -42,6 +42,9 @@ impl Lengths {
             if all.iter().any(|known| known.of.magnitude == of.magnitude) {
                 continue;
             }
+            if matches!(held[of.weight.0], Held::Nf4(_)) {
+                return Err(unsupported(step.op.name(), "its weight is held as NF4, whose lengths are others"));
+            }
             if [of.a, of.b].iter().any(|id| held[id.0].values().is_empty()) {
                 return Err(unsupported(step.op.name(), "its adapter is not trained"));
             }

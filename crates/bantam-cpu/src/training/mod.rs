@@ -14,6 +14,7 @@ mod experts;
 mod fuse;
 mod held;
 mod magnitude;
+mod nf4;
 mod run;
 mod step_back;
 mod step_forward;

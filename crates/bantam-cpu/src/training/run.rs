@@ -14,6 +14,7 @@ use super::experts::Gathered;
 use super::fuse::Fusions;
 use super::held::Held;
 use super::magnitude::Lengths;
+use super::nf4::Nf4Scratch;
 use super::tail::Tail;
 use super::watch;
 use crate::profile::Watch;
@@ -45,6 +46,7 @@ pub(crate) struct Buffers {
     /// Whose int8 form is at hand.
     pub(crate) quantized: Option<ValueId>,
     pub(crate) products: ProductScratch,
+    pub(crate) nf4: Nf4Scratch,
     pub(crate) attention: SequenceScratch,
     /// Rows of each sequence.
     pub(crate) sequences: Vec<Range<usize>>,
@@ -232,7 +234,7 @@ impl TrainingProgram for CpuTraining {
                 values: &mut trained.values,
                 gradient: &mut trained.gradient,
             }),
-            Held::Frozen(_) | Held::Vector(_) => None,
+            Held::Frozen(_) | Held::Nf4(_) | Held::Vector(_) => None,
         })
         .collect()
     }

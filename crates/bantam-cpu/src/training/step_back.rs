@@ -3,6 +3,7 @@
 use bantam_kernels as kernels;
 use bantam_plan::{Attend, Backward, Linear, Norm, NormKind, Op, Step, ValueId};
 
+use super::held::Held;
 use super::run::Running;
 use super::step_forward::kernel_pairs;
 use crate::compile::{activation, attention_shape};
@@ -159,9 +160,13 @@ impl Running<'_> {
         if let Some(dx) = dx {
             let ranges = [dy.clone(), self.range(dx)];
             let [dy, dx] = Self::split(self.arena, ranges);
-            let weight = self.held[linear.weight.0].rows();
-            let (pool, isa) = (&self.buffers.pool, self.buffers.isa);
-            kernels::multiply_back(pool, isa, &mut self.buffers.products, dy, rows, weight, dx, accumulate);
+            let buffers = &mut *self.buffers;
+            let (pool, isa, held) = (&buffers.pool, buffers.isa, &self.held[linear.weight.0]);
+            if let Held::Nf4(weight) = held {
+                buffers.nf4.multiply_back((pool, isa), (dy, rows), weight, dx, accumulate);
+            } else {
+                kernels::multiply_back(pool, isa, &mut buffers.products, dy, rows, held.rows(), dx, accumulate);
+            }
         }
         let x = self.range(step.inputs[0]);
         let buffers = &mut *self.buffers;

@@ -145,7 +145,7 @@ impl Running<'_> {
             let made = &mut self.arena[out.start + row * width..][..width];
             match &self.held[embed.table.0] {
                 Held::Frozen(matrix) => matrix.decode_row(named, made),
-                held @ (Held::Vector(_) | Held::Trained(_)) => {
+                held @ (Held::Nf4(_) | Held::Vector(_) | Held::Trained(_)) => {
                     made.copy_from_slice(&held.values()[named * width..][..width])
                 }
             }
@@ -203,6 +203,10 @@ impl Running<'_> {
             return;
         }
         let (pool, isa) = (&buffers.pool, buffers.isa);
+        if let Held::Nf4(weight) = weight {
+            buffers.nf4.multiply((pool, isa), (x, rows), weight, bias, made, accumulate);
+            return;
+        }
         kernels::multiply_trained(pool, isa, &mut buffers.products, x, rows, weight.values(), bias, made, accumulate);
     }
 

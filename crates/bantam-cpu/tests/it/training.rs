@@ -8,15 +8,27 @@ use bantam_model::lower;
 use bantam_model::spec::{Dense, FeedForward};
 use bantam_plan::reference::Interpreter;
 use bantam_plan::rewrite::{Adapter, recompute, train, with_adapters};
-use bantam_plan::{Activation, Backend, Batch, CompileOptions, Plan, Target, TrainingProgram, WeightId, Weights};
-use bantam_tensor::TensorType;
+use bantam_plan::{
+    Activation, Backend, Batch, CompileOptions, Plan, Target, TrainingProgram, WeightId, WeightView, Weights,
+};
+use bantam_tensor::{Nf4, SharedBytes, TensorType};
 use bantam_testkit::{Golden, assert_bits_equal, assert_close, evidence};
 
 use crate::{VOCABULARY, attention, load, spec, specs, tokens, weights};
 
 fn compile(plan: &Plan, weights: &dyn Weights, threads: usize, rows: usize) -> Box<dyn TrainingProgram> {
+    compile_as(plan, (weights, false), threads, rows)
+}
+
+fn compile_as(
+    plan: &Plan,
+    (weights, nf4): (&dyn Weights, bool),
+    threads: usize,
+    rows: usize,
+) -> Box<dyn TrainingProgram> {
     // So few bytes that logits come in chunks of 24 rows.
     let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), KvFormat::F32).with_logits_bytes(1);
+    let backend = backend.with_training_nf4(nf4);
     let options = CompileOptions { rows, outputs: rows, sequences: 4, positions: rows, pages: 0 };
     let program = backend.compile_training(plan, weights, &options, &mut |_| true).unwrap();
     let promised = backend.training_memory(plan, weights, &options).unwrap();
@@ -51,9 +63,14 @@ fn gradients(program: &mut dyn TrainingProgram) -> Vec<(WeightId, Vec<f32>)> {
 
 /// Compares losses and gradients of a Plan with gradients, and gives the gradients.
 fn check(name: &str, plan: &Plan, weights: &dyn Weights, batch: &Batch, tolerance: f32) {
+    check_as(name, plan, weights, (weights, false), batch, tolerance);
+}
+
+/// The same, with weights of the program's own, held as NF4 or not.
+fn check_as(name: &str, plan: &Plan, weights: &dyn Weights, own: (&dyn Weights, bool), batch: &Batch, tolerance: f32) {
     let mut reference = Interpreter::new(plan, weights).unwrap();
     reference.run(batch).unwrap();
-    let mut program = compile(plan, weights, 1, batch.rows());
+    let mut program = compile_as(plan, own, 1, batch.rows());
     let losses = program.run(batch).unwrap().to_vec();
     assert_close(&losses, reference.output(), tolerance, &format!("{name}: losses"));
     let found = gradients(&mut *program);
@@ -77,9 +94,9 @@ fn check(name: &str, plan: &Plan, weights: &dyn Weights, batch: &Batch, toleranc
     }
     // Evaluation leaves the gradients alone, more threads change no bit, and a second run doubles what is there.
     assert_bits_equal(program.evaluate(batch).unwrap(), &losses, &format!("{name}: evaluation"));
-    let mut threaded = compile(plan, weights, 3, batch.rows());
+    let mut threaded = compile_as(plan, own, 3, batch.rows());
     assert_bits_equal(threaded.run(batch).unwrap(), &losses, &format!("{name}: losses on three threads"));
-    let again = compile(&recompute(plan).unwrap(), weights, 2, batch.rows() + 5);
+    let again = compile_as(&recompute(plan).unwrap(), own, 2, batch.rows() + 5);
     for (context, mut other) in [("three threads", threaded), ("recompute", again)] {
         if context == "recompute" {
             other.run(batch).unwrap();
@@ -175,6 +192,50 @@ fn gradients_pass_through_frozen_weights_of_every_type() {
         batch.dropout = Some(11);
         check(tensor_type.name(), &training.plan, &weights, &batch, tolerance);
         evidence::shown("tensor type", tensor_type.name(), "train");
+    }
+}
+
+#[test]
+fn weights_held_as_nf4_are_what_nf4_decodes_to() {
+    let tokens = tokens(70);
+    let base = lower(&spec(|spec, layer| {
+        spec.width = 160;
+        attention(layer).heads = 4;
+        layer.feed_forward = FeedForward::Gated(Dense { hidden: 320, activation: Activation::Silu, bias: false });
+    }))
+    .unwrap();
+    let adapter = |weight: &str, dropout| Adapter { weight: weight.into(), rank: 5, scale: 1.5, dropout, dora: None };
+    let adapters = [adapter("blk.0.attn_q.weight", 0.0), adapter("blk.1.ffn_down.weight", 0.2)];
+    let plan = with_adapters(&base, &adapters).unwrap();
+    let training = train(&plan, |name| name.contains(".lora_")).unwrap();
+    for tensor_type in [TensorType::F32, TensorType::BF16, TensorType::Q8_0] {
+        let (mut own, mut decoded) = (weights(&base, tensor_type), weights(&base, tensor_type));
+        let f32s = weights(&plan, TensorType::F32);
+        for weight in &plan.weights {
+            let name = weight.name.clone();
+            if name.contains(".lora_") {
+                own.0.insert(name.clone(), f32s.0[&name].clone());
+                decoded.0.insert(name.clone(), f32s.0[&name].clone());
+            } else if name.starts_with("blk.") && weight.rows > 1 {
+                let view = own.0[&name].clone();
+                let stride = tensor_type.row_bytes(view.width).unwrap();
+                let row = |row: usize, out: &mut [f32]| {
+                    tensor_type.decode(&view.bytes[row * stride..(row + 1) * stride], out)
+                };
+                let nf4 = Nf4::encode(view.rows, view.width, row).unwrap();
+                let mut values = vec![0.0; view.rows * view.width];
+                let rows = values.chunks_exact_mut(view.width).enumerate();
+                rows.for_each(|(row, values)| nf4.decode(row, 0, values));
+                let bytes = SharedBytes::from_vec(values.iter().flat_map(|x| x.to_le_bytes()).collect());
+                decoded.0.insert(name, WeightView { tensor_type: TensorType::F32, bytes, ..view });
+            }
+        }
+        let mut batch = batch(&tokens, VOCABULARY);
+        batch.dropout = Some(11);
+        // The head keeps its type, and rounds its rows to int8 where that is Q8_0.
+        let tolerance = if tensor_type == TensorType::Q8_0 { 0.4 } else { 1e-4 };
+        let name = format!("NF4 of {}", tensor_type.name());
+        check_as(&name, &training.plan, &decoded, (&own, true), &batch, tolerance);
     }
 }
 

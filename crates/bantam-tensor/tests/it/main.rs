@@ -2,3 +2,4 @@
 
 mod bounds;
 mod goldens;
+mod nf4;

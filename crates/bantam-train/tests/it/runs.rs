@@ -207,3 +207,28 @@ fn what_cannot_be_trained_is_refused_beforehand() {
     refused(with(Lora { rank: 0, ..Lora::default() }), "a rank of at least 1");
     refused(TrainOptions { memory_limit: Some(1 << 20), ..options(&training) }, "tuning this model needs");
 }
+
+#[test]
+fn weights_held_as_nf4_learn_and_take_less_memory() {
+    let golden = AdapterGolden::load("tiny-llama-a");
+    let model = &golden.models()[0];
+    let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let plain = options(&training);
+    let held = TrainOptions { nf4: true, ..plain.clone() };
+    let tokens = Tokens::of(&examples, &plain);
+    let memory = |options: &TrainOptions| bantam_train::trainer::promise(model, options, tokens, 1).unwrap();
+    assert_eq!(memory(&held).trained, memory(&plain).trained);
+    let mut trainer = trainer(model, &held, &examples);
+    let losses: Vec<f64> = (0..20).map(|_| trainer.step(&examples, 20, &|| true).unwrap().loss).collect();
+    assert!(losses[19] < 0.95 * losses[0], "{losses:?}");
+    let Method::Lora(lora) = &held.method else { unreachable!("the golden's method is LoRA") };
+    let dora = Method::Lora(Lora { dora: true, ..lora.clone() });
+    let refused = |method: Method, expected: &str| {
+        let options = TrainOptions { method, ..held.clone() };
+        let error = bantam_train::trainer::promise(model, &options, tokens, 1).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(dora, "DoRA looks at the lengths");
+    refused(Method::Full, "no frozen weights");
+}

@@ -151,6 +151,13 @@ enum OptimiserChoice {
     Muon,
 }
 
+/// What frozen weights are held in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum QuantizeChoice {
+    /// 4-bit NormalFloat in blocks of 64, their scales in 8 bits (Dettmers et al. 2023), as bitsandbytes has it
+    Nf4,
+}
+
 /// A module's name or pattern, and a rank.
 fn rank_pattern(text: &str) -> Result<(String, usize), String> {
     let parts = text.rsplit_once('=').and_then(|(name, rank)| Some((name.to_owned(), rank.parse::<usize>().ok()?)));
@@ -187,6 +194,9 @@ struct LearningOptions {
     /// Most that the norm of a step's gradients may be; 0: any
     #[arg(long, value_name = "X", default_value = "1", value_parser = not_negative)]
     clip: f32,
+    /// Hold the frozen matrices of layers in another form than the model's: nf4, with double quantization (QLoRA)
+    #[arg(long, value_name = "TYPE")]
+    quantize: Option<QuantizeChoice>,
     /// Multiply with frozen weights in f32, where it would be bf16: slower, and nothing rounded
     #[arg(long)]
     f32: bool,
@@ -337,6 +347,7 @@ impl TuneArguments {
             shuffle: !self.examples.in_order,
             recompute: self.examples.recompute.into(),
             precision: if self.learning.f32 { Precision::F32 } else { Precision::Bf16 },
+            nf4: self.learning.quantize == Some(QuantizeChoice::Nf4),
             threads: self.threads,
             memory_limit: self.memory,
         }

@@ -53,6 +53,10 @@ fn an_adapter_is_learned_and_used() {
     assert_ne!(logits(&folder, &["--adapter", &out]), plain);
     assert_eq!(logits(&folder, &["--adapter", &off]).len(), plain.len());
     check(&tune, "", &fails(1, &["holds an adapter already; --force replaces it"]));
+    let as_nf4: Vec<&str> = tune.iter().chain(&["--quantize", "nf4", "--force", "--samples", "0"]).copied().collect();
+    succeeds(&as_nf4);
+    let of_dora: Vec<&str> = as_nf4.iter().chain(&["--method", "dora"]).copied().collect();
+    check(&of_dora, "", &fails(1, &["weights cannot be held as NF4 here"]));
     check(
         &["run", &model, "x", "--adapter", &out, "--type", "f16", "-n", "1"],
         "",

@@ -39,6 +39,15 @@ pub struct TrainingArguments {
     /// Share of each example's tokens that are learned, its last ones
     #[arg(long, value_name = "SHARE", default_value = "1", requires = "train", value_parser = share)]
     pub learned: f32,
+    /// Modules that get an adapter, such as q_proj,v_proj
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "all-linear", requires = "train")]
+    pub target: Vec<String>,
+    /// Share of what an adapter reads that is left out
+    #[arg(long, value_name = "X", default_value = "0", requires = "train", value_parser = share)]
+    pub dropout: f32,
+    /// Hold the frozen matrices of layers as NF4 with double quantization
+    #[arg(long, requires = "train")]
+    pub nf4: bool,
     /// When to make the values of layers anew on the way back instead of keeping them
     #[arg(long, value_name = "WHEN", default_value = "auto", requires = "train")]
     pub recompute: RecomputeChoice,
@@ -82,11 +91,18 @@ pub fn run(
     for &rank in &arguments.rank {
         let tokens_in_step = arguments.examples * arguments.length;
         let options = TrainOptions {
-            method: Method::Lora(Lora { rank, alpha: 2.0 * rank as f32, ..Lora::default() }),
+            method: Method::Lora(Lora {
+                rank,
+                alpha: 2.0 * rank as f32,
+                targets: arguments.target.clone(),
+                dropout: arguments.dropout,
+                ..Lora::default()
+            }),
             batch: arguments.examples,
             rows: tokens_in_step,
             epochs: repetitions + 1,
             recompute: arguments.recompute.into(),
+            nf4: arguments.nf4,
             threads: load.size.threads,
             memory_limit: load.memory,
             ..TrainOptions::default()

@@ -95,6 +95,7 @@ pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, 
     let run = json!({
         "model": model.name(),
         "method": method,
+        "quantize": options.nf4.then_some("nf4"),
         "loss": match options.loss {
             Loss::Tokens => json!("cross-entropy"),
             Loss::Dpo { beta, smoothing } => json!({ "name": "dpo", "beta": beta, "label_smoothing": smoothing }),
