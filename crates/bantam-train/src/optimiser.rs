@@ -34,6 +34,12 @@ impl Default for AdamW {
 /// Weights of fewer numbers keep their states in f32 always, as they are few and matter (norms, biases).
 const LEAST_IN_BLOCKS: usize = 4096;
 
+/// Whether a weight is looked up by rows. Those keep their states in f32, as in the paper: what is looked up seldom has gradients
+/// of its own size.
+fn is_table(name: &str) -> bool {
+    ["token_embd.", "position_embd.", "token_types."].iter().any(|table| name.starts_with(table))
+}
+
 /// What the optimiser remembers of one weight.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Moments {
@@ -88,7 +94,7 @@ impl Moments {
         let count = rows * width;
         if settings.muon.is_some() && rows > 1 && width > 1 && muon::is_hidden(name) {
             Self::Momentum { sum: vec![0.0; count], width }
-        } else if settings.eight_bit && count >= LEAST_IN_BLOCKS {
+        } else if settings.eight_bit && count >= LEAST_IN_BLOCKS && !is_table(name) {
             Self::EightBit { mean: Blocks::new(count, true), square: Blocks::new(count, false) }
         } else {
             Self::new(count)
@@ -100,7 +106,7 @@ impl Moments {
         let count = (rows * width) as u64;
         if settings.muon.is_some() && rows > 1 && width > 1 && muon::is_hidden(name) {
             4 * count
-        } else if settings.eight_bit && rows * width >= LEAST_IN_BLOCKS {
+        } else if settings.eight_bit && rows * width >= LEAST_IN_BLOCKS && !is_table(name) {
             2 * Blocks::bytes(rows * width) as u64
         } else {
             8 * count
@@ -193,7 +199,7 @@ impl AdamW {
 mod tests {
     use bantam_plan::{Parameter, WeightId};
 
-    use super::{AdamW, Moments, norm};
+    use super::{AdamW, Moments, Part, norm};
 
     #[test]
     fn steps_are_those_of_pytorch() {
@@ -216,6 +222,27 @@ mod tests {
 
     fn norm_of(step: usize) -> f64 {
         [1.25f64.sqrt(), 9.0625f64.sqrt(), 2.0][step]
+    }
+
+    #[test]
+    fn states_have_the_bits_that_are_promised() {
+        let adam = AdamW { eight_bit: true, ..AdamW::default() };
+        let check = |name: &str, rows: usize, width: usize, eight_bit: bool| {
+            let mut state = Moments::of(&adam, name, rows, width);
+            assert_eq!(matches!(state, Moments::EightBit { .. }), eight_bit, "{name} [{rows}, {width}]");
+            let bytes = |part: &Part<'_>| match part {
+                Part::F32(numbers) => 4 * numbers.len(),
+                Part::F64(numbers) => 8 * numbers.len(),
+                Part::U8(codes) => codes.len(),
+            };
+            let taken: usize = state.parts().iter().map(|(_, part)| bytes(part)).sum();
+            assert_eq!(taken as u64, Moments::bytes(&adam, name, rows, width), "{name} [{rows}, {width}]");
+        };
+        check("blk.0.attn_q.weight.lora_a", 1, 4095, false);
+        check("blk.0.attn_q.weight.lora_a", 1, 4096, true);
+        check("blk.0.attn_q.weight.lora_a", 16, 257, true);
+        check("token_embd.weight", 100, 64, false);
+        check("output.weight", 100, 64, true);
     }
 
     #[test]

@@ -173,7 +173,7 @@ pub fn write_peft(
     }
     let saved_modules = if saved_modules.is_empty() { Value::Null } else { json!(saved_modules) };
     std::fs::create_dir_all(directory)
-        .map_err(|error| RuntimeError::Read { path: directory.to_owned(), problem: error.to_string() })?;
+        .map_err(|error| RuntimeError::Write { path: directory.to_owned(), problem: error.to_string() })?;
     let matrices = writer.sealed(&directory.join("adapter_model.safetensors"), |tensor, out| {
         let values = data.get(&tensor.name).map_or(&[][..], Vec::as_slice);
         values.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
@@ -202,7 +202,7 @@ pub fn write_peft(
     let path = directory.join("adapter_config.json");
     let mut file = AtomicFile::create(&path)?;
     let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
-    let failed = |error: std::io::Error| RuntimeError::Read { path: path.clone(), problem: error.to_string() };
+    let failed = |error: std::io::Error| RuntimeError::Write { path: path.clone(), problem: error.to_string() };
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.seal()?;
     // Both are on the disk; now they get their names, one right behind the other.

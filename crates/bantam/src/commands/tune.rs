@@ -14,7 +14,7 @@ use bantam_convert::Types;
 use bantam_kernels::Precision;
 use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
 use bantam_text::Moment;
-use bantam_train::adapters::Lora;
+use bantam_train::adapters::{ALL, Lora};
 use bantam_train::checkpoint::{self, State};
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
@@ -89,25 +89,26 @@ struct AdapterOptions {
     #[arg(long, value_name = "METHOD", default_value = "rslora")]
     method: MethodChoice,
     /// With dpo and kto: what leaving the model as it was costs; with orpo: what odds count beside the answers' own loss
-    #[arg(long, value_name = "X", default_value = "0.1", value_parser = positive_float)]
-    beta: f32,
-    /// With dpo: share of the pairs that are taken to be the wrong way round
-    #[arg(long, value_name = "X", default_value = "0", value_parser = share)]
-    label_smoothing: f32,
-    /// Inner width
-    #[arg(long, value_name = "N", default_value = "16", value_parser = rank())]
-    rank: usize,
+    /// [default: 0.1]
+    #[arg(long, value_name = "X", value_parser = positive_float)]
+    beta: Option<f32>,
+    /// With dpo: share of the pairs that are taken to be the wrong way round [default: 0]
+    #[arg(long, value_name = "X", value_parser = share)]
+    label_smoothing: Option<f32>,
+    /// Inner width [default: 16]
+    #[arg(long, value_name = "N", value_parser = rank())]
+    rank: Option<usize>,
     /// Other ranks of some modules, such as q_proj=8,down_proj=32
     #[arg(long, value_name = "NAME=N,…", value_delimiter = ',', value_parser = rank_pattern)]
     rank_pattern: Vec<(String, usize)>,
     /// Alpha [default: twice the rank; with rslora twice its root]
     #[arg(long, value_name = "X", value_parser = positive_float)]
     alpha: Option<f32>,
-    /// Share of what an adapter reads that is left out at random while it learns
-    #[arg(long, value_name = "X", default_value = "0", value_parser = share)]
-    dropout: f32,
-    /// Modules that get an adapter, such as q_proj,v_proj or *_proj
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "all-linear")]
+    /// Share of what an adapter reads that is left out at random while it learns [default: 0]
+    #[arg(long, value_name = "X", value_parser = share)]
+    dropout: Option<f32>,
+    /// Modules that get an adapter, such as q_proj,v_proj or *_proj [default: all-linear]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     target: Vec<String>,
     /// Modules that are trained wholly beside the adapters, such as lm_head,embed_tokens or *norm
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -284,6 +285,7 @@ impl TuneArguments {
         if self.types.is_some() && !full {
             return Err(Usage("--type is for --method full; bantam merge writes a model with an adapter".into()).into());
         }
+        self.check_ignored()?;
         if full {
             let checkpoint = model.checkpoint();
             if checkpoint.architecture().is_none() {
@@ -303,10 +305,37 @@ impl TuneArguments {
         Ok(())
     }
 
+    /// Refuses options that the method would not look at.
+    fn check_ignored(&self) -> anyhow::Result<()> {
+        let AdapterOptions { method, beta, label_smoothing, rank, rank_pattern, alpha, dropout, target, save_modules } =
+            &self.adapter;
+        let of_adapters = [
+            ("--rank", rank.is_some()),
+            ("--rank-pattern", !rank_pattern.is_empty()),
+            ("--alpha", alpha.is_some()),
+            ("--dropout", dropout.is_some()),
+            ("--target", !target.is_empty()),
+            ("--save-modules", !save_modules.is_empty()),
+            ("--quantize", self.learning.quantize.is_some()),
+        ];
+        let full = *method == MethodChoice::Full;
+        let given = of_adapters.into_iter().find(|(_, given)| full && *given);
+        if let Some((option, _)) = given {
+            return Err(Usage(format!("{option} is for adapters, and --method full has none")).into());
+        }
+        if beta.is_some() && !method.compares() {
+            return Err(Usage("--beta is for answers that are compared: --method dpo, orpo or kto".into()).into());
+        }
+        if label_smoothing.is_some() && *method != MethodChoice::Dpo {
+            return Err(Usage("--label-smoothing is for --method dpo".into()).into());
+        }
+        Ok(())
+    }
+
     fn options(&self) -> TrainOptions {
-        let method = self.adapter.method;
+        let (method, beta) = (self.adapter.method, self.adapter.beta.unwrap_or(0.1));
         let rank_stabilised = !matches!(method, MethodChoice::Lora | MethodChoice::Dora);
-        let rank = self.adapter.rank;
+        let rank = self.adapter.rank.unwrap_or(16);
         let twice = 2.0 * if rank_stabilised { (rank as f32).sqrt() } else { rank as f32 };
         let lora = Lora {
             rank,
@@ -314,17 +343,17 @@ impl TuneArguments {
             alpha: self.adapter.alpha.unwrap_or(twice),
             rank_stabilised,
             dora: method == MethodChoice::Dora,
-            dropout: self.adapter.dropout,
-            targets: self.adapter.target.clone(),
+            dropout: self.adapter.dropout.unwrap_or(0.0),
+            targets: if self.adapter.target.is_empty() { vec![ALL.into()] } else { self.adapter.target.clone() },
             saved: self.adapter.save_modules.clone(),
         };
         TrainOptions {
             method: if method == MethodChoice::Full { Method::Full } else { Method::Lora(lora) },
             loss: match method {
                 MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Dora | MethodChoice::Full => Loss::Tokens,
-                MethodChoice::Dpo => Loss::Dpo { beta: self.adapter.beta, smoothing: self.adapter.label_smoothing },
-                MethodChoice::Orpo => Loss::Orpo { beta: self.adapter.beta },
-                MethodChoice::Kto => Loss::Kto { beta: self.adapter.beta, desirable: 1.0, undesirable: 1.0 },
+                MethodChoice::Dpo => Loss::Dpo { beta, smoothing: self.adapter.label_smoothing.unwrap_or(0.0) },
+                MethodChoice::Orpo => Loss::Orpo { beta },
+                MethodChoice::Kto => Loss::Kto { beta, desirable: 1.0, undesirable: 1.0 },
             },
             rate: self.learning.rate.unwrap_or(match method {
                 MethodChoice::Lora | MethodChoice::Rslora | MethodChoice::Dora => 2e-4,

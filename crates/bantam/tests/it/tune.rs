@@ -122,6 +122,15 @@ fn what_cannot_be_learned_is_refused() {
         "",
         &crate::support::Expected { code: 2, stdout: None, stderr: &["there is no schedule 'up'"] },
     );
+    for (options, told) in [
+        (&["--method", "full", "--rank", "8"][..], "--rank is for adapters"),
+        (&["--method", "full", "--quantize", "nf4"], "--quantize is for adapters"),
+        (&["--beta", "0.2"], "--beta is for answers that are compared"),
+        (&["--method", "orpo", "--label-smoothing", "0.1"], "--label-smoothing is for --method dpo"),
+    ] {
+        let arguments: Vec<&str> = ["tune", &model, &data, "-o", &out].iter().chain(options).copied().collect();
+        check(&arguments, "", &crate::support::Expected { code: 2, stdout: None, stderr: &[told] });
+    }
     check(&["run", &model, "x", "--adapter", &out], "", &fails(1, &["adapter_config.json"]));
 }
 
