@@ -265,7 +265,9 @@ impl<'m> Prepared<'m> {
         // Weights and gradients are the program's.
         let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
         let states = trained.map(|weight| Moments::bytes(&options.optimiser, &weight.name, weight.rows, weight.width));
-        Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + OVERHEAD)
+        // All weights once more, when the model is written.
+        let written = if options.method == Method::Full { 4 * self.trained() } else { 0 };
+        Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + written + OVERHEAD)
     }
 }
 

@@ -14,8 +14,8 @@ use bantam_model::{Checkpoint, TOKEN_EMBEDDING};
 use bantam_tensor::TensorType;
 
 use super::{Adapter, AdapterPart, AnyBase, base_fingerprint};
-use crate::RuntimeError;
 use crate::open::map;
+use crate::{RuntimeError, in_words, memory_limit};
 
 /// Our note of the model it was trained on.
 const BASE: &str = "bantam.base_fingerprint";
@@ -82,6 +82,13 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
     let alpha = file.f32("adapter.lora.alpha").map_err(|error| error.in_file(path))?.unwrap_or(0.0);
     if !alpha.is_finite() {
         return Err(refuse(path, "`adapter.lora.alpha` is no number"));
+    }
+    // Numbers are decoded into memory: no more of them than there is room for.
+    let numbers = file.tensors().iter().map(|tensor| (tensor.rows() as u64).saturating_mul(tensor.width() as u64));
+    let needed = numbers.fold(0u64, u64::saturating_add).saturating_mul(8);
+    if let Some(limit) = memory_limit(None).filter(|limit| limit.bytes < needed) {
+        let problem = format!("it needs {}, but {} {}", in_words(needed), limit.whose, in_words(limit.bytes));
+        return Err(refuse(path, problem));
     }
     // Shapes of every pair, before any number is decoded.
     let mut pairs: BTreeMap<&str, [Option<usize>; 2]> = BTreeMap::new();

@@ -297,6 +297,19 @@ impl TuneArguments {
             {
                 bail!("{} is the model that is trained: name another directory with -o", target.display());
             }
+            // Told before it is trained, not when it is to be written.
+            let unwritable = |name: &str| {
+                let known = checkpoint.tensor(name)?.tensor_type.as_ref().ok()?;
+                (known.is_quantized() && !known.can_encode()).then(|| known.name())
+            };
+            let mut weights = model.plan().weights.iter();
+            if matches!(self.types, None | Some(Types::AsIs))
+                && let Some((name, kind)) = weights.find_map(|weight| Some((&weight.name, unwritable(&weight.name)?)))
+            {
+                bail!(
+                    "--method full: `{name}` is {kind}, which can be read but not written; name a format with --type"
+                );
+            }
             let apart = |weight: &str| checkpoint.tensor(weight).is_none_or(|tensor| tensor.file_name == weight);
             if let Some(weight) = model.plan().weights.iter().find(|weight| !apart(&weight.name)) {
                 bail!("--method full: the file holds `{}` within another tensor, which is not supported", weight.name);
