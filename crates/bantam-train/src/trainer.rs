@@ -12,7 +12,7 @@ use std::time::Instant;
 use bantam_cpu::{CpuBackend, row_lengths};
 use bantam_kernels::{Isa, KvFormat, Pool, Precision, ProductScratch, available_threads, multiply_trained};
 use bantam_model::exchange::AdapterPlace;
-use bantam_plan::rewrite::{recompute, train, with_adapters};
+use bantam_plan::rewrite::{recompute, train, with_adapters, with_dropout};
 use bantam_plan::{
     Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, Weights,
     total_cost,
@@ -22,7 +22,7 @@ use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, SavedWeight, in
 use crate::TrainError;
 use crate::adapters::Lora;
 use crate::checkpoint::{self, State};
-use crate::data::{Example, micro_batches, step_order};
+use crate::data::{Example, micro_batches, micro_batches_with_prompts, step_order};
 use crate::optimiser::{AdamW, Moments, Part, norm};
 use crate::preference::Loss;
 use crate::schedule::Schedule;
@@ -61,6 +61,11 @@ pub struct TrainOptions {
     pub schedule: Schedule,
     /// Share of all steps over which it rises.
     pub warmup: f32,
+    /// Share of the numbers that are left out of embeddings and of what layers add, where every weight is trained; adapters
+    /// have their own.
+    pub dropout: f32,
+    /// Weight of a prompt's token in the loss, where an answer's is 1 (prompt loss weight); 0 learns answers alone.
+    pub prompt_weight: f32,
     /// How often every example is seen.
     pub epochs: usize,
     /// Examples of a step.
@@ -95,6 +100,8 @@ impl Default for TrainOptions {
             rate: 2e-4,
             schedule: Schedule::default(),
             warmup: 0.03,
+            dropout: 0.0,
+            prompt_weight: 0.0,
             epochs: 3,
             batch: 8,
             rows: 1024,
@@ -235,7 +242,11 @@ impl<'m> Prepared<'m> {
                 let whole = |name: &str| saved.iter().any(|place| place.weight == name);
                 (train(&adapted, |name| name.contains(".lora_") || whole(name))?.plan, weights, places)
             }
-            Method::Full => (train(&plan, |_| true)?.plan, Adapted::new(&plan, checkpoint, &[])?, Vec::new()),
+            Method::Full => {
+                let weights = Adapted::new(&plan, checkpoint, &[])?;
+                let plan = if options.dropout > 0.0 { with_dropout(&plan, options.dropout)? } else { plan };
+                (train(&plan, |_| true)?.plan, weights, Vec::new())
+            }
         };
         let mut prepared = Self { plan, weights, memory: 0, recompute: false };
         prepared.memory = prepared.count(pool, tokens, options)?;
@@ -411,7 +422,7 @@ impl Trainer {
     ) -> Result<Event, TrainError> {
         let begin = Instant::now();
         let chosen: Vec<&Example> = self.order(examples.len()).into_iter().map(|at| &examples[at]).collect();
-        let batches = micro_batches(&chosen, self.tokens.rows);
+        let batches = micro_batches_with_prompts(&chosen, self.tokens.rows, self.options.prompt_weight);
         let mut loss = 0.0;
         for (number, mut batch) in batches.into_iter().enumerate() {
             self.go_on(keep_on)?;
@@ -441,7 +452,10 @@ impl Trainer {
 
     /// A mask of dropout for each batch of each step.
     fn mask(&self, number: usize) -> Option<u64> {
-        let drops = matches!(&self.options.method, Method::Lora(lora) if lora.dropout > 0.0);
+        let drops = match &self.options.method {
+            Method::Lora(lora) => lora.dropout > 0.0,
+            Method::Full => self.options.dropout > 0.0,
+        };
         drops.then_some(self.options.seed ^ ((self.state.step as u64) << 20) ^ (number as u64) ^ 0x5eed << 48)
     }
 

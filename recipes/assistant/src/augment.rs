@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::places::KNOWN;
 use crate::{Chance, Example, Fragment};
 
 /// How often, in a hundred, an utterance is changed in each way.
@@ -23,25 +24,87 @@ pub struct Augmentation {
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { swap: 50, lower: 30, mistype: 10, drop: 25, frame: 10, end: 20 }
+        Self { swap: 50, lower: 30, mistype: 10, drop: 35, frame: 10, end: 20 }
     }
 }
 
-/// The values seen in each slot, each as often as it was seen.
+/// What may stand in each slot.
 #[derive(Debug, Clone, Default)]
-pub struct Values(BTreeMap<String, Vec<String>>);
+pub struct Values(BTreeMap<String, Slot>);
+
+/// What may stand in one.
+#[derive(Debug, Clone, Default)]
+struct Slot {
+    /// The values seen, each as often as it was seen.
+    seen: Vec<String>,
+    /// Each once.
+    distinct: Vec<String>,
+    /// What is known to fit beside these.
+    others: Vec<String>,
+}
+
+/// Slots that hold what others hold, too: titles are titles.
+const KIN: [(&str, &[&str]); 6] = [
+    ("entity_name", &["track", "album", "object_name"]),
+    ("track", &["entity_name", "album", "object_name"]),
+    ("album", &["entity_name", "track", "object_name"]),
+    ("movie_name", &["object_name"]),
+    ("object_name", &["movie_name"]),
+    ("poi", &["geographic_poi"]),
+];
 
 impl Values {
-    /// Those of some examples.
+    /// Those of some examples, those of their kin, and names of places.
     pub fn of(examples: &[Example]) -> Self {
-        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut values: BTreeMap<String, Slot> = BTreeMap::new();
         for fragment in examples.iter().flat_map(|example| &example.fragments) {
             if let Some(slot) = &fragment.slot {
-                values.entry(slot.clone()).or_default().push(fragment.text.trim().to_owned());
+                values.entry(slot.clone()).or_default().seen.push(fragment.text.trim().to_owned());
             }
+        }
+        for slot in values.values_mut() {
+            slot.distinct.clone_from(&slot.seen);
+            slot.distinct.sort_unstable();
+            slot.distinct.dedup();
+        }
+        let seen: BTreeMap<String, Vec<String>> =
+            values.iter().map(|(name, slot)| (name.clone(), slot.distinct.clone())).collect();
+        for (name, slot) in &mut values {
+            let kin = KIN.iter().filter(|(of, _)| of == name).flat_map(|(_, kin)| *kin);
+            slot.others.extend(kin.filter_map(|kin| seen.get(*kin)).flatten().cloned());
+            let known = KNOWN.iter().filter(|(of, _)| of == name).flat_map(|(_, known)| *known);
+            slot.others.extend(known.map(|known| (*known).to_owned()));
         }
         Self(values)
     }
+
+    /// One for a slot: of those seen as often as they were, of the rare as often as of the frequent, or of others.
+    fn draw(&self, slot: &str, chance: &mut Chance) -> Option<&String> {
+        let slot = self.0.get(slot)?;
+        match chance.below(100) {
+            0..40 => chance.choose(&slot.seen),
+            40..75 => chance.choose(&slot.distinct),
+            _ => chance.choose(if slot.others.is_empty() { &slot.distinct } else { &slot.others }),
+        }
+    }
+}
+
+/// The first words of one utterance and the last of another that asks for the same; only of those without slots.
+pub fn cross(example: &Example, other: &Example, chance: &mut Chance) -> Option<Example> {
+    let (first, second) = (example.text(), other.text());
+    let words = |text: &'_ str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    let (first, second) = (words(&first), words(&second));
+    let slots = |example: &Example| example.fragments.iter().any(|fragment| fragment.slot.is_some());
+    if first.len() < 4 || second.len() < 4 || slots(example) || slots(other) {
+        return None;
+    }
+    // Near their middles, or one wholly behind the other.
+    let (upto, from) = match chance.percent(30) {
+        true => (first.len(), 0),
+        false => (first.len() / 2 + chance.below(2), second.len() / 2 - chance.below(2)),
+    };
+    let text = [&first[..upto], &second[from..]].concat().join(" ");
+    Some(Example { fragments: vec![Fragment { text, slot: None }], ..example.clone() })
 }
 
 const BEFORE: [&str; 14] = [
@@ -68,7 +131,7 @@ pub fn vary(example: &Example, values: &Values, how: Augmentation, chance: &mut 
     for fragment in &mut varied.fragments {
         match &fragment.slot {
             Some(slot) if chance.percent(how.swap) => {
-                if let Some(value) = values.0.get(slot).and_then(|values| chance.choose(values)) {
+                if let Some(value) = values.draw(slot, chance) {
                     fragment.text.clone_from(value);
                 }
             }

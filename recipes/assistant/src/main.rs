@@ -1,17 +1,18 @@
 //! The recipe's steps, one command each.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use assistant_recipe::augment::{Augmentation, Values, vary};
+use assistant_recipe::augment::{Augmentation, Values, cross, vary};
 use assistant_recipe::finish::{self, UNCALIBRATED, calibrate};
 use assistant_recipe::judge::{Answer, judge, threshold};
 use assistant_recipe::make::Make;
 use assistant_recipe::spec::{self, spec};
 use assistant_recipe::split::{Split, split};
-use assistant_recipe::{Call, Chance, Example, Source, read, vectors};
+use assistant_recipe::{Call, Chance, Example, OUT_OF_SCOPE, Source, elsewhere, read, vectors};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -151,18 +152,39 @@ fn prompt(example: &Example) -> String {
     json!({ "messages": [{ "role": "user", "content": example.text() }] }).to_string()
 }
 
+/// How many times as often as others an utterance out of scope is varied.
+const STRANGERS_TIMES: u64 = 4;
+/// Percent of the variations of utterances without slots whose end is another's with the same intent.
+const CROSSED: usize = 20;
+/// Utterances that are made up and out of scope, for a hundred others.
+const MADE_UP: usize = 4;
+
 fn prepare(data: &Path, output: &Path, variations: u64, seed: u64) -> anyhow::Result<()> {
     let Split { learn, choose, measure } = split(read(data)?);
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let values = Values::of(&learn);
     let mut lines = Vec::new();
+    let mut alike: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
+    for example in learn.iter().filter(|example| example.source == Source::ClincTrain) {
+        alike.entry(&example.intent).or_default().push(example);
+    }
     // Where the slots of an utterance are not marked, a call would say that there are none.
     for example in learn.iter().filter(|example| example.marked) {
         lines.push(line(example));
-        for number in 0..variations {
+        let is_stranger = example.intent == OUT_OF_SCOPE;
+        // There are few of what is out of scope.
+        for number in 0..variations * if is_stranger { STRANGERS_TIMES } else { 1 } {
             let mut chance = Chance::of(&format!("{seed} {number} {}", example.text()));
+            let others = alike.get(&example.intent[..]).filter(|_| !is_stranger && chance.percent(CROSSED));
+            let crossed = others.and_then(|others| cross(example, chance.choose(others)?, &mut chance));
+            let example = crossed.as_ref().unwrap_or(example);
             lines.push(line(&vary(example, &values, Augmentation::default(), &mut chance)));
         }
+    }
+    let mut chance = Chance::of(&format!("{seed} elsewhere"));
+    for _ in 0..lines.len() * MADE_UP / 100 {
+        let example = elsewhere::utterance(&mut chance);
+        lines.push(line(&vary(&example, &values, Augmentation::default(), &mut chance)));
     }
     Chance::new(seed).shuffle(&mut lines);
     write(&output.join("learn.jsonl"), &lines)?;

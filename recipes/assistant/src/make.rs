@@ -25,7 +25,7 @@ pub struct Make {
     #[arg(long = "type", default_value = "q8_0")]
     pub quantized: String,
     /// Variations of each utterance to learn from, beside itself
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 10)]
     pub variations: u64,
     /// Where chance begins
     #[arg(long, default_value_t = 1)]

@@ -7,8 +7,8 @@ use crate::{Call, Example};
 /// What precedes the tokens and the template, and is settled.
 const SHAPE: &str = include_str!("spec.toml");
 
-/// Tokens of their own: a space (so that a word is one and the same within an utterance and where a value begins), the whole of
-/// a call that never has arguments, the beginning of one that may, and all that stands between two values.
+/// Tokens of their own: the whole of a call that never has arguments, the beginning of one that may, and all that stands
+/// between two values.
 pub fn tokens(examples: &[Example]) -> Vec<String> {
     let (mut with, mut without, mut slots) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for example in examples {
@@ -20,7 +20,7 @@ pub fn tokens(examples: &[Example]) -> Vec<String> {
             slots.extend(call.arguments.into_iter().map(|(slot, _)| slot));
         }
     }
-    let mut tokens = vec![" ".to_owned()];
+    let mut tokens = Vec::new();
     for intent in &with {
         let whole = Call::named(intent).json();
         tokens.push(whole[..whole.len() - 2].to_owned());

@@ -2,12 +2,14 @@
 
 mod adapters;
 mod apart;
+mod dropout;
 mod observe;
 mod recompute;
 mod train;
 
 pub use adapters::{Adapter, with_adapters};
 pub use apart::apart;
+pub use dropout::with_dropout;
 pub use observe::{Observed, observe};
 pub use recompute::recompute;
 pub use train::{Training, train};

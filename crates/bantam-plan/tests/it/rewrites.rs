@@ -1,7 +1,7 @@
 //! The printable form, and rewrites seen through it.
 
 use bantam_plan::reference::Interpreter;
-use bantam_plan::rewrite::{Adapter, observe, recompute, train, with_adapters};
+use bantam_plan::rewrite::{Adapter, observe, recompute, train, with_adapters, with_dropout};
 use bantam_plan::*;
 
 use crate::tiny::{Tiny, training_batch, weights_for};
@@ -70,6 +70,28 @@ fn an_adapter_of_an_unknown_weight_is_refused() {
     let adapter = Adapter { weight: "blk.7.attn_q.weight".into(), rank: 1, scale: 1.0, dropout: 0.0, dora: None };
     let error = with_adapters(&one_layer(), &[adapter]).unwrap_err().to_string();
     assert_eq!(error, "rewrite `with_adapters`: no linear reads weight `blk.7.attn_q.weight`");
+}
+
+#[test]
+fn dropout_is_on_embeddings_and_on_what_joins_the_stream() {
+    let plan = one_layer();
+    let dropped = with_dropout(&plan, 0.25).unwrap();
+    let text = dropped.to_string();
+    let found: Vec<&str> = text.lines().filter(|line| line.contains("dropout")).collect();
+    let expected = [
+        "x [tokens, 8] = dropout rate=0.25 stream=1(x whole)",
+        "blk.0.attn_output dropout [tokens, 8] = dropout rate=0.25 stream=2(blk.0.attn_output)",
+        "x attn [tokens, 8] = add(x, blk.0.attn_output dropout)",
+        "blk.0.ffn_down dropout [tokens, 8] = dropout rate=0.25 stream=3(blk.0.ffn_down)",
+        "x ffn [tokens, 8] = add(x attn, blk.0.ffn_down dropout)",
+    ];
+    assert_eq!(found, expected, "{text}");
+    // Without a seed nothing is left out.
+    let (weights, mut batch) = (weights_for(&plan, 1), training_batch());
+    let kept = plan.run_reference(&weights, &batch).unwrap();
+    assert_eq!(dropped.run_reference(&weights, &batch).unwrap(), kept);
+    batch.dropout = Some(5);
+    assert_ne!(dropped.run_reference(&weights, &batch).unwrap(), kept);
 }
 
 #[test]

@@ -12,6 +12,6 @@ mod rows;
 pub use comparison::{Compared, Comparison};
 pub use examples::{Encoder, Example};
 pub use lines::{DataFile, fingerprint, read, read_comparisons};
-pub use pack::{micro_batches, step_order, weighted_batches};
+pub use pack::{micro_batches, micro_batches_with_prompts, step_order, weighted_batches};
 pub use record::{Exchange, Learning, Prompt, Record, Shape};
 pub use rows::{Form, Row, Rows};

@@ -25,12 +25,24 @@ pub fn step_order(count: usize, each: usize, step: usize, seed: Option<u64>) -> 
 ///
 /// An example's last token predicts nothing and is left out.
 pub fn micro_batches(examples: &[&Example], rows: usize) -> Vec<Batch> {
+    micro_batches_with_prompts(examples, rows, 0.0)
+}
+
+/// As [`micro_batches`], where tokens of prompts are learned, too, each with `prompt` times the weight of an answer's.
+pub fn micro_batches_with_prompts(examples: &[&Example], rows: usize, prompt: f32) -> Vec<Batch> {
     let learned: usize = examples.iter().map(|example| example.learned()).sum();
-    weighted_batches(examples, rows, 1.0 / learned.max(1) as f32)
+    let predicted: usize = examples.iter().map(|example| example.tokens.len().saturating_sub(1)).sum();
+    let all = learned.max(1) as f32 + prompt * predicted.saturating_sub(learned) as f32;
+    weighted(examples, rows, [1.0 / all, prompt / all])
 }
 
 /// As [`micro_batches`], every learned token with this weight.
 pub fn weighted_batches(examples: &[&Example], rows: usize, weight: f32) -> Vec<Batch> {
+    weighted(examples, rows, [weight, 0.0])
+}
+
+/// Weights of tokens of answers, and of prompts.
+fn weighted(examples: &[&Example], rows: usize, [answer, prompt]: [f32; 2]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     let mut pages = 0u32;
     for example in examples {
@@ -45,7 +57,8 @@ pub fn weighted_batches(examples: &[&Example], rows: usize, weight: f32) -> Vec<
             let row = batch.rows() as u32;
             batch.tokens.push(example.tokens[position]);
             batch.places.push(Place { sequence, position: position as u32 });
-            if example.said[position + 1] {
+            let weight = if example.said[position + 1] { answer } else { prompt };
+            if weight > 0.0 {
                 batch.outputs.push(row);
                 batch.targets.push(Target { token: example.tokens[position + 1], weight });
             }
@@ -87,5 +100,19 @@ mod tests {
         assert_eq!(batches[0].targets[2], Target { token: 7, weight: 0.25 });
         assert_eq!(batches[1].tokens, [8]);
         assert_eq!(batches[0].tables, [vec![0], vec![1]]);
+    }
+
+    #[test]
+    fn tokens_of_prompts_weigh_what_is_asked_for() {
+        let example = Example { tokens: vec![4, 5, 6, 7], said: vec![false, false, false, true], line: 0 };
+        let check = |prompt: f32, expected: &[(u32, f32)]| {
+            let batches = micro_batches_with_prompts(&[&example], 9, prompt);
+            let found: Vec<(u32, f32)> =
+                batches[0].targets.iter().map(|target| (target.token, target.weight)).collect();
+            assert_eq!(found, expected);
+        };
+        check(0.0, &[(7, 1.0)]);
+        // Weights sum to 1: two tokens of a half each, and a whole one.
+        check(0.5, &[(5, 0.25), (6, 0.25), (7, 0.5)]);
     }
 }

@@ -37,6 +37,8 @@ impl ScratchSpec {
             rate: training.rate,
             schedule: self.schedule().map_err(TrainError::Option)?,
             warmup: training.warmup,
+            dropout: training.dropout,
+            prompt_weight: training.prompt_weight,
             epochs: training.epochs,
             batch: training.batch,
             rows: training.rows,

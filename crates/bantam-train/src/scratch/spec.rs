@@ -122,6 +122,10 @@ pub struct TrainingSpec {
     pub schedule: String,
     /// Share of the steps over which it rises.
     pub warmup: f32,
+    /// Share of the numbers left out of embeddings and of what layers add, while it learns.
+    pub dropout: f32,
+    /// Weight of a prompt's token in the loss, where an answer's is 1; 0: only answers are learned.
+    pub prompt_weight: f32,
     /// What steps.
     pub optimiser: Optimiser,
     /// Share of a weight, times the learning rate, that each step takes off.
@@ -149,6 +153,8 @@ impl Default for TrainingSpec {
             rate: 1e-3,
             schedule: "cosine".into(),
             warmup: 0.02,
+            dropout: 0.0,
+            prompt_weight: 0.0,
             optimiser: Optimiser::default(),
             weight_decay: 0.1,
             beta2: 0.98,
@@ -273,6 +279,8 @@ impl ScratchSpec {
         let numbers = [
             ("rate", training.rate, f32::MAX),
             ("warmup", training.warmup, 1.0),
+            ("dropout", training.dropout, 1.0),
+            ("prompt_weight", training.prompt_weight, f32::MAX),
             ("weight_decay", training.weight_decay, f32::MAX),
             ("beta2", training.beta2, 1.0),
             ("clip", training.clip, f32::MAX),

@@ -90,7 +90,7 @@ pub(super) fn draw(tensor: &Tensor, place: usize, seed: u64) -> Vec<f32> {
     }
 }
 
-/// Rows of the embedding from a file of vectors: a token whose text stands there begins with that direction, at the length
+/// Rows of the embedding from a file of vectors: a token whose text stands there, but for a space before it, begins with that direction, at the length
 /// that a drawn row has. Gives the number of tokens found.
 pub(super) fn begin_with(
     path: &Path,
@@ -116,7 +116,10 @@ pub(super) fn begin_with(
     let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
     let mut found = 0;
     for (id, row) in (0u32..).zip(embedding.chunks_exact_mut(width)) {
-        let vector = tokenizer.token_text(id).and_then(|text| vectors.get(text.as_ref()));
+        // A word behind a space is the same word.
+        let known = |text: &str| vectors.get(text).or_else(|| vectors.get(text.strip_prefix(' ')?));
+        let text = tokenizer.token_bytes(id).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let vector = text.and_then(known);
         let Some(vector) = vector.filter(|vector| length(vector) > 0.0) else { continue };
         let factor = length(row) / length(vector);
         row.iter_mut().zip(vector).for_each(|(x, of)| *x = factor * of);

@@ -94,22 +94,28 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
     let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
     let examples = examples(&training["examples"]);
     let lora = Lora { rank: 3, dropout: 0.2, targets: vec!["q_proj".into(), "*_proj".into()], ..Lora::default() };
-    let options = TrainOptions { method: Method::Lora(lora), shuffle: true, ..options(&training) };
-    let mut whole = trainer(model, &options, &examples);
+    let whole_models = TrainOptions { method: Method::Full, dropout: 0.2, prompt_weight: 0.1, ..options(&training) };
+    for options in [TrainOptions { method: Method::Lora(lora), ..options(&training) }, whole_models] {
+        goes_on(model, &TrainOptions { shuffle: true, ..options }, &examples);
+    }
+}
+
+fn goes_on(model: &Model, options: &TrainOptions, examples: &[Example]) {
+    let mut whole = trainer(model, options, examples);
     for _ in 0..9 {
-        whole.step(&examples, 9, &|| true).unwrap();
+        whole.step(examples, 9, &|| true).unwrap();
     }
     let expected = whole.weights();
     let folder = Folder::new("resume");
     let path = folder.0.join("state.safetensors");
     for stop in [0, 3, 8] {
-        let mut first = trainer(model, &TrainOptions { threads: Some(1), ..options.clone() }, &examples);
+        let mut first = trainer(model, &TrainOptions { threads: Some(1), ..options.clone() }, examples);
         for _ in 0..stop {
-            first.step(&examples, 9, &|| true).unwrap();
+            first.step(examples, 9, &|| true).unwrap();
         }
         // Interrupted in the middle of a step: as if it had not begun.
         let calls = Cell::new(0);
-        let interrupted = first.step(&examples, 9, &|| {
+        let interrupted = first.step(examples, 9, &|| {
             calls.set(calls.get() + 1);
             calls.get() < 2
         });
@@ -117,11 +123,11 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
         first.save(&path).unwrap();
         let done = first.state.step;
         drop(first);
-        let mut second = trainer(model, &TrainOptions { recompute: Recompute::Always, ..options.clone() }, &examples);
+        let mut second = trainer(model, &TrainOptions { recompute: Recompute::Always, ..options.clone() }, examples);
         second.restore(&path).unwrap();
         assert_eq!(second.state.step, done);
         for _ in done..9 {
-            second.step(&examples, 9, &|| true).unwrap();
+            second.step(examples, 9, &|| true).unwrap();
         }
         assert_eq!(second.state.losses, whole.state.losses);
         for ((name, found), (_, expected)) in second.weights().iter().zip(&expected) {
@@ -129,8 +135,8 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
             assert_eq!(bits(found), bits(expected), "{name}, stopped at {stop}");
         }
     }
-    let tokens = Tokens::of(&examples, &options);
-    let mut other = Trainer::new(model, &options, tokens, "another run".into(), &mut |_| true).unwrap();
+    let tokens = Tokens::of(examples, &options);
+    let mut other = Trainer::new(model, options, tokens, "another run".into(), &mut |_| true).unwrap();
     let error = other.restore(&path).unwrap_err().to_string();
     assert!(error.contains("another model, other data or other settings"), "{error}");
 }

@@ -375,6 +375,8 @@ impl TuneArguments {
             }),
             schedule: self.learning.schedule,
             warmup: self.learning.warmup,
+            dropout: 0.0,
+            prompt_weight: 0.0,
             epochs: self.learning.epochs,
             batch: self.learning.batch,
             rows: self.examples.rows,

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use assistant_recipe::augment::{Augmentation, Values, vary};
+use assistant_recipe::augment::{Augmentation, Values, cross, vary};
 use assistant_recipe::judge::{Answer, judge, threshold};
 use assistant_recipe::split::split;
-use assistant_recipe::{Call, Chance, Example, Fragment, OUT_OF_SCOPE, Source, read};
+use assistant_recipe::{Call, Chance, Example, Fragment, OUT_OF_SCOPE, Source, elsewhere, read};
 
 fn example(intent: &str, source: Source, stretches: &[(&str, &str)]) -> Example {
     let fragment = |(text, slot): &(&str, &str)| Fragment {
@@ -77,6 +77,39 @@ fn a_variation_is_a_function_of_its_seed_and_keeps_slots_in_its_words() {
     assert!(seen.len() > 100, "{} kinds", seen.len());
     let never = Augmentation { swap: 0, lower: 0, mistype: 0, drop: 0, frame: 0, end: 0 };
     assert_eq!(vary(&song(), &values, never, &mut Chance::new(1)), song());
+}
+
+#[test]
+fn utterances_of_one_intent_are_crossed_where_they_have_no_slots() {
+    let plain = |text: &str| example("timer", Source::ClincTrain, &[(text, "")]);
+    let (one, other) = (plain("wake me in ten minutes"), plain("set a timer for the eggs"));
+    let mut seen = HashSet::new();
+    for seed in 0..50 {
+        let crossed = cross(&one, &other, &mut Chance::new(seed)).unwrap();
+        assert!(
+            crossed.text().starts_with("wake me") && crossed.text().ends_with("for the eggs"),
+            "{}",
+            crossed.text()
+        );
+        assert_eq!(crossed.call(), one.call());
+        seen.insert(crossed.text());
+    }
+    assert!(seen.len() > 3 && seen.contains("wake me in ten minutes set a timer for the eggs"), "{seen:?}");
+    assert!(cross(&song(), &one, &mut Chance::new(1)).is_none());
+    assert!(cross(&one, &plain("a timer please"), &mut Chance::new(1)).is_none());
+}
+
+#[test]
+fn what_is_made_up_is_out_of_scope_and_has_no_gaps() {
+    let mut seen = HashSet::new();
+    for seed in 0..2000 {
+        let made = elsewhere::utterance(&mut Chance::new(seed));
+        let text = made.text();
+        assert_eq!(made.call(), Call::named(OUT_OF_SCOPE));
+        assert!(!text.contains(['{', '}']) && !text.contains("  ") && text == text.to_lowercase(), "{text}");
+        seen.insert(text);
+    }
+    assert!(seen.len() > 1500, "{} kinds", seen.len());
 }
 
 #[test]
