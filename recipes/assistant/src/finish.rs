@@ -54,7 +54,10 @@ pub fn calls(examples: &[Example], calibration: Calibration) -> Value {
 pub fn calibrate(examples: &[Example], answers: &[Answer], in_scope: f64) -> Calibration {
     // Where not even all answers together are right so often, a point of what they are is given for what is out of scope.
     let all = judge(examples, answers, 0.0).in_scope.percent();
-    let least = threshold(examples, answers, if all < in_scope { all - GIVEN } else { in_scope });
+    // The least probability is asked of the name alone. Where a call has no arguments, that is the call's; names of calls with
+    // arguments are as good as certain, and what is uncertain there are the arguments.
+    let names: Vec<Answer> = answers.iter().cloned().map(name_alone).collect();
+    let least = threshold(examples, &names, if all < in_scope { all - GIVEN } else { in_scope });
     let points = examples.iter().zip(answers).map(|(example, answer)| {
         let right = answer.call.as_ref().is_some_and(|call| match example.source {
             Source::Snips => *call == example.call(),
@@ -64,6 +67,11 @@ pub fn calibrate(examples: &[Example], answers: &[Answer], in_scope: f64) -> Cal
         ((sure / (1.0 - sure)).ln(), right)
     });
     Calibration { curve: logistic(&points.collect::<Vec<_>>()), least }
+}
+
+fn name_alone(answer: Answer) -> Answer {
+    let has_arguments = answer.call.as_ref().is_some_and(|call| !call.arguments.is_empty());
+    Answer { confidence: if has_arguments { 1.0 } else { answer.confidence }, ..answer }
 }
 
 /// Slope and offset of the logistic curve of greatest likelihood, by Newton's steps; targets a little within 0 and 1, so that points

@@ -5,6 +5,7 @@
 
 mod average;
 mod corpus;
+mod heads;
 mod spec;
 mod vocabulary;
 mod weights;
@@ -19,6 +20,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings, TensorHeader, TensorKind};
+use bantam_model::spec::Mixer;
+use bantam_runtime::{Model, OpenOptions};
 use bantam_tensor::TensorType;
 use bantam_text::Vocabulary;
 
@@ -66,23 +69,33 @@ pub fn begin(
     vocabulary: &Vocabulary,
     target: &Path,
 ) -> Result<usize, TrainError> {
-    let mut writer = GgufWriter::new();
-    metadata(spec, vocabulary, &mut writer);
     let tensors = weights::tensors(spec, vocabulary.tokens.len());
-    for tensor in &tensors {
-        writer.add_tensor(tensor.name.as_str(), &tensor.dims(), TensorKind::Known(TensorType::F32))?;
-    }
-    let mut first = weights::draw(&tensors[0], 0, spec.training.seed);
+    let draw = |(place, tensor)| weights::draw(tensor, place, spec.training.seed);
+    let mut drawn: Vec<Vec<f32>> = tensors.iter().enumerate().map(draw).collect();
     let mut found = 0;
     if let Some(vectors) = &spec.begin.embeddings {
-        found = weights::begin_with(&directory.join(vectors), vocabulary, (&mut first, spec.width))?;
+        found = weights::begin_with(&directory.join(vectors), vocabulary, (&mut drawn[0], spec.width))?;
     }
-    let mut places = tensors.iter().enumerate();
-    writer.write(target, |_, out| match places.next() {
-        Some((0, _)) => put(&first, TensorType::F32, out),
-        Some((place, tensor)) => put(&weights::draw(tensor, place, spec.training.seed), TensorType::F32, out),
-        None => Ok(()),
-    })?;
+    let write = |drawn: &[Vec<f32>]| -> Result<(), TrainError> {
+        let mut writer = GgufWriter::new();
+        metadata(spec, vocabulary, &mut writer);
+        for tensor in &tensors {
+            writer.add_tensor(tensor.name.as_str(), &tensor.dims(), TensorKind::Known(TensorType::F32))?;
+        }
+        let mut numbers = drawn.iter();
+        writer.write(target, |_, out| numbers.next().map_or(Ok(()), |numbers| put(numbers, TensorType::F32, out)))?;
+        Ok(())
+    };
+    write(&drawn)?;
+    if !spec.begin.looks_back.is_empty() {
+        // How its places turn is the family's to say, which reads it from the file.
+        let model = Model::open(target, &OpenOptions::default())?;
+        let Some(Mixer::Attention(attention)) = model.spec().layers.first().map(|layer| &layer.mixer) else {
+            return Err(TrainError::Option("`begin.looks_back`: the model has no layer".into()));
+        };
+        heads::look_back(spec, attention, &tensors, &mut drawn).map_err(TrainError::Option)?;
+        write(&drawn)?;
+    }
     Ok(found)
 }
 

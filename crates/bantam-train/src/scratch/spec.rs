@@ -89,6 +89,10 @@ pub struct BeginSpec {
     /// Lines of `{"text": …, "embedding": [width numbers]}`, as `bantam embed` writes them: a token of that text begins with
     /// that direction. A path from the spec's directory.
     pub embeddings: Option<String>,
+    /// Heads of the first layer begin by looking so many places back, one for each number: what was said before is then copied
+    /// much sooner.
+    #[serde(default)]
+    pub looks_back: Vec<usize>,
 }
 
 /// What steps, by the names that `bantam tune --optimiser` has.
@@ -258,6 +262,7 @@ impl ScratchSpec {
                 return Err(format!("`{what}` is {found}, expected more than 0"));
             }
         }
+        self.begin.looks_back.iter().try_for_each(|&back| within("begin.looks_back", back, self.context))?;
         self.check_training()?;
         self.weight_type()?;
         if !FAMILIES.iter().any(|family| family.gguf.contains(&self.family.as_str())) {

@@ -24,6 +24,9 @@ end = "<|end|>"
 name = "Little one"
 license = "mit"
 
+[begin]
+looks_back = [1]
+
 [training]
 epochs = EPOCHS
 batch = 4
