@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::places::KNOWN;
+use crate::words::list;
 use crate::{Chance, Example, Fragment};
 
 /// How often, in a hundred, an utterance is changed in each way.
@@ -53,6 +53,9 @@ const KIN: [(&str, &[&str]); 6] = [
     ("poi", &["geographic_poi"]),
 ];
 
+/// Slots of which there is a list of names.
+const PLACES: [&str; 2] = ["country", "state"];
+
 impl Values {
     /// Those of some examples, those of their kin, and names of places.
     pub fn of(examples: &[Example]) -> Self {
@@ -72,8 +75,9 @@ impl Values {
         for (name, slot) in &mut values {
             let kin = KIN.iter().filter(|(of, _)| of == name).flat_map(|(_, kin)| *kin);
             slot.others.extend(kin.filter_map(|kin| seen.get(*kin)).flatten().cloned());
-            let known = KNOWN.iter().filter(|(of, _)| of == name).flat_map(|(_, known)| *known);
-            slot.others.extend(known.map(|known| (*known).to_owned()));
+            if PLACES.contains(&name.as_str()) {
+                slot.others.extend(list(name).into_iter().map(str::to_owned));
+            }
         }
         Self(values)
     }

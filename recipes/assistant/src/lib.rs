@@ -18,11 +18,11 @@ mod example;
 pub mod finish;
 pub mod judge;
 pub mod make;
-mod places;
 mod snips;
 pub mod spec;
 pub mod split;
 pub mod vectors;
+mod words;
 
 pub use call::Call;
 pub use chance::Chance;

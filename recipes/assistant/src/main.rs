@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use assistant_recipe::augment::{Augmentation, Values, cross, vary};
+use assistant_recipe::elsewhere::Elsewhere;
 use assistant_recipe::finish::{self, UNCALIBRATED, calibrate};
 use assistant_recipe::judge::{Answer, judge, threshold};
 use assistant_recipe::make::Make;
 use assistant_recipe::spec::{self, spec};
 use assistant_recipe::split::{Split, split};
-use assistant_recipe::{Call, Chance, Example, OUT_OF_SCOPE, Source, elsewhere, read, vectors};
+use assistant_recipe::{Call, Chance, Example, OUT_OF_SCOPE, Source, read, vectors};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -181,9 +182,9 @@ fn prepare(data: &Path, output: &Path, variations: u64, seed: u64) -> anyhow::Re
             lines.push(line(&vary(example, &values, Augmentation::default(), &mut chance)));
         }
     }
-    let mut chance = Chance::of(&format!("{seed} elsewhere"));
+    let (elsewhere, mut chance) = (Elsewhere::default(), Chance::of(&format!("{seed} elsewhere")));
     for _ in 0..lines.len() * MADE_UP / 100 {
-        let example = elsewhere::utterance(&mut chance);
+        let example = elsewhere.utterance(&mut chance);
         lines.push(line(&vary(&example, &values, Augmentation::default(), &mut chance)));
     }
     Chance::new(seed).shuffle(&mut lines);

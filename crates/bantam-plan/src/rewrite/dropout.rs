@@ -28,6 +28,7 @@ pub fn with_dropout(plan: &Plan, rate: f32) -> Result<Plan, PlanError> {
             | Op::Spread(_)
             | Op::ExpertLinear(_)
             | Op::Combine(_)
+            | Op::Magnitude(_)
             | Op::Loss(_)
             | Op::Observe(_)
             | Op::Backward(_) => false,

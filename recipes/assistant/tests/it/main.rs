@@ -4,9 +4,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use assistant_recipe::augment::{Augmentation, Values, cross, vary};
+use assistant_recipe::elsewhere::Elsewhere;
 use assistant_recipe::judge::{Answer, judge, threshold};
 use assistant_recipe::split::split;
-use assistant_recipe::{Call, Chance, Example, Fragment, OUT_OF_SCOPE, Source, elsewhere, read};
+use assistant_recipe::{Call, Chance, Example, Fragment, OUT_OF_SCOPE, Source, read};
 
 fn example(intent: &str, source: Source, stretches: &[(&str, &str)]) -> Example {
     let fragment = |(text, slot): &(&str, &str)| Fragment {
@@ -101,9 +102,9 @@ fn utterances_of_one_intent_are_crossed_where_they_have_no_slots() {
 
 #[test]
 fn what_is_made_up_is_out_of_scope_and_has_no_gaps() {
-    let mut seen = HashSet::new();
+    let (elsewhere, mut seen) = (Elsewhere::default(), HashSet::new());
     for seed in 0..2000 {
-        let made = elsewhere::utterance(&mut Chance::new(seed));
+        let made = elsewhere.utterance(&mut Chance::new(seed));
         let text = made.text();
         assert_eq!(made.call(), Call::named(OUT_OF_SCOPE));
         assert!(!text.contains(['{', '}']) && !text.contains("  ") && text == text.to_lowercase(), "{text}");
