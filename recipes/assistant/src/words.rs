@@ -5,10 +5,9 @@ const TEXT: &str = include_str!("words.txt");
 
 /// A list by its name; empty where there is none of it.
 pub fn list(name: &str) -> Vec<&'static str> {
-    let heading = format!("[{name}]");
-    let mut lines = TEXT.lines().skip_while(|line| *line != heading).skip(1);
-    let own = lines.by_ref().take_while(|line| !line.starts_with('['));
-    own.flat_map(|line| line.split(';')).map(str::trim).filter(|item| !item.is_empty()).collect()
+    let behind = TEXT.split_once(&format!("[{name}]\n")).map_or("", |(_, behind)| behind);
+    let own = behind.split('[').next().unwrap_or_default();
+    own.split(';').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
 #[cfg(test)]
