@@ -26,7 +26,7 @@ pub struct Calibration {
 }
 
 /// Percent of what is in scope that may be given up where the percentage asked for is out of reach.
-const GIVEN: f64 = 1.0;
+const GIVEN: f64 = 0.5;
 
 /// That changes nothing.
 pub const UNCALIBRATED: Calibration = Calibration { curve: [1.0, 0.0], least: 0.0 };
@@ -52,7 +52,7 @@ pub fn calls(examples: &[Example], calibration: Calibration) -> Value {
 
 /// Chooses the threshold and fits the curve on answers that a model without either gave.
 pub fn calibrate(examples: &[Example], answers: &[Answer], in_scope: f64) -> Calibration {
-    // Where not even all answers together are right so often, a point of what they are is given for what is out of scope.
+    // Where not even all answers together are right so often, half a point of what they are is given for what is out of scope.
     let all = judge(examples, answers, 0.0).in_scope.percent();
     // The least probability is asked of the name alone. Where a call has no arguments, that is the call's; names of calls with
     // arguments are as good as certain, and what is uncertain there are the arguments.

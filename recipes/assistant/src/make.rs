@@ -22,7 +22,7 @@ pub struct Make {
     #[arg(long, default_value = "target/release/bantam")]
     pub bantam: PathBuf,
     /// What the weights are quantized to
-    #[arg(long = "type", default_value = "q8_0")]
+    #[arg(long = "type", default_value = "q6_k")]
     pub quantized: String,
     /// Variations of each utterance to learn from, beside itself
     #[arg(long, default_value_t = 10)]
