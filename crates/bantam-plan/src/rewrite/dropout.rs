@@ -33,10 +33,8 @@ pub fn with_dropout(plan: &Plan, rate: f32) -> Result<Plan, PlanError> {
             | Op::Observe(_)
             | Op::Backward(_) => false,
         };
-        let added: Vec<usize> = match &step.op {
-            Op::Add(_) if goes_on => (0..step.inputs.len()).filter(|&n| !of_stream(&step.inputs[n])).collect(),
-            _ => Vec::new(),
-        };
+        let joins = goes_on && matches!(step.op, Op::Add(_));
+        let added: Vec<usize> = (0..step.inputs.len()).filter(|&n| joins && !of_stream(&step.inputs[n])).collect();
         step.outputs.iter().for_each(|id| in_stream[id.0] = goes_on);
         out.current_layer = step.layer;
         let mut drop = |out: &mut Plan, id: ValueId| {

@@ -135,7 +135,7 @@ fn goes_on(model: &Model, options: &TrainOptions, examples: &[Example]) {
             assert_eq!(bits(found), bits(expected), "{name}, stopped at {stop}");
         }
     }
-    let tokens = Tokens::of(examples, &options);
+    let tokens = Tokens::of(examples, options);
     let mut other = Trainer::new(model, options, tokens, "another run".into(), &mut |_| true).unwrap();
     let error = other.restore(&path).unwrap_err().to_string();
     assert!(error.contains("another model, other data or other settings"), "{error}");
