@@ -90,8 +90,8 @@ pub(super) fn draw(tensor: &Tensor, place: usize, seed: u64) -> Vec<f32> {
     }
 }
 
-/// Rows of the embedding from a file of vectors: a token whose text stands there, but for a space before it, begins with that direction, at the length
-/// that a drawn row has. Gives the number of tokens found.
+/// Rows of the embedding from a file of vectors: a token whose text stands there, but for a space before it, begins with that
+/// direction, at the length that a drawn row has. Gives the number of tokens found.
 pub(super) fn begin_with(
     path: &Path,
     vocabulary: &Vocabulary,
