@@ -133,7 +133,8 @@ pub fn run(
         let speed = tokens_in_step as f64 / median;
         let flops = speed * 2.0 * frozen;
         let memory = if counts_memory { bantam_runtime::peak_memory() } else { None };
-        let name = format!("lora r{rank} {}x{}", arguments.examples, arguments.length);
+        let held = if arguments.nf4 { "nf4 " } else { "" };
+        let name = format!("{held}lora r{rank} {}x{}", arguments.examples, arguments.length);
         if as_json {
             rows.push(json!({
                 "test": name,
