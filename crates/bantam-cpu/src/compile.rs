@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bantam_kernels::{
-    ActivationKind, AttentionScratch, AttentionShape, Int8Rows, Isa, KernelError, KvFormat, KvLayer, KvMemory, Matrix,
-    Pool, Precision, RopePairs as KernelPairs,
+    AttentionScratch, AttentionShape, Int8Rows, Isa, KernelError, KvFormat, KvLayer, KvMemory, Matrix, Pool, Precision,
+    RopePairs as KernelPairs,
 };
 use bantam_plan::{
     Activation, Arena, Attend, CompileOptions, EmbedBy, Norm, Op, Plan, PlanError, RopePairs, Step, ValueId, WeightId,
@@ -338,9 +338,9 @@ impl Writer<'_> {
                         continue;
                     }
                     // The form made for the instruction before serves where its input is the same.
-                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: ActivationKind::Int8, .. }) if *same == x);
-                    if kind == ActivationKind::Int8 && !ready {
-                        out.push(Instruction::Quantize { x });
+                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: made, .. }) if *same == x && *made == kind);
+                    if kind.is_int8() && !ready {
+                        out.push(Instruction::Quantize { kind, x });
                     }
                     Instruction::Multiply { x, kind, products: vec![product] }
                 }

@@ -83,8 +83,8 @@ impl Routed {
         }
         let activations = match matrix.activation() {
             ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(gathered),
-            ActivationKind::Int8 => {
-                int8.quantize(pool, isa, gathered, rows, x_width);
+            kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
+                int8.quantize(pool, isa, kind, gathered, rows, x_width);
                 Activations::Int8(int8)
             }
         };

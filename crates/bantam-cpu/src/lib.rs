@@ -24,7 +24,7 @@ mod vectors;
 
 use std::sync::Arc;
 
-use bantam_kernels::{ActivationKind, FloatRows, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool, Precision};
+use bantam_kernels::{FloatRows, Isa, KvFormat, KvMemory, Matrix, PAGE_CELLS, Pool, Precision};
 use bantam_plan::{
     Arena, Backend, CompileOptions, Plan, PlanError, Program, ProgramMemory, TrainingProgram, WeightView, Weights,
     fetch_weight,
@@ -118,7 +118,7 @@ impl Backend for CpuBackend {
                 memory.scratch += 4 * (weight.rows * weight.width) as u64;
                 continue;
             }
-            if Matrix::activation_in(self.precision, view.tensor_type) != ActivationKind::Int8 {
+            if !Matrix::activation_in(self.precision, view.tensor_type).is_int8() {
                 packed = packed.max(FloatRows::bytes(Precision::F32, rows, weight.width));
             }
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, self.isa) {

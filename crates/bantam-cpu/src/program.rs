@@ -61,6 +61,7 @@ pub(crate) enum Instruction {
     },
     /// Makes the int8 form of `x`, for the products that follow.
     Quantize {
+        kind: ActivationKind,
         x: Slot,
     },
     /// Of the int8 form, the one made last serves.
@@ -320,8 +321,8 @@ impl CpuProgram {
                     }
                 }
             }
-            Instruction::Quantize { x } => {
-                int8.quantize(pool, isa, &arena[x.range(extent)], x.rows(extent), x.width);
+            Instruction::Quantize { kind, x } => {
+                int8.quantize(pool, isa, *kind, &arena[x.range(extent)], x.rows(extent), x.width);
             }
             Instruction::Multiply { x, kind, products } => {
                 let run = Multiply { pool, arena, matrices, vectors, int8, x: *x, kind: *kind, extent };
@@ -437,7 +438,7 @@ impl Multiply<'_> {
             .expect("the arena keeps live values apart");
         let activations = match kind {
             ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(source),
-            ActivationKind::Int8 => Activations::Int8(int8),
+            ActivationKind::Int8 | ActivationKind::Int8By256 => Activations::Int8(int8),
         };
         let mut outs = [a, b, c].into_iter();
         let mut products = products.map(|product| Product {

@@ -81,12 +81,17 @@ fn bench(pool: &Pool, limits: &Limits, weights: &Weights, control: &Weights, row
     let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect();
     let mut out = vec![0f32; rows * outputs];
     let mut quantized = Int8Rows::with_capacity(rows, inputs).expect("fits");
-    quantized.quantize(pool, matrix.isa(), &x, rows, inputs);
+    let mut control_rows = Int8Rows::with_capacity(rows, inputs).expect("fits");
+    if matrix.activation().is_int8() {
+        quantized.quantize(pool, matrix.isa(), matrix.activation(), &x, rows, inputs);
+    }
+    control_rows.quantize(pool, matrix.isa(), control.matrices[0].activation(), &x, rows, inputs);
     let mut turn = |weights: &Weights, number: usize| {
         let matrix = &weights.matrices[number % weights.matrices.len()];
         let activations = match matrix.activation() {
             ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(&x),
-            ActivationKind::Int8 => Activations::Int8(&quantized),
+            kind if kind == quantized.kind() => Activations::Int8(&quantized),
+            _ => Activations::Int8(&control_rows),
         };
         let call = Instant::now();
         multiply(pool, activations, rows, &mut [Product { matrix, out: &mut out, bias: None, accumulate: false }]);

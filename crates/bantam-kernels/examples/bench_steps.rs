@@ -3,8 +3,8 @@
 //! `cargo run --release -p bantam-kernels --example bench_steps [-- THREADS]`
 
 use bantam_kernels::{
-    Activation, AttentionScratch, AttentionShape, Int8Rows, Isa, KvFormat, KvLayer, KvMemory, Matrix, PAGE_CELLS,
-    PageTables, Pool, RopePairs, RowPlace, attend, glu, norm_rms, rope_apply,
+    Activation, ActivationKind, AttentionScratch, AttentionShape, Int8Rows, Isa, KvFormat, KvLayer, KvMemory, Matrix,
+    PAGE_CELLS, PageTables, Pool, RopePairs, RowPlace, attend, glu, norm_rms, rope_apply,
 };
 use bantam_tensor::{SharedBytes, TensorType};
 use std::sync::OnceLock;
@@ -26,7 +26,9 @@ fn main() {
         });
         time(&format!("silu glu {rows} x 8192"), &mut || glu(&pool, isa, Activation::Silu, &x, &x, &mut out));
         let mut int8 = Int8Rows::with_capacity(rows, 8192).expect("fits");
-        time(&format!("quantize {rows} x 8192"), &mut || int8.quantize(&pool, isa, &x, rows, 8192));
+        time(&format!("quantize {rows} x 8192"), &mut || {
+            int8.quantize(&pool, isa, ActivationKind::Int8, &x, rows, 8192)
+        });
         let angles = vec![0.7f32; rows * 32];
         for pairs in [RopePairs::Halves, RopePairs::Interleaved] {
             time(&format!("rope {rows} x 32 x 64 {pairs:?}"), &mut || {

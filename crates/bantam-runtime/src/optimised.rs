@@ -181,8 +181,7 @@ impl Kept {
         let start = usize::try_from(entry.start).ok()?;
         let end = start.checked_add(usize::try_from(entry.length).ok()?)?;
         let bytes = self.bytes.slice(start..end)?;
-        let panels = Matrix::activation_of(tensor_type) == bantam_kernels::ActivationKind::Int8
-            && tensor_type.bytes(entry.rows, entry.width).is_ok();
+        let panels = Matrix::activation_of(tensor_type).is_int8() && tensor_type.bytes(entry.rows, entry.width).is_ok();
         let fits = panels && Matrix::owned_bytes(tensor_type, entry.rows, entry.width, Isa::detect()) == bytes.len();
         fits.then_some(RepackedWeight { tensor_type, bytes })
     }

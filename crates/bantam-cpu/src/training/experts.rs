@@ -59,8 +59,8 @@ impl Running<'_> {
                 Held::Frozen(matrix) => {
                     let activations = match matrix.activation() {
                         ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
-                        ActivationKind::Int8 => {
-                            buffers.int8.quantize(&buffers.pool, buffers.isa, x, rows, width);
+                        kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
+                            buffers.int8.quantize(&buffers.pool, buffers.isa, kind, x, rows, width);
                             Activations::Int8(&buffers.int8)
                         }
                     };

@@ -27,7 +27,7 @@ pub(crate) struct Lengths {
 }
 
 fn int8(plan: &Plan, of: &Magnitude, weight: &Held) -> Result<Int8Rows, PlanError> {
-    let is_int8 = matches!(weight, Held::Frozen(matrix) if matrix.activation() == ActivationKind::Int8);
+    let is_int8 = matches!(weight, Held::Frozen(matrix) if matrix.activation().is_int8());
     let a = &plan.weights[of.a.0];
     let rows = if is_int8 { a.rows } else { 0 };
     Int8Rows::with_capacity(rows, a.width).map_err(|error| kernel_error("magnitude", error))
@@ -98,8 +98,8 @@ impl Lengths {
                 ActivationKind::F32 | ActivationKind::Bf16 => {
                     kernels::multiply(pool, Activations::F32(a), rank, &mut product);
                 }
-                ActivationKind::Int8 => {
-                    int8.quantize(pool, isa, a, rank, width);
+                kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
+                    int8.quantize(pool, isa, kind, a, rank, width);
                     kernels::multiply(pool, Activations::Int8(int8), rank, &mut product);
                 }
             }

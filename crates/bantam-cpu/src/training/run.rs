@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_kernels::{self as kernels, Int8Rows, Isa, Pool, ProductScratch, SequenceScratch};
+use bantam_kernels::{self as kernels, ActivationKind, Int8Rows, Isa, Pool, ProductScratch, SequenceScratch};
 use bantam_plan::{
     Batch, CompileOptions, Op, Parameter, Placement, Plan, PlanError, Profile, Rows, TrainingProgram, ValueId, WeightId,
 };
@@ -248,9 +248,9 @@ impl TrainingProgram for CpuTraining {
 
 impl Buffers {
     /// Makes the int8 form of a value, unless it is at hand.
-    pub(crate) fn quantize(&mut self, id: ValueId, x: &[f32], rows: usize, width: usize) {
-        if self.quantized != Some(id) {
-            self.int8.quantize(&self.pool, self.isa, x, rows, width);
+    pub(crate) fn quantize(&mut self, id: ValueId, kind: ActivationKind, x: &[f32], rows: usize, width: usize) {
+        if self.quantized != Some(id) || self.int8.kind() != kind {
+            self.int8.quantize(&self.pool, self.isa, kind, x, rows, width);
             self.quantized = Some(id);
         }
     }

@@ -194,8 +194,8 @@ impl Running<'_> {
         if let Held::Frozen(matrix) = weight {
             let activations = match matrix.activation() {
                 ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
-                ActivationKind::Int8 => {
-                    buffers.quantize(id, x, rows, width);
+                kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
+                    buffers.quantize(id, kind, x, rows, width);
                     Activations::Int8(&buffers.int8)
                 }
             };

@@ -283,11 +283,13 @@ fn every_weight_type_runs_within_its_own_rounding() {
             ActivationKind::F32 => 1e-5,
             ActivationKind::Bf16 => 2e-2,
             ActivationKind::Int8 => 5e-2,
+            // One scale for 256 rounds more coarsely, and a model of noise bends much.
+            ActivationKind::Int8By256 => 8e-2,
         };
         assert_close(&whole, &expected, tolerance, tensor_type.name());
         let one_by_one = in_pieces(&mut *compile(&plan, &weights, 1, KvFormat::F32), &tokens, 1);
         assert_bits_equal(&one_by_one, &whole, tensor_type.name());
-        if Matrix::activation_in(Precision::Bf16, tensor_type) == ActivationKind::Int8 {
+        if Matrix::activation_in(Precision::Bf16, tensor_type).is_int8() {
             evidence::shown("tensor type", tensor_type.name(), "int8 product");
         }
     }

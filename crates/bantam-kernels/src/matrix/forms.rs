@@ -6,6 +6,7 @@
 //! All that is done to a code is exact: a weight is `scale · (u - offset) - minimum` with an unsigned byte `u`, which is the
 //! code itself or what a table of 16 bytes has for it.
 
+use super::ActivationKind;
 use bantam_tensor::TensorType;
 
 /// How scales (and minima) stand in the header of a unit, 16 columns next to each other everywhere.
@@ -34,8 +35,8 @@ pub(super) enum Scales {
     Eight16,
     /// Two f16, then for each 16 inputs four bits of scale and, above, four bits of minimum.
     Four16Minimum,
-    /// Of a block taken apart beforehand: an f32 for each of one or two parts, then (or not) one for each minimum.
-    Wide(usize, bool),
+    /// Of so many blocks taken apart beforehand: an f32 for each of their one or two parts, then (or not) one for each minimum.
+    Wide(usize, bool, usize),
 }
 
 /// The form of a panel.
@@ -55,7 +56,8 @@ impl Form {
     pub(super) const fn unit_blocks(&self) -> usize {
         match self.scales {
             Scales::Half(span) => 2 * span,
-            Scales::HalfOffset | Scales::Wide(..) => 1,
+            Scales::HalfOffset => 1,
+            Scales::Wide(_, _, blocks) => blocks,
             Scales::Exponent => 4,
             Scales::Float8 => 2,
             Scales::Six32 | Scales::Six32Minimum | Scales::Six16 | Scales::Eight16 | Scales::Four16Minimum => 8,
@@ -69,7 +71,7 @@ impl Form {
             Scales::Six32 => 128,
             Scales::Six32Minimum | Scales::Six16 => 256,
             Scales::Eight16 | Scales::Four16Minimum => 320,
-            Scales::Wide(parts, minimum) => 64 * parts * if minimum { 2 } else { 1 },
+            Scales::Wide(parts, minimum, blocks) => 64 * parts * blocks * if minimum { 2 } else { 1 },
         }
     }
 
@@ -88,13 +90,26 @@ impl Form {
         match self.scales {
             Scales::Half(_) | Scales::HalfOffset | Scales::Exponent | Scales::Six32 | Scales::Six32Minimum => 1,
             Scales::Float8 | Scales::Six16 | Scales::Eight16 | Scales::Four16Minimum => 2,
-            Scales::Wide(parts, _) => parts,
+            Scales::Wide(parts, ..) => parts,
+        }
+    }
+
+    /// Blocks of 32 inputs whose activations share a scale: the products with them are added up before they are multiplied by
+    /// it. With sub-scales those under a header, else one.
+    pub(super) const fn span(&self) -> usize {
+        match self.scales {
+            Scales::Six32 | Scales::Six32Minimum | Scales::Six16 | Scales::Eight16 | Scales::Four16Minimum => SPAN,
+            Scales::Wide(_, _, blocks) => blocks,
+            _ => 1,
         }
     }
 
     /// Whether there are minima.
     pub(super) const fn has_minimum(&self) -> bool {
-        matches!(self.scales, Scales::HalfOffset | Scales::Six32Minimum | Scales::Four16Minimum | Scales::Wide(_, true))
+        matches!(
+            self.scales,
+            Scales::HalfOffset | Scales::Six32Minimum | Scales::Four16Minimum | Scales::Wide(_, true, _)
+        )
     }
 
     /// The most an unsigned byte can be, as far as it matters to 16-bit sums.
@@ -102,7 +117,7 @@ impl Form {
     pub(super) const fn greatest(&self) -> usize {
         match (self.table, self.scales, self.offset) {
             // Q5_K's and Q5_1's.
-            (_, Scales::Wide(_, true), _) => 31,
+            (_, Scales::Wide(_, true, _), _) => 31,
             (false, Scales::Wide(..), offset) | (true, _, offset) => 2 * offset - 1,
             (false, ..) => (1 << self.bits) - 1,
         }
@@ -119,6 +134,17 @@ impl Form {
         }
     }
 
+    /// As [`Form::wide`], of whole units whose blocks share a scale of activations.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const fn wide_unit(&self) -> u8 {
+        match (self.parts(), self.has_minimum()) {
+            (1, false) => number::WIDE_UNIT,
+            (1, true) => number::WIDE_UNIT_MINIMUM,
+            (_, false) => number::WIDE_UNIT16,
+            (_, true) => number::WIDE_UNIT16_MINIMUM,
+        }
+    }
+
     /// Which of an activation record's sums the offset is taken from, and the power of two it is multiplied by.
     pub(super) const fn correction(&self) -> Correction {
         match (self.offset, self.parts()) {
@@ -129,6 +155,9 @@ impl Form {
         }
     }
 }
+
+/// Blocks whose activations share a scale, where more than one do.
+pub(super) const SPAN: usize = 8;
 
 /// How the offset of a [`Form`] is taken out of the integer sums, from which accumulation starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,13 +235,21 @@ forms! {
     /// Q1_0.
     TABLE1 = 1 table true, 128, Scales::Half(4);
     /// Any without minima, taken apart.
-    WIDE = 8, 128, Scales::Wide(1, false);
+    WIDE = 8, 128, Scales::Wide(1, false, 1);
     /// Any with minima, taken apart.
-    WIDE_MINIMUM = 8, 0, Scales::Wide(1, true);
+    WIDE_MINIMUM = 8, 0, Scales::Wide(1, true, 1);
     /// Any with scales for 16 inputs, taken apart.
-    WIDE16 = 8, 64, Scales::Wide(2, false);
+    WIDE16 = 8, 64, Scales::Wide(2, false, 1);
     /// Any with scales for 16 inputs and minima, taken apart.
-    WIDE16_MINIMUM = 8, 0, Scales::Wide(2, true);
+    WIDE16_MINIMUM = 8, 0, Scales::Wide(2, true, 1);
+    /// As WIDE, of eight blocks that share a scale of activations.
+    WIDE_UNIT = 8, 128, Scales::Wide(1, false, SPAN);
+    /// As WIDE_MINIMUM, of eight blocks.
+    WIDE_UNIT_MINIMUM = 8, 0, Scales::Wide(1, true, SPAN);
+    /// As WIDE16, of eight blocks.
+    WIDE_UNIT16 = 8, 64, Scales::Wide(2, false, SPAN);
+    /// As WIDE16_MINIMUM, of eight blocks.
+    WIDE_UNIT16_MINIMUM = 8, 0, Scales::Wide(2, true, SPAN);
 }
 
 /// Expands `$call!(number)` with the number of a form of the formats as a constant.
@@ -279,6 +316,11 @@ impl PanelKind {
 
     pub(super) const fn form(&self) -> &'static Form {
         &FORMS[self.number as usize]
+    }
+
+    /// What it is multiplied with.
+    pub(super) fn activation(&self) -> ActivationKind {
+        if self.form().span() == SPAN { ActivationKind::Int8By256 } else { ActivationKind::Int8 }
     }
 }
 

@@ -237,11 +237,15 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
     let form: Form = const { FORMS[FORM as usize] };
     let Job { kind, panel, blocks, records, halves, rows } = *job;
     let (parts, signed) = (form.parts(), !BY_VNNI && form.greatest() > 128);
+    // Of blocks taken apart that of their format.
+    let span = if matches!(form.scales, Scales::Wide(..)) { kind.form().span() } else { form.span() };
     let mut sub_scales = [0u8; 128];
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
         let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(kind.table.as_ptr().cast()));
         let mut totals = [_mm256_setzero_ps(); COUNT];
+        // Of the blocks that share a scale of activations.
+        let mut products = [_mm256_setzero_ps(); COUNT];
         for row in 0..COUNT {
             totals[row] = _mm256_loadu_ps(sums[first + row].as_ptr().add(half * 8));
         }
@@ -313,22 +317,24 @@ unsafe fn group<const COUNT: usize, const FORM: u8, const BY_VNNI: bool>(
                                 };
                                 whole = _mm256_add_epi32(whole, _mm256_set1_epi32(correction));
                             }
-                            let whole = _mm256_cvtepi32_ps(whole);
-                            let a_scale = _mm256_set1_ps(by.add(row).read_unaligned());
-                            totals[row] = if form.has_minimum() {
+                            products[row] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, products[row]);
+                            if form.has_minimum() {
                                 let sum = word(if parts == 1 { words.add(first) } else { part_sums });
-                                let product = _mm256_mul_ps(whole, scale);
-                                let product = _mm256_fmadd_ps(_mm256_set1_ps(sum as f32), minimum, product);
-                                _mm256_fmadd_ps(product, a_scale, totals[row])
-                            } else {
-                                _mm256_fmadd_ps(whole, _mm256_mul_ps(scale, a_scale), totals[row])
-                            };
+                                products[row] = _mm256_fmadd_ps(_mm256_set1_ps(sum as f32), minimum, products[row]);
+                            }
                         }
                     }
                 };
             }
             part!(0);
             part!(1);
+            if (block + 1).is_multiple_of(span) {
+                for row in 0..COUNT {
+                    let a_scale = _mm256_set1_ps(by.add(row).read_unaligned());
+                    totals[row] = _mm256_fmadd_ps(products[row], a_scale, totals[row]);
+                    products[row] = _mm256_setzero_ps();
+                }
+            }
         }
         for (row, total) in totals.into_iter().enumerate() {
             _mm256_storeu_ps(sums[first + row].as_mut_ptr().add(half * 8), total);
@@ -489,9 +495,9 @@ unsafe fn scale_and_minimum<const FORM: u8>(
                 let minimum = _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(both));
                 (_mm256_mul_ps(scale, scales.scale), _mm256_mul_ps(minimum, scales.minimum))
             }
-            Scales::Wide(parts, minimum) => {
+            Scales::Wide(parts, minimum, blocks) => {
                 let wide = |number: usize| _mm256_loadu_ps(header.add(64 * number + 32 * half).cast());
-                (wide(part), if minimum { wide(parts + part) } else { zero })
+                (wide(part), if minimum { wide(parts * blocks + part) } else { zero })
             }
         }
     }
@@ -556,7 +562,7 @@ mod tests {
             Panels::pack(kind, COLUMNS, inputs, &bantam_tensor::SharedBytes::from_vec(source), &pool).expect("small");
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
-        int8.quantize(&pool, Isa::Portable, &x, rows, inputs);
+        int8.quantize(&pool, Isa::Portable, kind.activation(), &x, rows, inputs);
         let records = int8.tile(int8.tiles().next().expect("one tile")).as_ptr();
         let (panel, blocks) = (panels.panel(0), inputs / 32);
         let mut expected = [[0f32; COLUMNS]; TILE];

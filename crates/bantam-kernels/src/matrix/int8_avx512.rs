@@ -124,6 +124,40 @@ pub(super) unsafe fn pair(
     by_form!(kind.number, of_form)
 }
 
+/// As [`pair`], of whole units that [`expand_units`] took apart, with the sums of halves apart from the records.
+///
+/// # Safety
+/// As [`pair`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(super) unsafe fn wide_pair(
+    kind: &PanelKind,
+    panel: *const u8,
+    stride: usize,
+    blocks: usize,
+    (records, halves): (*const u8, *const u8),
+    sums: &mut [[[f32; COLUMNS]; PAIR]],
+) {
+    macro_rules! by {
+        ($($form:ident)+) => {
+            match kind.form().wide_unit() {
+                $(number::$form => {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        if let Some(sums) = sums.as_mut_array() {
+                            rows_by_panels::<4, PAIR, { number::$form }>(kind, panel, stride, blocks, records, halves, 4, sums);
+                        } else {
+                            let sums = sums.as_mut_array().expect("four rows or five");
+                            rows_by_panels::<5, PAIR, { number::$form }>(kind, panel, stride, blocks, records, halves, 5, sums);
+                        }
+                    }
+                })+
+                other => unreachable!("form {other} is none of units taken apart"),
+            }
+        };
+    }
+    by!(WIDE_UNIT WIDE_UNIT_MINIMUM WIDE_UNIT16 WIDE_UNIT16_MINIMUM)
+}
+
 /// Takes blocks of a panel apart, as a panel of the form [`Form::wide`].
 ///
 /// # Safety
@@ -133,7 +167,24 @@ pub(super) unsafe fn expand(kind: &PanelKind, panel: *const u8, blocks: Range<us
     macro_rules! of_form {
         ($form:literal) => {
             // SAFETY: the caller's promise.
-            unsafe { expand_form::<$form>(kind, panel, blocks, to) }
+            unsafe { expand_form::<$form, { FORMS[$form].wide() }>(kind, panel, blocks, to) }
+        };
+    }
+    by_form!(kind.number, of_form)
+}
+
+/// Takes blocks of a panel apart, from the beginning of a unit on, as a panel of the form [`Form::wide_unit`].
+///
+/// # Safety
+/// As [`expand`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(super) unsafe fn expand_units(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, to: *mut u8) {
+    macro_rules! of_form {
+        ($form:literal) => {
+            if const { FORMS[$form].span() > 1 } {
+                // SAFETY: the caller's promise.
+                unsafe { expand_form::<$form, { FORMS[$form].wide_unit() }>(kind, panel, blocks, to) }
+            }
         };
     }
     by_form!(kind.number, of_form)
@@ -142,9 +193,14 @@ pub(super) unsafe fn expand(kind: &PanelKind, panel: *const u8, blocks: Range<us
 /// # Safety
 /// As [`expand`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks: Range<usize>, mut to: *mut u8) {
+unsafe fn expand_form<const FORM: u8, const WIDE: u8>(
+    kind: &PanelKind,
+    panel: *const u8,
+    blocks: Range<usize>,
+    to: *mut u8,
+) {
     let form: Form = const { FORMS[FORM as usize] };
-    let wide: Form = const { FORMS[FORMS[FORM as usize].wide() as usize] };
+    let wide: Form = const { FORMS[WIDE as usize] };
     let mut sub_scales = SubScales([0; 256]);
     // SAFETY: the blocks are in the panel, and there is room.
     unsafe {
@@ -156,17 +212,19 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
         let mut scales = UnitScales::none(panel);
         for block in blocks.clone() {
             let (header, codes, index) = form.places(block);
+            let (wide_header, wide_codes, wide_index) = wide.places(block - blocks.start);
             if index == 0 || block == blocks.start {
                 scales = prepare::<FORM>(kind, panel.add(header), 0, &mut sub_scales);
             }
             for part in 0..form.parts() {
                 let (scale, minimum) = scale_and_minimum::<FORM>(&scales, form.parts() * index + part);
-                _mm512_storeu_ps(to.add(64 * part).cast(), scale);
+                let at = to.add(wide_header + 64 * (form.parts() * wide_index + part));
+                _mm512_storeu_ps(at.cast(), scale);
                 if form.has_minimum() {
-                    _mm512_storeu_ps(to.add(64 * (form.parts() + part)).cast(), minimum);
+                    _mm512_storeu_ps(at.add(64 * form.parts() * wide.unit_blocks()).cast(), minimum);
                 }
             }
-            to = to.add(wide.header_bytes());
+            let to = to.add(wide_codes);
             let codes = panel.add(codes);
             macro_rules! step {
                 ($($step:literal)+) => {$(
@@ -175,8 +233,7 @@ unsafe fn expand_form<const FORM: u8>(kind: &PanelKind, panel: *const u8, blocks
                     if !form.table && wide.offset != form.offset {
                         w = _mm512_add_epi8(w, more);
                     }
-                    _mm512_storeu_si512(to.cast(), w);
-                    to = to.add(64);
+                    _mm512_storeu_si512(to.add(64 * $step).cast(), w);
                 )+};
             }
             step!(0 1 2 3 4 5 6 7);
@@ -207,15 +264,19 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
     let form: Form = const { FORMS[FORM as usize] };
     // Known when compiled, wherever it can be.
     let rows = if const { is_common(FORM) || PANELS == PAIR } { ROWS } else { rows };
-    let (unit_blocks, unit_bytes) = (form.unit_blocks(), form.unit_bytes());
+    let (unit_blocks, unit_bytes, span) = (form.unit_blocks(), form.unit_bytes(), form.span());
+    // Of the blocks that share a scale of activations.
+    let mut products = [[_mm512_setzero_ps(); PANELS]; ROWS];
     let mut totals = [[_mm512_setzero_ps(); PANELS]; ROWS];
     let mut sub_scales = [const { SubScales([0; 256]) }; PANELS];
     // SAFETY: units and records are whole, as the caller promises; a last unit has a whole header and the blocks that are
     // left.
     unsafe {
-        for row in 0..ROWS {
-            for p in 0..PANELS {
-                totals[row][p] = _mm512_loadu_ps(sums[row][p].as_ptr());
+        if span == 1 {
+            for row in 0..ROWS {
+                for p in 0..PANELS {
+                    totals[row][p] = _mm512_loadu_ps(sums[row][p].as_ptr());
+                }
             }
         }
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(kind.table.as_ptr().cast()));
@@ -273,19 +334,15 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
                                 factors[p] = scale_and_minimum::<FORM>(&scales[p], form.parts() * index + $part);
                             }
                             for row in 0..ROWS {
-                                let a_scale = words.add(2 * rows + row).cast::<f32>().read_unaligned();
-                                let a_scale = _mm512_set1_ps(a_scale);
                                 for p in 0..PANELS {
                                     let (scale, minimum) = factors[p];
                                     let whole = _mm512_cvtepi32_ps(wholes[row][p]);
-                                    totals[row][p] = if form.has_minimum() {
+                                    let product = &mut products[row][p];
+                                    *product = _mm512_fmadd_ps(whole, scale, *product);
+                                    if form.has_minimum() {
                                         let sum = _mm512_set1_epi32(part_sums.add(row).read_unaligned());
-                                        let product = _mm512_mul_ps(whole, scale);
-                                        let product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), minimum, product);
-                                        _mm512_fmadd_ps(product, a_scale, totals[row][p])
-                                    } else {
-                                        _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, a_scale), totals[row][p])
-                                    };
+                                        *product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), minimum, *product);
+                                    }
                                 }
                             }
                         }
@@ -293,16 +350,42 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
                 }
                 part!(0);
                 part!(1);
+                if span == 1 {
+                    for row in 0..ROWS {
+                        let a_scale = _mm512_set1_ps(words.add(2 * rows + row).cast::<f32>().read_unaligned());
+                        for p in 0..PANELS {
+                            totals[row][p] = _mm512_fmadd_ps(products[row][p], a_scale, totals[row][p]);
+                            products[row][p] = _mm512_setzero_ps();
+                        }
+                    }
+                }
                 codes = codes.add(form.code_bytes());
                 record = record.wrapping_add(rows * RECORD);
                 halves = halves.wrapping_add(rows * HALVES);
             }
+            if span > 1 {
+                // A unit has as many blocks. Sums stay in memory meanwhile: the compiler is not to keep them in registers, of
+                // which there are no more.
+                let sums = std::hint::black_box(&mut *sums);
+                let last = record.wrapping_sub(rows * RECORD).cast::<f32>();
+                for row in 0..ROWS {
+                    let a_scale = _mm512_set1_ps(last.add(2 * rows + row).read_unaligned());
+                    for p in 0..PANELS {
+                        let sum = _mm512_loadu_ps(sums[row][p].as_ptr());
+                        let sum = _mm512_fmadd_ps(products[row][p], a_scale, sum);
+                        _mm512_storeu_ps(sums[row][p].as_mut_ptr(), sum);
+                        products[row][p] = _mm512_setzero_ps();
+                    }
+                }
+            }
             header = header.add(unit_bytes);
             left = left.saturating_sub(unit_blocks);
         }
-        for row in 0..ROWS {
-            for p in 0..PANELS {
-                _mm512_storeu_ps(sums[row][p].as_mut_ptr(), totals[row][p]);
+        if span == 1 {
+            for row in 0..ROWS {
+                for p in 0..PANELS {
+                    _mm512_storeu_ps(sums[row][p].as_mut_ptr(), totals[row][p]);
+                }
             }
         }
     }
@@ -478,9 +561,9 @@ unsafe fn scale_and_minimum<const FORM: u8>(scales: &UnitScales, part: usize) ->
                 let minimum = _mm512_cvtepi32_ps(_mm512_srli_epi32::<4>(both));
                 (_mm512_mul_ps(scale, scales.scale), _mm512_mul_ps(minimum, scales.minimum))
             }
-            Scales::Wide(parts, minimum) => {
+            Scales::Wide(parts, minimum, blocks) => {
                 let wide = |number: usize| _mm512_loadu_ps(header.add(64 * number).cast());
-                (wide(part), if minimum { wide(parts + part) } else { zero })
+                (wide(part), if minimum { wide(parts * blocks + part) } else { zero })
             }
         }
     }

@@ -85,11 +85,13 @@ unsafe fn group<const ROWS: usize, const PAIRS: usize, const FORM: u8>(
     sums: &mut [[f32; COLUMNS]],
 ) {
     let form: Form = const { FORMS[FORM as usize] };
-    let Job { panel, blocks, records, halves, rows, .. } = *job;
-    let parts = form.parts();
+    let Job { kind, panel, blocks, records, halves, rows } = *job;
+    let (parts, span) = (form.parts(), kind.form().span());
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
         let mut totals = [[vdupq_n_f32(0.0); 2]; ROWS];
+        // Of the blocks that share a scale of activations.
+        let mut products = [[vdupq_n_f32(0.0); 2]; ROWS];
         for row in 0..ROWS {
             for quad in 0..2 {
                 totals[row][quad] = vld1q_f32(sums[first + row].as_ptr().add(8 * half + 4 * quad));
@@ -138,11 +140,19 @@ unsafe fn group<const ROWS: usize, const PAIRS: usize, const FORM: u8>(
                             }
                             let sum =
                                 if parts == 1 { words.add(row) } else { part_sums.add(row) }.read_unaligned() as f32;
-                            let a_scale = by.add(row).read_unaligned();
                             let whole = vcvtq_f32_s32(vreinterpretq_s32_s64(whole));
-                            let factors = Factors { scale, minimum, a_scale, sum };
-                            totals[row][quad] = add_part(&form, totals[row][quad], whole, factors);
+                            let factors = Factors { scale, minimum, sum };
+                            products[row][quad] = add_part(&form, products[row][quad], whole, factors);
                         }
+                    }
+                }
+            }
+            if (block + 1).is_multiple_of(span) {
+                for row in 0..ROWS {
+                    let a_scale = by.add(row).read_unaligned();
+                    for quad in 0..2 {
+                        totals[row][quad] = vfmaq_n_f32(totals[row][quad], products[row][quad], a_scale);
+                        products[row][quad] = vdupq_n_f32(0.0);
                     }
                 }
             }

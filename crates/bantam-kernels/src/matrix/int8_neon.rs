@@ -269,10 +269,14 @@ unsafe fn group<const ROWS: usize, const QUADS: usize, const FORM: u8, const WAY
     let form: Form = const { FORMS[FORM as usize] };
     let Job { kind, panel, blocks, records, halves, rows } = *job;
     let parts = form.parts();
+    // Of blocks taken apart that of their format.
+    let span = if matches!(form.scales, Scales::Wide(..)) { kind.form().span() } else { form.span() };
     // SAFETY: all places lie inside the panel, the records and `sums`, whose sizes the caller vouches for.
     unsafe {
         let table = signed_table(kind, &form);
         let mut totals = [[vdupq_n_f32(0.0); QUADS]; ROWS];
+        // Of the blocks that share a scale of activations.
+        let mut products = [[vdupq_n_f32(0.0); QUADS]; ROWS];
         for row in 0..ROWS {
             for q in 0..QUADS {
                 totals[row][q] = vld1q_f32(sums[first + row].as_ptr().add(4 * (quad + q)));
@@ -342,11 +346,10 @@ unsafe fn group<const ROWS: usize, const QUADS: usize, const FORM: u8, const WAY
                         let (scale, minimum) = scales.of_part::<FORM>(parts * index + $part);
                         for row in 0..ROWS {
                             let sum = word(if parts == 1 { words.add(first) } else { part_sums }, row) as f32;
-                            let a_scale = by.add(row).read_unaligned();
                             for q in 0..QUADS {
                                 let whole = vcvtq_f32_s32(wholes[row][q]);
-                                let factors = Factors { scale: scale[q], minimum: minimum[q], a_scale, sum };
-                                totals[row][q] = add_part(&form, totals[row][q], whole, factors);
+                                let factors = Factors { scale: scale[q], minimum: minimum[q], sum };
+                                products[row][q] = add_part(&form, products[row][q], whole, factors);
                             }
                         }
                     }
@@ -354,6 +357,15 @@ unsafe fn group<const ROWS: usize, const QUADS: usize, const FORM: u8, const WAY
             }
             part!(0);
             part!(1);
+            if (block + 1).is_multiple_of(span) {
+                for row in 0..ROWS {
+                    let a_scale = by.add(row).read_unaligned();
+                    for q in 0..QUADS {
+                        totals[row][q] = vfmaq_n_f32(totals[row][q], products[row][q], a_scale);
+                        products[row][q] = vdupq_n_f32(0.0);
+                    }
+                }
+            }
         }
         for row in 0..ROWS {
             for q in 0..QUADS {
@@ -367,31 +379,25 @@ unsafe fn group<const ROWS: usize, const QUADS: usize, const FORM: u8, const WAY
 pub(super) struct Factors {
     pub(super) scale: float32x4_t,
     pub(super) minimum: float32x4_t,
-    /// Of the activations.
-    pub(super) a_scale: f32,
     /// What the minimum is multiplied by.
     pub(super) sum: f32,
 }
 
-/// The total and a part's whole sums, with the roundings that every instruction set has.
+/// Products and a part's whole sums, with the roundings that every instruction set has.
 ///
 /// # Safety
 /// The machine must have NEON.
 #[inline(always)]
 pub(super) unsafe fn add_part(
     form: &Form,
-    total: float32x4_t,
+    products: float32x4_t,
     whole: float32x4_t,
-    Factors { scale, minimum, a_scale, sum }: Factors,
+    Factors { scale, minimum, sum }: Factors,
 ) -> float32x4_t {
     // SAFETY: the caller's promise.
     unsafe {
-        if form.has_minimum() {
-            let product = vfmaq_n_f32(vmulq_f32(whole, scale), minimum, sum);
-            vfmaq_n_f32(total, product, a_scale)
-        } else {
-            vfmaq_f32(total, whole, vmulq_n_f32(scale, a_scale))
-        }
+        let products = vfmaq_f32(products, whole, scale);
+        if form.has_minimum() { vfmaq_n_f32(products, minimum, sum) } else { products }
     }
 }
 
@@ -560,7 +566,7 @@ impl<const QUADS: usize> UnitScales<QUADS> {
                         (vmulq_f32(vcvtq_f32_u32(low), self.scale[q]), vmulq_f32(vcvtq_f32_u32(high), self.minimum[q]))
                     }
                     // A unit of one block.
-                    Scales::Wide(parts, has_minimum) => {
+                    Scales::Wide(parts, has_minimum, _) => {
                         let wide = |number: usize| vld1q_f32(header.add(64 * number + 16 * quad).cast());
                         (wide(part), if has_minimum { wide(parts + part) } else { zero })
                     }
@@ -712,7 +718,7 @@ mod tests {
         let panels = Panels::pack(kind, COLUMNS, inputs, &source, &pool).expect("small");
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
-        int8.quantize(&pool, Isa::detect(), &x, rows, inputs);
+        int8.quantize(&pool, Isa::detect(), kind.activation(), &x, rows, inputs);
         let records = int8.tile(int8.tiles().next().expect("one tile")).as_ptr();
         let (panel, blocks) = (panels.panel(0), inputs / 32);
         let mut expected = [[0f32; COLUMNS]; TILE];

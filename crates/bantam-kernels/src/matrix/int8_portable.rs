@@ -4,7 +4,7 @@
 //! compilers have vectors of f32 on every target, where products of bytes are rare.
 
 use super::forms::{Correction, PanelKind, minimum_factor};
-use super::int8_rows::{HALVES, RECORD};
+use super::int8_rows::{HALVES, RECORD, TILE};
 use super::panels::{COLUMNS, STEPS};
 
 /// Columns that are summed up at the same time.
@@ -47,7 +47,9 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
     let (records, halves) = records.split_at(rows * RECORD * blocks);
     let records = records.chunks_exact(rows * RECORD).zip(halves.chunks_exact(rows * HALVES));
     let mul_add = |x: f32, y: f32, z: f32| if FUSED { x.mul_add(y, z) } else { x * y + z };
-    let (parts, by) = (form.parts(), minimum_factor(form));
+    let (parts, by, span) = (form.parts(), minimum_factor(form), form.span());
+    // Of the blocks that share a scale of activations.
+    let mut products = [[0f32; COLUMNS]; TILE];
     for (block, (record, halves)) in records.enumerate() {
         let (header, codes, index) = form.places(block);
         let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
@@ -65,7 +67,7 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
                 let (s, m) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
                 (scale[column], minimum[column]) = (s, m * by);
             }
-            for (row, sums) in sums.iter_mut().enumerate() {
+            for row in 0..rows {
                 let word = |at: usize| -> [u8; 4] { std::array::from_fn(|i| record[4 * at + i]) };
                 let half = i32::from_ne_bytes(std::array::from_fn(|i| halves[4 * (part * rows + row) + i]));
                 let eight = i32::from_ne_bytes(word(row));
@@ -94,15 +96,20 @@ pub(super) unsafe fn tile_as<const FUSED: bool>(
                         *whole += (a + b) + (c + d);
                     }
                 }
-                let a_scale = f32::from_ne_bytes(word(2 * rows + row));
                 let sum = if parts == 1 { eight } else { half } as f32;
-                for column in 0..COLUMNS {
-                    let (x, y) = (whole[column], scale[column]);
-                    sums[column] = if form.has_minimum() {
-                        mul_add(mul_add(sum, minimum[column], x * y), a_scale, sums[column])
-                    } else {
-                        mul_add(x, y * a_scale, sums[column])
-                    };
+                for (column, product) in products[row].iter_mut().enumerate() {
+                    *product = mul_add(whole[column], scale[column], *product);
+                    if form.has_minimum() {
+                        *product = mul_add(sum, minimum[column], *product);
+                    }
+                }
+            }
+        }
+        if (block + 1) % span == 0 {
+            for (row, (sums, products)) in sums.iter_mut().zip(&mut products).enumerate() {
+                let a_scale = f32::from_ne_bytes(std::array::from_fn(|i| record[4 * (2 * rows + row) + i]));
+                for (sum, product) in sums.iter_mut().zip(std::mem::take(products)) {
+                    *sum = mul_add(product, a_scale, *sum);
                 }
             }
         }

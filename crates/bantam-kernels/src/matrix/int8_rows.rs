@@ -1,4 +1,5 @@
-//! Activation rows as int8 with a scale per 32.
+//! Activation rows as int8 with a scale per 32, or per 256 for weights whose blocks of 256 have whole sub-scales: with those
+//! a product needs no activation scale before all 256 are added up.
 //!
 //! Rows are kept in tiles of up to 12 (with AVX-512 up to 8, or up to 5 of many), because a product goes through a tile's rows together. For each block of 32
 //! columns a tile of R rows has one record, which a kernel reads front to back:
@@ -13,9 +14,11 @@
 //! After all records of a tile stand, for each block, -64 · Σa of its first 16 columns, R × i32, and of the others: what
 //! only weights with a scale for 16 inputs ask for.
 //!
-//! A block that holds something infinite or not a number gets the scale NaN and codes 0, so every product with it is NaN.
+//! With a scale per 256, its eight records all have it. A block (or 256) that holds something infinite or not a number gets
+//! the scale NaN and codes 0, so every product with it is NaN.
 
 use super::ActivationKind;
+use super::forms::SPAN;
 use super::panels::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::elementwise::{expect_length, spread};
@@ -35,6 +38,7 @@ pub struct Int8Rows {
     buffer: Buffer,
     rows: usize,
     width: usize,
+    kind: ActivationKind,
     /// Most rows of a tile.
     most: usize,
 }
@@ -47,6 +51,7 @@ pub(super) struct Tile {
 }
 
 /// Most rows of a tile of int8 for an instruction set, and as many rows as there are.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "only AVX-512 asks"))]
 fn most_rows(isa: Isa, rows: usize) -> usize {
     match isa.usable() {
         #[cfg(target_arch = "x86_64")]
@@ -80,7 +85,8 @@ impl Int8Rows {
     /// No memory.
     pub fn with_capacity(rows: usize, width: usize) -> Result<Self, KernelError> {
         let total = bytes(rows, width).ok_or(KernelError::TooLarge("quantized activations"))?;
-        Ok(Self { buffer: Buffer::zeroed(total, "quantized activations")?, rows: 0, width: 0, most: TILE })
+        let buffer = Buffer::zeroed(total, "quantized activations")?;
+        Ok(Self { buffer, rows: 0, width: 0, kind: ActivationKind::Int8, most: TILE })
     }
 
     /// Bytes that [`Int8Rows::with_capacity`] takes.
@@ -100,19 +106,29 @@ impl Int8Rows {
 
     /// What it is.
     pub fn kind(&self) -> ActivationKind {
-        ActivationKind::Int8
+        self.kind
     }
 
-    /// Takes in `x`, `[rows, width]`: each block of 32 columns by its own scale, max|x| / 127, to the nearest code.
+    /// Takes in `x`, `[rows, width]`: each block of 32 columns (for [`ActivationKind::Int8By256`], of 256) by its own scale,
+    /// max|x| / 127, to the nearest code.
     ///
     /// # Panics
-    /// Where the length does not fit, `width` is no multiple of 32, or there is no room.
-    pub fn quantize(&mut self, pool: &Pool, isa: Isa, x: &[f32], rows: usize, width: usize) {
+    /// Where the length does not fit, `width` is no multiple of the block, the kind is none of int8, or there is no room.
+    pub fn quantize(&mut self, pool: &Pool, isa: Isa, kind: ActivationKind, x: &[f32], rows: usize, width: usize) {
         expect_length("rows to quantize", x.len(), rows, width);
-        assert!(width.is_multiple_of(BLOCK), "rows of {width} cannot be quantized in blocks of {BLOCK}");
+        let span = match kind {
+            ActivationKind::Int8 => 1,
+            ActivationKind::Int8By256 => SPAN,
+            ActivationKind::F32 | ActivationKind::Bf16 => panic!("rows of {kind:?} are not quantized"),
+        };
+        assert!(
+            width.is_multiple_of(span * BLOCK),
+            "rows of {width} cannot be quantized in blocks of {}",
+            span * BLOCK
+        );
         let total = bytes(rows, width).unwrap_or(usize::MAX);
         assert!(total <= self.buffer.len(), "room for {} bytes of quantized rows, {total} needed", self.buffer.len());
-        (self.rows, self.width, self.most) = (rows, width, most_rows(isa, rows));
+        (self.rows, self.width, self.kind, self.most) = (rows, width, kind, most_rows(isa, rows));
         if total == 0 {
             return;
         }
@@ -120,7 +136,7 @@ impl Int8Rows {
         let tiles = tiles(rows, most);
         // Few tiles are cut by columns too, so that every thread has work; what a block becomes does not depend on it.
         let parts = if tiles >= 2 * pool.threads() { 1 } else { (rows * width / PART).clamp(1, 4 * pool.threads()) };
-        let each = blocks.div_ceil(parts);
+        let each = blocks.div_ceil(parts).next_multiple_of(span);
         let parts = blocks.div_ceil(each);
         let target = Shared::new(self.buffer.as_mut());
         spread(pool, tiles * parts, width.div_ceil(parts) * rows.min(most), |range| {
@@ -137,13 +153,13 @@ impl Int8Rows {
                         target.part(halves, count * some.len() * HALVES),
                     )
                 };
-                dispatch(isa, Quantize { x, width, first, rows: count, blocks: some, records, halves });
+                dispatch(isa, Quantize { x, width, first, rows: count, blocks: some, span, records, halves });
             }
         });
     }
 
     /// The tiles it is kept in.
-    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> + use<> {
+    pub(super) fn tiles(&self) -> impl ExactSizeIterator<Item = Tile> + Clone + use<> {
         let (rows, most) = (self.rows, self.most);
         (0..tiles(rows, most)).map(move |index| tile(rows, most, index))
     }
@@ -190,8 +206,19 @@ const AHEAD: usize = 256;
 struct Four {
     codes: [[u8; BLOCK]; AT_ONCE],
     scales: [f32; AT_ONCE],
+    /// What numbers are multiplied by to become codes; 0 where there is nothing, or nothing finite.
+    inverses: [f32; AT_ONCE],
     /// Sums of the codes of each block's halves.
     sums: [[i32; 2]; AT_ONCE],
+}
+
+impl Four {
+    const NONE: Self = Self {
+        codes: [[0; BLOCK]; AT_ONCE],
+        scales: [0.0; AT_ONCE],
+        inverses: [0.0; AT_ONCE],
+        sums: [[0; 2]; AT_ONCE],
+    };
 }
 
 /// Blocks that are quantized together, since one alone leaves most lanes of its sums empty.
@@ -207,6 +234,8 @@ struct Quantize<'a> {
     first: usize,
     rows: usize,
     blocks: Range<usize>,
+    /// Blocks that share a scale.
+    span: usize,
     records: &'a mut [u8],
     halves: &'a mut [u8],
 }
@@ -216,9 +245,16 @@ impl Task for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if self.span == 1 { self.by_block(s) } else { self.by_span(s) }
+    }
+}
+
+impl Quantize<'_> {
+    #[inline(always)]
+    fn by_block<S: Simd>(mut self, s: S) {
         let rows = self.rows;
         let count = rows * self.blocks.len();
-        let mut four = Four { codes: [[0; BLOCK]; AT_ONCE], scales: [0.0; AT_ONCE], sums: [[0; 2]; AT_ONCE] };
+        let mut four = Four::NONE;
         // Row after row of a block, block after block.
         let (mut row, mut block) = (0, 0);
         for from in (0..count).step_by(AT_ONCE) {
@@ -236,22 +272,52 @@ impl Task for Quantize<'_> {
             for (x, &(row, block)) in x.iter_mut().zip(&places) {
                 *x = part(self.x, (self.first + row) * self.width + (self.blocks.start + block) * BLOCK);
             }
-            quantize_four(s, x, &mut four);
+            scale_four(s, x, &mut four);
+            code_four(s, x, &mut four);
             for (i, &(row, block)) in places[..here].iter().enumerate() {
-                let record = &mut self.records[block * rows * RECORD..][..rows * RECORD];
-                let halves = &mut self.halves[block * rows * HALVES..][..rows * HALVES];
-                let [first, second] = four.sums[i];
-                let sum = first + second;
-                put(halves, row, (-64 * first).to_ne_bytes());
-                put(halves, rows + row, (-64 * second).to_ne_bytes());
-                put(record, row, (-8 * sum).to_ne_bytes());
-                put(record, rows + row, (-128 * sum).to_ne_bytes());
-                put(record, 2 * rows + row, four.scales[i].to_ne_bytes());
-                let steps = record[12 * rows..].as_chunks_mut::<4>().0;
-                for (step, codes) in four.codes[i].as_chunks::<4>().0.iter().enumerate() {
-                    steps[step * rows + row] = *codes;
+                self.put(&four, i, row, block);
+            }
+        }
+    }
+
+    /// Row after row of the blocks that share a scale.
+    #[inline(always)]
+    fn by_span<S: Simd>(mut self, s: S) {
+        let mut four = Four::NONE;
+        for first in (0..self.blocks.len()).step_by(SPAN) {
+            for row in 0..self.rows {
+                let at = (self.first + row) * self.width + (self.blocks.start + first) * BLOCK;
+                let mut x = [&NOTHING; SPAN];
+                for (block, x) in x.iter_mut().enumerate() {
+                    *x = part(self.x, at + block * BLOCK);
+                }
+                scale_span(s, x, &mut four);
+                for (number, x) in x.as_chunks::<AT_ONCE>().0.iter().enumerate() {
+                    code_four(s, *x, &mut four);
+                    for i in 0..AT_ONCE {
+                        self.put(&four, i, row, first + number * AT_ONCE + i);
+                    }
                 }
             }
+        }
+    }
+
+    /// Puts a quantized block to its place.
+    #[inline(always)]
+    fn put(&mut self, four: &Four, i: usize, row: usize, block: usize) {
+        let rows = self.rows;
+        let record = &mut self.records[block * rows * RECORD..][..rows * RECORD];
+        let halves = &mut self.halves[block * rows * HALVES..][..rows * HALVES];
+        let [first, second] = four.sums[i];
+        let sum = first + second;
+        put(halves, row, (-64 * first).to_ne_bytes());
+        put(halves, rows + row, (-64 * second).to_ne_bytes());
+        put(record, row, (-8 * sum).to_ne_bytes());
+        put(record, rows + row, (-128 * sum).to_ne_bytes());
+        put(record, 2 * rows + row, four.scales[i].to_ne_bytes());
+        let steps = record[12 * rows..].as_chunks_mut::<4>().0;
+        for (step, codes) in four.codes[i].as_chunks::<4>().0.iter().enumerate() {
+            steps[step * rows + row] = *codes;
         }
     }
 }
@@ -261,29 +327,63 @@ fn put(bytes: &mut [u8], place: usize, four: [u8; 4]) {
     bytes.as_chunks_mut::<4>().0[place] = four;
 }
 
+/// The scale of what reaches so far, and what numbers are multiplied by to become codes.
 #[inline(always)]
-fn quantize_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+fn scale_and_inverse(greatest: f32) -> (f32, f32) {
+    if !greatest.is_finite() {
+        (f32::NAN, 0.0)
+    } else if greatest < TINY {
+        (0.0, 0.0)
+    } else {
+        (greatest / 127.0, 127.0 / greatest)
+    }
+}
+
+/// Scales of four blocks.
+#[inline(always)]
+fn scale_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
     #[cfg(target_arch = "x86_64")]
     if S::MANY_REGISTERS {
         // SAFETY: on this architecture only AVX-512 has so many, and `s` is the proof that the machine has it.
-        return unsafe { quantize_four_avx512(x, four) };
+        return unsafe { scale_four_avx512(x, four) };
     }
     for (i, x) in x.into_iter().enumerate() {
         let (halves, _) = x.as_chunks::<LANES>();
         let (low, high) = (s.load(&halves[0]), s.load(&halves[1]));
         let bits = s.greatest_i(s.max_abs_bits(s.max_abs_bits(s.zero_i(), low), high));
-        let greatest = f32::from_bits(bits as u32);
-        let (scale, inverse) = if !greatest.is_finite() {
-            (f32::NAN, 0.0)
-        } else if greatest < TINY {
-            (0.0, 0.0)
-        } else {
-            (greatest / 127.0, 127.0 / greatest)
-        };
-        four.scales[i] = scale;
+        (four.scales[i], four.inverses[i]) = scale_and_inverse(f32::from_bits(bits as u32));
+    }
+}
+
+/// The scale of blocks that share one.
+#[inline(always)]
+fn scale_span<S: Simd>(s: S, x: [&[f32; BLOCK]; SPAN], four: &mut Four) {
+    let mut greatest = [s.zero_i(); 2];
+    for x in x {
+        for (greatest, half) in greatest.iter_mut().zip(x.as_chunks::<LANES>().0) {
+            *greatest = s.max_abs_bits(*greatest, s.load(half));
+        }
+    }
+    let bits = s.greatest_i(greatest[0]).max(s.greatest_i(greatest[1]));
+    let (scale, inverse) = scale_and_inverse(f32::from_bits(bits as u32));
+    (four.scales, four.inverses) = ([scale; AT_ONCE], [inverse; AT_ONCE]);
+}
+
+/// Codes of four blocks with known scales.
+#[inline(always)]
+fn code_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+    #[cfg(target_arch = "x86_64")]
+    if S::MANY_REGISTERS {
+        // SAFETY: on this architecture only AVX-512 has so many, and `s` is the proof that the machine has it.
+        return unsafe { code_four_avx512(x, four) };
+    }
+    for (i, x) in x.into_iter().enumerate() {
         (four.codes[i], four.sums[i]) = ([0; BLOCK], [0; 2]);
+        let inverse = four.inverses[i];
         if inverse != 0.0 {
+            let (halves, _) = x.as_chunks::<LANES>();
             let factor = s.splat(inverse);
+            let (low, high) = (s.load(&halves[0]), s.load(&halves[1]));
             let (low, high) = (s.to_whole(s.mul(low, factor)), s.to_whole(s.mul(high, factor)));
             let first = s.sum_i(low);
             four.sums[i] = [first, s.sum_i(s.add_i(low, high)) - first];
@@ -298,14 +398,14 @@ fn quantize_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
 /// Below it there is nothing to see, and 127 / greatest would overflow.
 const TINY: f32 = 1e-30;
 
-/// The same with the four blocks' greatest numbers and sums found together.
+/// The same with the four blocks' greatest numbers found together.
 ///
 /// # Safety
 /// The machine must have these features.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-unsafe fn quantize_four_avx512(x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+unsafe fn scale_four_avx512(x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
     use std::arch::x86_64::*;
     // SAFETY: each block is 128 readable bytes.
     let x = x.map(|x| unsafe { [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES))] });
@@ -324,16 +424,28 @@ unsafe fn quantize_four_avx512(x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
     let most = _mm_set1_ps(127.0);
     let scales = _mm_maskz_div_ps(usable, greatest, most);
     let scales = _mm_mask_blend_ps(finite, _mm_set1_ps(f32::NAN), scales);
-    let mut inverse = [0f32; AT_ONCE];
     // SAFETY: each array is 16 writable bytes.
     unsafe {
         _mm_storeu_ps(four.scales.as_mut_ptr(), scales);
-        _mm_storeu_ps(inverse.as_mut_ptr(), _mm_maskz_div_ps(usable, most, greatest));
+        _mm_storeu_ps(four.inverses.as_mut_ptr(), _mm_maskz_div_ps(usable, most, greatest));
     }
+}
+
+/// The same with the four blocks' sums found together.
+///
+/// # Safety
+/// The machine must have these features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn code_four_avx512(x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
+    use std::arch::x86_64::*;
+    // SAFETY: each block is 128 readable bytes.
+    let x = x.map(|x| unsafe { [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES))] });
     for pair in 0..AT_ONCE / 2 {
         // What is not finite times zero has all its set bits above the low byte.
         let codes = |block: usize, half: usize| {
-            let whole = _mm512_cvtps_epi32(_mm512_mul_ps(x[block][half], _mm512_set1_ps(inverse[block])));
+            let whole = _mm512_cvtps_epi32(_mm512_mul_ps(x[block][half], _mm512_set1_ps(four.inverses[block])));
             _mm512_cvtepi32_epi8(whole)
         };
         let (first, second) = (2 * pair, 2 * pair + 1);
@@ -376,7 +488,7 @@ mod tests {
         let pool = Pool::new(1);
         for &isa in Isa::available() {
             let mut rows = Int8Rows::with_capacity(1, 32).expect("small");
-            rows.quantize(&pool, isa, x, 1, 32);
+            rows.quantize(&pool, isa, ActivationKind::Int8, x, 1, 32);
             let record = rows.tile(tile(1, TILE, 0));
             let found = f32::from_ne_bytes(record[8..12].try_into().expect("four"));
             assert!(found == scale || (found.is_nan() && scale.is_nan()), "{found} for {scale}");
@@ -448,16 +560,50 @@ mod tests {
     }
 
     #[test]
+    fn eight_blocks_share_the_scale_of_their_greatest() {
+        let mut x = numbers(2 * 256);
+        x[..256].iter_mut().for_each(|x| *x = x.clamp(-3.0, 3.0));
+        (x[11], x[77], x[200]) = (1.0, -12.7, -0.0);
+        (x[256], x[511]) = (1.0, f32::INFINITY);
+        for &isa in Isa::available() {
+            let mut rows = Int8Rows::with_capacity(1, 512).expect("small");
+            rows.quantize(&Pool::new(1), isa, ActivationKind::Int8By256, &x, 1, 512);
+            let records = rows.tile(tile(1, TILE, 0)).chunks_exact(RECORD);
+            for (block, record) in records.take(16).enumerate() {
+                let scale = f32::from_ne_bytes(record[8..12].try_into().expect("four"));
+                if block >= SPAN {
+                    assert!(scale.is_nan() && record[12..].iter().all(|&code| code == 0));
+                    continue;
+                }
+                assert_eq!(scale, 12.7f32 / 127.0);
+                for (&code, x) in record[12..].iter().zip(&x[block * BLOCK..]) {
+                    assert_eq!(
+                        code as i8,
+                        if x.is_nan() { 0 } else { (x * (127.0f32 / 12.7)).round_ties_even() as i8 }
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_instruction_set_and_number_of_threads_makes_the_same_bytes() {
         for (rows, width) in
             [(1, 32), (1, 2080), (2, 96), (3, 64), (4, 416), (7, 8192), (12, 256), (13, 544), (40, 1024)]
         {
             let x = numbers(rows * width);
-            let expected = made(rows, width, |int8| int8.quantize(&Pool::new(1), Isa::Portable, &x, rows, width));
-            for &isa in Isa::available() {
-                for threads in [1, 3] {
-                    let found = made(rows, width, |int8| int8.quantize(&Pool::new(threads), isa, &x, rows, width));
-                    assert!(found == expected, "{rows} rows of {width} on {}", isa.name());
+            for kind in [ActivationKind::Int8, ActivationKind::Int8By256] {
+                if kind == ActivationKind::Int8By256 && width % 256 > 0 {
+                    continue;
+                }
+                let make =
+                    |pool: &Pool, isa: Isa| made(rows, width, |int8| int8.quantize(pool, isa, kind, &x, rows, width));
+                let expected = make(&Pool::new(1), Isa::Portable);
+                for &isa in Isa::available() {
+                    for threads in [1, 3] {
+                        let found = make(&Pool::new(threads), isa);
+                        assert!(found == expected, "{rows} rows of {width} as {kind:?} on {}", isa.name());
+                    }
                 }
             }
         }

@@ -26,6 +26,8 @@ mod int8_neon;
 mod int8_portable;
 mod int8_rows;
 mod multiply;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod panels;
 mod raw;
 mod tiles;
@@ -59,8 +61,17 @@ pub enum ActivationKind {
     F32,
     /// Plain rows, which a product rounds to bf16 on their way in.
     Bf16,
-    /// Rows quantized by [`Int8Rows`].
+    /// Rows quantized by [`Int8Rows`], with a scale for 32 numbers.
     Int8,
+    /// The same, with a scale for 256: for formats of blocks of 256 with whole sub-scales.
+    Int8By256,
+}
+
+impl ActivationKind {
+    /// Whether rows are to be quantized.
+    pub fn is_int8(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int8By256)
+    }
 }
 
 /// A weight matrix `[outputs, inputs]`, ready for one instruction set.
@@ -189,15 +200,14 @@ impl Matrix {
     pub fn activation_in(precision: Precision, tensor_type: TensorType) -> ActivationKind {
         match (tensor_type, precision) {
             (TensorType::BF16, Precision::Bf16) => ActivationKind::Bf16,
-            _ if PanelKind::of(tensor_type).is_some() => ActivationKind::Int8,
-            _ => ActivationKind::F32,
+            _ => PanelKind::of(tensor_type).map_or(ActivationKind::F32, PanelKind::activation),
         }
     }
 
     /// What it wants to be multiplied with.
     pub fn activation(&self) -> ActivationKind {
         match &self.store {
-            Store::Panels(_) => ActivationKind::Int8,
+            Store::Panels(panels) => panels.kind.activation(),
             Store::Float(panels) => match panels.element.precision() {
                 Precision::F32 => ActivationKind::F32,
                 Precision::Bf16 => ActivationKind::Bf16,

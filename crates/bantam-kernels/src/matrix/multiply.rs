@@ -10,7 +10,7 @@ use super::wide::{Expand, Wide, WideTile};
 use super::{ActivationKind, Matrix, Store, int8_portable};
 
 #[cfg(target_arch = "x86_64")]
-use super::{int8_avx2, int8_avx512};
+use super::{int8_avx2, int8_avx512, pairs};
 #[cfg(target_arch = "aarch64")]
 use super::{int8_i8mm, int8_neon};
 use crate::buffer::Shared;
@@ -67,7 +67,10 @@ struct Job<'a> {
 
 fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, products: &mut [Product<'_>]) {
     let kind = products.first().map_or(ActivationKind::F32, |product| product.matrix.activation());
-    assert_eq!(kind == ActivationKind::Int8, matches!(activations, Activations::Int8(_)), "kind of activations");
+    match activations {
+        Activations::F32(_) => assert!(!kind.is_int8(), "kind of activations: {kind:?} asked for"),
+        Activations::Int8(x) => assert_eq!(x.kind(), kind, "kind of activations"),
+    }
     let mut jobs: [Option<Job<'_>>; AT_ONCE] = [const { None }; AT_ONCE];
     let mut pieces = 0;
     for (job, product) in jobs.iter_mut().zip(products.iter_mut()) {
@@ -121,8 +124,12 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
         match (&job.matrix.store, activations) {
             (Store::Panels(panels), Activations::Int8(x)) => {
                 let range = first..(first + job.each).min(panels.count);
-                let work = Work { panels, range, x, out: &job.out };
                 let isa = job.matrix.isa;
+                #[cfg(target_arch = "x86_64")]
+                if isa.usable() == Isa::Avx512 && rows > TILE {
+                    return pairs::multiply(panels, range, x, &job.out, &mut pool.scratch(worker));
+                }
+                let work = Work { panels, range, x, out: &job.out };
                 match wide_functions(isa, panels.kind) {
                     Some(functions) if rows > TILE => work.by_wide(functions, &mut pool.scratch(worker)),
                     _ => work.by_tiles(isa),
@@ -141,9 +148,9 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
 }
 
 /// Where results go, shared among threads that write columns of their own.
-struct Target<'a> {
+pub(super) struct Target<'a> {
     out: Shared<f32>,
-    outputs: usize,
+    pub(super) outputs: usize,
     bias: Option<&'a [f32]>,
     accumulate: bool,
 }
@@ -151,7 +158,7 @@ struct Target<'a> {
 impl Target<'_> {
     /// Takes the results of `row` and the outputs from `first` on.
     #[inline(always)]
-    fn take(&self, row: usize, first: usize, results: &[f32]) {
+    pub(super) fn take(&self, row: usize, first: usize, results: &[f32]) {
         // SAFETY: `row` is below the rows, and the outputs from `first` belong to this piece of work alone.
         let out = unsafe { self.out.part(row * self.outputs + first, results.len()) };
         let bias = self.bias.map(|bias| &bias[first..][..results.len()]);
@@ -248,11 +255,6 @@ impl Work<'_> {
         let multiply = tile_function(isa);
         for tile in x.tiles() {
             let records = x.tile(tile).as_ptr();
-            #[cfg(target_arch = "x86_64")]
-            if isa.usable() == Isa::Avx512 && x.rows() > TILE {
-                by_pairs(panels, range.clone(), tile, records, out);
-                continue;
-            }
             for panel in range.clone() {
                 let mut sums = [[0f32; COLUMNS]; TILE];
                 let sums = &mut sums[..tile.rows];
@@ -302,26 +304,6 @@ impl Work<'_> {
     }
 }
 
-/// A run of panels times one tile, two panels at a time.
-#[cfg(target_arch = "x86_64")]
-fn by_pairs(panels: &Panels, range: Range<usize>, tile: Tile, records: *const u8, out: &Target<'_>) {
-    use int8_avx512::{OF_MANY, PAIR, pair};
-    for panel in range.clone().step_by(PAIR) {
-        let mut sums = [[[0f32; COLUMNS]; PAIR]; OF_MANY];
-        let sums = &mut sums[..tile.rows];
-        // A last one alone is multiplied twice.
-        let stride = if panel + 1 < range.end { panels.panel_bytes } else { 0 };
-        // SAFETY: both panels and the tile's records are whole, of as many blocks, and the machine has AVX-512, since the
-        // instruction set in use is that.
-        unsafe { pair(panels.kind, panels.panel(panel), stride, panels.blocks, records, sums) };
-        let first = panel * COLUMNS;
-        let columns = if stride == 0 { COLUMNS } else { PAIR * COLUMNS }.min(out.outputs - first);
-        for (row, sums) in sums.iter().enumerate() {
-            out.take(tile.first + row, first, &sums.as_flattened()[..columns]);
-        }
-    }
-}
-
 /// Gives a tile's sums with a panel to where results go.
 fn put(out: &Target<'_>, tile: Tile, panel: usize, sums: &[[f32; COLUMNS]]) {
     let first = panel * COLUMNS;
@@ -332,7 +314,7 @@ fn put(out: &Target<'_>, tile: Tile, panel: usize, sums: &[[f32; COLUMNS]]) {
 }
 
 /// f32 in a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Panels that are taken apart together: as many as stay in the second-level cache.
 fn wide_together(each: usize) -> usize {
@@ -341,6 +323,10 @@ fn wide_together(each: usize) -> usize {
 
 /// f32 of scratch that products with such panels need.
 pub(super) fn scratch_length(isa: Isa, kind: &PanelKind, inputs: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if isa.usable() == Isa::Avx512 {
+        return pairs::SCRATCH;
+    }
     if wide_functions(isa, kind).is_none() {
         return 0;
     }

@@ -184,12 +184,12 @@ impl Form {
                 let both = header[64 + 16 * part + column];
                 (half(0) * f32::from(both & 15), half(32) * f32::from(both >> 4))
             }
-            Scales::Wide(parts, minimum) => {
+            Scales::Wide(parts, minimum, blocks) => {
                 let wide = |number: usize| {
                     let at = 64 * number + 4 * column;
                     f32::from_ne_bytes(std::array::from_fn(|i| header[at + i]))
                 };
-                (wide(part), if minimum { wide(parts + part) } else { 0.0 })
+                (wide(part), if minimum { wide(parts * blocks + part) } else { 0.0 })
             }
         }
     }

@@ -68,18 +68,18 @@ fn product(
     let mut int8 = Int8Rows::with_capacity(rows, matrix.inputs()).expect("small");
     let activations = match matrix.activation() {
         ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
-        ActivationKind::Int8 => {
-            int8.quantize(pool, matrix.isa(), x, rows, matrix.inputs());
+        kind => {
+            int8.quantize(pool, matrix.isa(), kind, x, rows, matrix.inputs());
             Activations::Int8(&int8)
         }
     };
     multiply(pool, activations, rows, &mut [Product { matrix, out, bias, accumulate }]);
 }
 
-/// A row as int8 rounds it.
-fn rounded(x: &[f32]) -> Vec<f64> {
+/// A row as int8 with a scale for so many numbers rounds it.
+fn rounded(x: &[f32], block: usize) -> Vec<f64> {
     let mut result = Vec::new();
-    for block in x.chunks(32) {
+    for block in x.chunks(block) {
         let greatest = block.iter().fold(0f32, |greatest, x| greatest.max(x.abs()));
         let scale = greatest / 127.0;
         result.extend(block.iter().map(|x| {
@@ -106,7 +106,8 @@ fn check_in(precision: Precision, tensor_type: TensorType, outputs: usize, input
     let mut expected = Vec::new();
     for x in x.chunks(inputs) {
         let x: Vec<f64> = match Matrix::activation_in(precision, tensor_type) {
-            ActivationKind::Int8 => rounded(x),
+            ActivationKind::Int8 => rounded(x, 32),
+            ActivationKind::Int8By256 => rounded(x, 256),
             ActivationKind::Bf16 => x.iter().map(|x| bf16(*x)).collect(),
             ActivationKind::F32 => x.iter().map(|x| f64::from(*x)).collect(),
         };
@@ -241,10 +242,10 @@ fn several_products_of_one_region() {
             .into();
         let x = random.numbers(5 * 64);
         let mut int8 = Int8Rows::with_capacity(5, 64).expect("small");
-        int8.quantize(&pool, Isa::detect(), &x, 5, 64);
+        int8.quantize(&pool, Isa::detect(), ActivationKind::Int8, &x, 5, 64);
         let activations = match made[0].activation() {
             ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(&x),
-            ActivationKind::Int8 => Activations::Int8(&int8),
+            _ => Activations::Int8(&int8),
         };
         let mut outs: Vec<Vec<f32>> = made.iter().map(|matrix| vec![0f32; 5 * matrix.outputs()]).collect();
         let mut products: Vec<Product<'_>> = made

@@ -117,6 +117,8 @@ fn every_tensor_type_runs_from_a_file() {
             ActivationKind::F32 => 1e-5,
             ActivationKind::Bf16 => 2e-2,
             ActivationKind::Int8 => 5e-2,
+            // One scale for 256 rounds more coarsely, and a model of noise bends much.
+            ActivationKind::Int8By256 => 8e-2,
         };
         assert_close(&found, &expected, tolerance, tensor_type.name());
         assert_bits_equal(&run(1, 1), &found, tensor_type.name());
