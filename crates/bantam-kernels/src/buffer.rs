@@ -10,6 +10,9 @@ const LINE: usize = 64;
 /// for a greater one Rust's allocator writes the zeros itself, which touches every page.
 const ASKED: usize = 16;
 
+/// Bytes below which there is no huge page to be had: twice the 2 MiB of one, as they begin anywhere.
+const HUGE: usize = 4 << 20;
+
 /// Owned bytes on a cache-line boundary.
 pub(crate) struct Buffer {
     memory: Option<(NonNull<u8>, Layout)>,
@@ -39,6 +42,17 @@ impl Buffer {
         Ok(Self { memory: Some((memory, layout)), start, length })
     }
 
+    /// `length` zero bytes that are all going to be written, and then read from end to end for each token: in huge pages, where
+    /// the system has them. Products of one row read them 5 to 10% faster than pages of 4 KiB, whose addresses the processor has
+    /// to look up in memory as well, and their page faults take a sixth of the time.
+    pub(crate) fn huge(length: usize, what: &'static str) -> Result<Self, KernelError> {
+        let mut buffer = Self::zeroed(length, what)?;
+        if length >= HUGE {
+            ask_for_huge_pages(buffer.as_mut());
+        }
+        Ok(buffer)
+    }
+
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.start.as_ptr()
     }
@@ -46,6 +60,21 @@ impl Buffer {
     pub(crate) fn len(&self) -> usize {
         self.length
     }
+}
+
+/// Asks for huge pages behind these bytes. Where the system has none, it stays with those it has.
+fn ask_for_huge_pages(bytes: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: it only reads a number.
+        let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
+        let inside = bytes.as_ptr().align_offset(page).min(bytes.len());
+        let start = bytes[inside..].as_mut_ptr().cast::<libc::c_void>();
+        // SAFETY: these bytes are ours, and their contents stay as they are. An error leaves all as it was.
+        unsafe { libc::madvise(start, bytes.len() - inside, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = bytes;
 }
 
 impl Drop for Buffer {
@@ -69,21 +98,6 @@ impl AsMut<[u8]> for Buffer {
         // SAFETY: as above, and `self` is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
-}
-
-/// Has the system give the memory behind these bytes at once, before they are written one after the other: a quarter of the time
-/// that a page fault for every 4 KiB takes. Where it cannot, they come as they are written.
-pub(crate) fn populate(bytes: &mut [u8]) {
-    #[cfg(target_os = "linux")]
-    {
-        let page = 4096;
-        let start = bytes.as_ptr() as usize / page * page;
-        let end = bytes.as_ptr() as usize + bytes.len();
-        // SAFETY: pages that these bytes lie in; their contents stay as they are. An error leaves all as it was.
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_POPULATE_WRITE) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = bytes;
 }
 
 /// A pointer that threads share out among themselves, each writing places of its own.
@@ -129,6 +143,11 @@ mod tests {
             assert_eq!(buffer.as_ref().len(), length);
             assert!(buffer.as_ref().iter().all(|&byte| byte == 0));
             assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
+            buffer.as_mut().fill(1);
+        }
+        for length in [HUGE - 1, HUGE, HUGE + 4097] {
+            let mut buffer = Buffer::huge(length, "a test").expect("small");
+            assert!(buffer.as_ref().len() == length && buffer.as_ref().iter().all(|&byte| byte == 0));
             buffer.as_mut().fill(1);
         }
         assert!(Buffer::zeroed(usize::MAX - 8, "a test").is_err());

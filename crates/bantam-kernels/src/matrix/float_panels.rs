@@ -52,7 +52,7 @@ impl FloatPanels {
         let total = bytes(element, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let count = outputs.div_ceil(PANEL);
         let panel_bytes = total / count;
-        let mut buffer = Buffer::zeroed(total, "repacked weights")?;
+        let mut buffer = Buffer::huge(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
         let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
         let piece = |panel: usize| {

@@ -23,7 +23,7 @@
 use super::forms::{Form, PanelKind, Scales};
 use super::raw::Raw;
 use super::unpack::{Parts, half_at, unpack, unpack_scales};
-use crate::buffer::{Buffer, Shared, populate};
+use crate::buffer::{Buffer, Shared};
 use crate::simd::{Simd, Task, dispatch};
 use crate::{Isa, KernelError, Pool};
 use bantam_tensor::SharedBytes;
@@ -253,7 +253,7 @@ impl Panels {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
         let panel_bytes = total / count;
-        let mut buffer = Buffer::zeroed(total, "repacked weights")?;
+        let mut buffer = Buffer::huge(total, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
         let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
         let together = (AT_ONCE / panel_bytes).max(1);
@@ -265,7 +265,6 @@ impl Panels {
                 let panels = start + piece * each..start + ((piece + 1) * each).min(some);
                 // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
                 let targets = unsafe { target.part(panels.start * panel_bytes, panels.len() * panel_bytes) };
-                populate(targets);
                 for (panel, target) in panels.zip(targets.chunks_exact_mut(panel_bytes)) {
                     let first = panel * COLUMNS;
                     let rows = &bytes[first * row_bytes..(first + COLUMNS).min(outputs) * row_bytes];
