@@ -338,7 +338,10 @@ impl Writer<'_> {
                         continue;
                     }
                     // The form made for the instruction before serves where its input is the same.
-                    let ready = matches!(out.last(), Some(Instruction::Multiply { x: same, kind: made, .. }) if *same == x && *made == kind);
+                    let ready = match out.last() {
+                        Some(Instruction::Multiply { x: same, kind: made, .. }) => (*same, *made) == (x, kind),
+                        _ => false,
+                    };
                     if kind.is_int8() && !ready {
                         out.push(Instruction::Quantize { kind, x });
                     }

@@ -90,8 +90,8 @@ fn bench(pool: &Pool, limits: &Limits, weights: &Weights, control: &Weights, row
         let matrix = &weights.matrices[number % weights.matrices.len()];
         let activations = match matrix.activation() {
             ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(&x),
-            kind if kind == quantized.kind() => Activations::Int8(&quantized),
-            _ => Activations::Int8(&control_rows),
+            kind if kind == control_rows.kind() => Activations::Int8(&control_rows),
+            _ => Activations::Int8(&quantized),
         };
         let call = Instant::now();
         multiply(pool, activations, rows, &mut [Product { matrix, out: &mut out, bias: None, accumulate: false }]);

@@ -69,9 +69,10 @@ fn ask_for_huge_pages(bytes: &mut [u8]) {
         // SAFETY: it only reads a number.
         let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
         let inside = bytes.as_ptr().align_offset(page).min(bytes.len());
-        let start = bytes[inside..].as_mut_ptr().cast::<libc::c_void>();
+        let (start, length) =
+            (bytes[inside..].as_mut_ptr().cast::<libc::c_void>(), (bytes.len() - inside) / page * page);
         // SAFETY: these bytes are ours, and their contents stay as they are. An error leaves all as it was.
-        unsafe { libc::madvise(start, bytes.len() - inside, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(start, length, libc::MADV_HUGEPAGE) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = bytes;

@@ -276,8 +276,8 @@ impl<'m> Prepared<'m> {
         // Weights and gradients are the program's.
         let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
         let states = trained.map(|weight| Moments::bytes(&options.optimiser, &weight.name, weight.rows, weight.width));
-        // All weights once more, when the model is written.
-        let written = if options.method == Method::Full { 4 * self.trained() } else { 0 };
+        // All of it once more when it is written, and of an adapter as the tensors of its file, too.
+        let written = if options.method == Method::Full { 4 } else { 8 } * self.trained();
         Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + written + OVERHEAD)
     }
 }

@@ -127,7 +127,7 @@ pub(super) unsafe fn pair(
 /// As [`pair`], of whole units that [`expand_units`] took apart, with the sums of halves apart from the records.
 ///
 /// # Safety
-/// As [`pair`].
+/// As [`pair`]; the panels are of the form [`Form::wide_unit`] and `blocks` whole units.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn wide_pair(
     kind: &PanelKind,
@@ -184,6 +184,8 @@ pub(super) unsafe fn expand_units(kind: &PanelKind, panel: *const u8, blocks: Ra
             if const { FORMS[$form].span() > 1 } {
                 // SAFETY: the caller's promise.
                 unsafe { expand_form::<$form, { FORMS[$form].wide_unit() }>(kind, panel, blocks, to) }
+            } else {
+                unreachable!("units of {:?}, whose blocks share no scale, are taken apart", kind.tensor_type)
             }
         };
     }

@@ -1,8 +1,8 @@
 //! Activation rows as int8 with a scale per 32, or per 256 for weights whose blocks of 256 have whole sub-scales: with those
 //! a product needs no activation scale before all 256 are added up.
 //!
-//! Rows are kept in tiles of up to 12 (with AVX-512 up to 8, or up to 5 of many), because a product goes through a tile's rows together. For each block of 32
-//! columns a tile of R rows has one record, which a kernel reads front to back:
+//! Rows are kept in tiles of up to 12 (with AVX-512 up to 8, or up to 5 of many), because a product goes through a tile's rows
+//! together. For each block of 32 columns a tile of R rows has one record, which a kernel reads front to back:
 //!
 //! | what | bytes |
 //! |---|---|

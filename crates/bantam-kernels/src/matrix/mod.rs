@@ -11,7 +11,7 @@ mod float_panels;
 mod float_rows;
 mod float_tile;
 #[cfg_attr(
-    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    not(target_arch = "x86_64"),
     allow(dead_code, unused_macros, reason = "what only kernels of an instruction set ask for")
 )]
 mod forms;

@@ -325,7 +325,7 @@ fn wide_together(each: usize) -> usize {
 pub(super) fn scratch_length(isa: Isa, kind: &PanelKind, inputs: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     if isa.usable() == Isa::Avx512 {
-        return pairs::SCRATCH;
+        return if kind.form().span() > 1 { pairs::SCRATCH } else { 0 };
     }
     if wide_functions(isa, kind).is_none() {
         return 0;

@@ -13,12 +13,12 @@ use std::ops::Range;
 
 /// Rows from which on blocks are taken apart beforehand.
 const VERY_MANY: usize = 64;
-/// Rows whose sums are kept at the same time.
-const TOGETHER: usize = 512;
+/// Tiles whose sums are kept at the same time: those of 512 rows, which are 103.
+const TOGETHER: usize = 512usize.div_ceil(OF_MANY);
 /// Bytes of blocks taken apart: most of a first-level cache of 48 KiB.
 const APART: usize = 32 * 1024;
 /// f32 of scratch.
-pub(super) const SCRATCH: usize = APART / 4 + TOGETHER * PAIR * COLUMNS + LINE;
+pub(super) const SCRATCH: usize = APART / 4 + TOGETHER * OF_MANY * PAIR * COLUMNS + LINE;
 
 /// A run of panels times all rows.
 pub(super) fn multiply(panels: &Panels, range: Range<usize>, x: &Int8Rows, out: &Target<'_>, scratch: &mut Vec<f32>) {
@@ -31,8 +31,8 @@ pub(super) fn multiply(panels: &Panels, range: Range<usize>, x: &Int8Rows, out: 
         scratch.resize(SCRATCH, 0.0);
     }
     let tiles = x.tiles().len();
-    for first in (0..tiles).step_by(TOGETHER / OF_MANY) {
-        let some = first..(first + TOGETHER / OF_MANY).min(tiles);
+    for first in (0..tiles).step_by(TOGETHER) {
+        let some = first..(first + TOGETHER).min(tiles);
         for panel in range.clone().step_by(PAIR) {
             by_units(panels, panel..(panel + PAIR).min(range.end), x, some.clone(), out, scratch);
         }

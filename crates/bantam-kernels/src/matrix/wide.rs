@@ -2,7 +2,7 @@
 //! ([`Form::wide`]), with codes of 8 bits and f32 scales. Kernels for many rows are made for such forms alone; and many tiles
 //! share the work.
 
-use super::forms::{FORMS, Form, PanelKind};
+use super::forms::{FORMS, Form, PanelKind, SPAN};
 use super::int8_rows::{HALVES, RECORD, TILE};
 use super::panels::COLUMNS;
 use std::mem::MaybeUninit;
@@ -15,6 +15,8 @@ pub(super) type WideTile = unsafe fn(&PanelKind, *const u8, usize, *const u8, *c
 
 /// Blocks taken apart together for one tile: they stay in the first-level cache.
 pub(super) const TOGETHER: usize = 8;
+
+const _: () = assert!(TOGETHER.is_multiple_of(SPAN), "kernels count the blocks that share a scale anew each time");
 /// Bytes of the largest such block.
 const LARGEST: usize = 512 + 4 * 64;
 

@@ -178,6 +178,12 @@ fn products_are_right_and_do_not_depend_on_the_batch() {
     // More tiles of rows than pass over a panel together, in blocks that end within a unit.
     check(TensorType::Q8_0, 33, 544, 110);
     check(TensorType::Q6_K, 49, 256, 100);
+    // So many rows that units are taken apart for all of them: several groups of blocks, several groups of tiles.
+    check(TensorType::Q4_K, 33, 1024, 64);
+    check(TensorType::Q2_K, 33, 768, 65);
+    check(TensorType::IQ4_XS, 33, 1024, 67);
+    check(TensorType::Q6_K, 17, 1024, 64);
+    check(TensorType::Q4_K, 17, 256, 520);
 }
 
 #[test]

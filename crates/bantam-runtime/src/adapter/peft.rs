@@ -17,7 +17,7 @@ use crate::{RuntimeError, in_words, memory_limit};
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 /// Settings that say how an adapter was made and change nothing of what it computes.
-const HARMLESS: [&str; 24] = [
+const HARMLESS: [&str; 23] = [
     "auto_mapping",
     "base_model_name_or_path",
     "revision",
@@ -38,7 +38,6 @@ const HARMLESS: [&str; 24] = [
     "qalora_group_size",
     "exclude_modules",
     "fan_in_fan_out",
-    "ensure_weight_tying",
     "lora_ga_config",
     "monteclora_config",
     "bantam",
@@ -271,6 +270,13 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
         let mut values = vec![0.0; rows * width];
         tensor_type.decode(&data, &mut values).map_err(|error| refuse(&path, error.to_string()))?;
         modules.entry(module.to_owned()).or_default()[which] = Some((rows, width, values));
+    }
+    for end in &config.saved {
+        let is_named = |place: &&SavedPlace| place.module().ends_with(end.as_str());
+        let held = |place: &SavedPlace| adapter.saved.iter().any(|saved| saved.weight == place.weight);
+        if !whole.iter().filter(is_named).any(held) {
+            return Err(refuse(&path, format!("`modules_to_save` names `{end}`, and the file holds no weight of it")));
+        }
     }
     for (module, pair) in modules {
         let [Some((rank, inputs, a)), Some((outputs, inner, b)), magnitude] = pair else {

@@ -110,6 +110,11 @@ fn what_is_not_understood_is_refused_by_name() {
     refused(&|config| config["use_qalora"] = true.into(), "`use_qalora` is true, which Bantam does not understand");
     refused(&|config| config["bias"] = "all".into(), "`bias` is all: adapters with biases are not supported");
     refused(&|config| config["modules_to_save"] = serde_json::json!([3]), "`modules_to_save` is no list of names");
+    refused(
+        &|config| config["modules_to_save"] = serde_json::json!(["lm_head"]),
+        "`modules_to_save` names `lm_head`, and the file holds no weight of it",
+    );
+    refused(&|config| config["ensure_weight_tying"] = serde_json::json!(true), "`ensure_weight_tying` is true");
     refused(&|config| config["lora_alpha"] = "x".into(), "`lora_alpha` is no number");
     refused(&|config| config["alpha_pattern"] = serde_json::json!({ "q|k": 3 }), "the expression `q|k`");
     let other = &AdapterGolden::load("tiny-phi3-a").models()[0];

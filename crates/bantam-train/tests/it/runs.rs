@@ -215,7 +215,7 @@ fn what_cannot_be_trained_is_refused_beforehand() {
 }
 
 #[test]
-fn weights_held_as_nf4_learn_and_take_less_memory() {
+fn weights_held_as_nf4_learn() {
     let golden = AdapterGolden::load("tiny-llama-a");
     let model = &golden.models()[0];
     let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));

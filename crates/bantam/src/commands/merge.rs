@@ -54,7 +54,7 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    fn new(model: &Model, adapters: &'a [Adapter]) -> Self {
+    fn new(model: &Model, adapters: &'a [Adapter]) -> anyhow::Result<Self> {
         let mut tensors: HashMap<String, Vec<(String, usize, usize)>> = HashMap::new();
         for place in bantam_runtime::adapter_tensors(model.checkpoint()) {
             if adapters.iter().flat_map(|adapter| &adapter.parts).any(|part| part.weight == place.weight) {
@@ -65,9 +65,11 @@ impl<'a> Merged<'a> {
         let mut saved = HashMap::new();
         for weight in adapters.iter().flat_map(|adapter| &adapter.saved) {
             let tensor = model.checkpoint().tensor(&weight.weight).map(|tensor| tensor.file_name.clone());
-            saved.insert(tensor.unwrap_or_else(|| weight.weight.clone()), weight.values.clone());
+            if saved.insert(tensor.unwrap_or_else(|| weight.weight.clone()), weight.values.clone()).is_some() {
+                bail!("two of the adapters bring weights of their own for `{}`: merge one of them", weight.weight);
+            }
         }
-        Self { adapters, tensors, saved: Replaced { weights: saved } }
+        Ok(Self { adapters, tensors, saved: Replaced { weights: saved } })
     }
 }
 
@@ -131,7 +133,7 @@ pub fn run(arguments: &MergeArguments) -> anyhow::Result<()> {
         note(format!("{}: the adapter in GGUF's form", arguments.target.display()));
         return Ok(());
     }
-    let edit = Merged::new(&model, &adapters);
+    let edit = Merged::new(&model, &adapters)?;
     // A plan has no head but the table of tokens where the two are one.
     if adapters.iter().any(Adapter::is_of_token_table) {
         bail!(

@@ -18,7 +18,7 @@ use pages::CheckedFile;
 
 /// Rows decoded at a time: a value may be a copy of the one before it and a little more, so this bounds what a small
 /// file can grow to.
-const BATCH: usize = 128;
+const BATCH: usize = 8;
 
 /// Hands out each row; what the library cannot read is one last row that says so.
 pub(super) fn each<E>(bytes: &[u8], take: &mut dyn FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {

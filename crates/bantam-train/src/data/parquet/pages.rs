@@ -89,6 +89,14 @@ impl RowGroupReader for CheckedGroup<'_> {
         let Some(range) = range.filter(|range| range.end <= self.bytes.len()) else {
             return refuse(format!("column {index} has {length} bytes at {start} in a file of {}", self.bytes.len()));
         };
+        // Else many columns could be the same bytes, each unpacked for itself.
+        let all = group.columns().iter().map(|column| column.compressed_size().max(0) as u64);
+        if all.fold(0, u64::saturating_add) > self.bytes.len() as u64 {
+            return refuse(format!(
+                "the columns of a group of rows are longer than the file's {} bytes",
+                self.bytes.len()
+            ));
+        }
         let column = column.column_descr_ptr();
         let left = if column.max_rep_level() == 0 {
             usize::try_from(group.num_rows()).unwrap_or(0)
