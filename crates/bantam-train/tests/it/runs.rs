@@ -87,20 +87,46 @@ fn follows(name: &str) {
     }
 }
 
-#[test]
-fn an_interrupted_run_goes_on_bit_for_bit() {
-    let golden = AdapterGolden::load("tiny-llama-a");
-    let model = &golden.models()[1];
-    let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
-    let examples = examples(&training["examples"]);
-    let lora = Lora { rank: 3, dropout: 0.2, targets: vec!["q_proj".into(), "*_proj".into()], ..Lora::default() };
-    let whole_models = TrainOptions { method: Method::Full, dropout: 0.2, prompt_weight: 0.1, ..options(&training) };
-    for options in [TrainOptions { method: Method::Lora(lora), ..options(&training) }, whole_models] {
-        goes_on(model, &TrainOptions { shuffle: true, ..options }, &examples);
-    }
+fn lora() -> Lora {
+    Lora { rank: 3, dropout: 0.2, targets: vec!["q_proj".into(), "*_proj".into()], ..Lora::default() }
 }
 
-fn goes_on(model: &Model, options: &TrainOptions, examples: &[Example]) {
+#[test]
+fn an_interrupted_run_goes_on_bit_for_bit() {
+    goes_on("tiny-llama-a", |options| options.method = Method::Lora(lora()));
+}
+
+#[test]
+fn an_interrupted_run_of_all_weights_goes_on_bit_for_bit() {
+    goes_on("tiny-llama-a", |options| {
+        (options.method, options.dropout, options.prompt_weight) = (Method::Full, 0.2, 0.1)
+    });
+}
+
+#[test]
+fn an_interrupted_run_of_dora_goes_on_bit_for_bit() {
+    goes_on("tiny-llama-a", |options| options.method = Method::Lora(Lora { dora: true, ..lora() }));
+}
+
+#[test]
+fn an_interrupted_run_on_nf4_goes_on_bit_for_bit() {
+    goes_on("tiny-llama-a", |options| (options.method, options.nf4) = (Method::Lora(lora()), true));
+}
+
+/// The head, which is the table of tokens in this model, is taken apart from it.
+#[test]
+fn an_interrupted_run_with_saved_modules_goes_on_bit_for_bit() {
+    let saved = ["lm_head", "*norm"].map(str::to_owned).to_vec();
+    goes_on("tiny-qwen2-a", |options| options.method = Method::Lora(Lora { saved: saved.clone(), ..lora() }));
+}
+
+fn goes_on(name: &str, change: impl Fn(&mut TrainOptions)) {
+    let model = &AdapterGolden::load(name).models()[1];
+    let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
+    let examples = &examples(&training["examples"]);
+    let options = &mut TrainOptions { shuffle: true, ..options(&training) };
+    change(options);
+    let options = &*options;
     let mut whole = trainer(model, options, examples);
     for _ in 0..9 {
         whole.step(examples, 9, &|| true).unwrap();

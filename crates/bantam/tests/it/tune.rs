@@ -66,11 +66,23 @@ fn an_adapter_is_learned_and_used() {
 
 #[test]
 fn a_run_that_was_killed_goes_on_to_the_same_bits() {
-    let folder = Folder::new("tune-killed");
+    goes_on_when_killed("tune-killed", &["--epochs", "40"]);
+}
+
+#[test]
+fn a_run_of_each_kind_that_was_killed_goes_on_to_the_same_bits() {
+    goes_on_when_killed("tune-killed-dora", &["--epochs", "8", "--method", "dora"]);
+    goes_on_when_killed("tune-killed-nf4", &["--epochs", "8", "--quantize", "nf4"]);
+    goes_on_when_killed("tune-killed-saved", &["--epochs", "8", "--save-modules", "lm_head,*norm"]);
+}
+
+fn goes_on_when_killed(name: &str, options: &[&str]) {
+    let folder = Folder::new(name);
     let (model, data) = (model(), data(&folder));
     let arguments = |out: &str| {
-        let fixed = ["--epochs", "40", "--batch", "1", "--rank", "3", "--dropout", "0.1", "--save-every", "1"];
-        ["tune", &model, &data, "-o", out].iter().chain(&fixed).map(|part| (*part).to_owned()).collect::<Vec<_>>()
+        let fixed = ["--batch", "1", "--rank", "3", "--dropout", "0.1", "--save-every", "1"];
+        let parts = ["tune", &model, &data, "-o", out].into_iter().chain(fixed).chain(options.iter().copied());
+        parts.map(str::to_owned).collect::<Vec<_>>()
     };
     let (whole, killed) = (path(&folder, "whole"), path(&folder, "killed"));
     let run = |arguments: &[String]| {
@@ -98,7 +110,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_bits() {
         run(&again);
     }
     let adapter = |out: &str| std::fs::read(folder.0.join(out).join("adapter_model.safetensors")).expect("an adapter");
-    assert!(adapter("whole") == adapter("killed"), "both runs give the same bits");
+    assert!(adapter("whole") == adapter("killed"), "{name}: both runs give the same bits");
 }
 
 #[test]
