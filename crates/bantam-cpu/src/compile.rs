@@ -13,9 +13,9 @@ use bantam_plan::{
 
 use crate::experts::{Routed, most_rows};
 use crate::fuse::Fusions;
+use crate::magnitude;
 use crate::program::{Angles, CpuProgram, Instruction, ProductSlot, Slot};
 use crate::repacked::{RepackedWeight, RepackedWeights};
-use crate::row_lengths::{LowRank, row_lengths};
 use crate::vectors;
 
 /// What a Program is compiled for, beside its sizes.
@@ -153,11 +153,8 @@ pub(crate) fn compile(
         // Asked for once: a weight may be encoded anew each time.
         let stored = view.bytes.len();
         if is_vector {
-            let mut values = vec![0.0; view.rows * view.width];
-            let wrong = |problem: String| PlanError::WeightBytes { name: weight.name.clone(), problem };
-            view.tensor_type.decode(&view.bytes, &mut values).map_err(|error| wrong(error.to_string()))?;
             places.push(vectors.len());
-            vectors.push(values);
+            vectors.push(vectors::decoded(&weight.name, &view)?);
         } else {
             let WeightView { tensor_type, rows, width, bytes } = view;
             let (isa, pool) = (setting.isa, setting.pool);
@@ -169,7 +166,7 @@ pub(crate) fn compile(
             return Err(PlanError::Interrupted);
         }
     }
-    magnitudes(setting, plan, weights, &places, &mut vectors)?;
+    magnitude::by_lengths(setting, plan, weights, &places, &mut vectors)?;
     let fusions = Fusions::of(plan);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
     let mut writer = Writer { plan, fusions: &fusions, arena: &arena, places: &places, matrices: &matrices, vectors };
@@ -207,40 +204,6 @@ pub(crate) fn compile(
         places: Vec::with_capacity(options.rows),
         output,
     })
-}
-
-/// Divides each magnitude by the lengths of the rows it belongs to, once and for all.
-fn magnitudes(
-    setting: &Setting<'_>,
-    plan: &Plan,
-    weights: &dyn Weights,
-    places: &[usize],
-    vectors: &mut [Vec<f32>],
-) -> Result<(), PlanError> {
-    let decoded = |id: WeightId| {
-        let weight = &plan.weights[id.0];
-        let view = fetch_weight(weights, weight)?;
-        let mut values = vec![0.0; view.rows * view.width];
-        let wrong = |problem: String| PlanError::WeightBytes { name: weight.name.clone(), problem };
-        view.tensor_type.decode(&view.bytes, &mut values).map_err(|error| wrong(error.to_string()))?;
-        Ok::<_, PlanError>(values)
-    };
-    let mut done = Vec::new();
-    for step in &plan.steps {
-        let Op::Magnitude(of) = &step.op else { continue };
-        if done.contains(&of.magnitude) {
-            continue;
-        }
-        done.push(of.magnitude);
-        let (a, b) = (decoded(of.a)?, decoded(of.b)?);
-        let added = LowRank { rank: plan.weights[of.a.0].rows, scale: of.scale, a: &a, b: &b };
-        let view = fetch_weight(weights, &plan.weights[of.weight.0])?;
-        let lengths = row_lengths(setting.pool, &view, Some(added))?;
-        let magnitude = &mut vectors[places[of.magnitude.0]];
-        let factor = |magnitude: f32, length: f32| if length > 0.0 { magnitude / length } else { 0.0 };
-        magnitude.iter_mut().zip(lengths).for_each(|(magnitude, length)| *magnitude = factor(*magnitude, length));
-    }
-    Ok(())
 }
 
 pub(crate) fn unsupported(step: &str, problem: &str) -> PlanError {

@@ -1,7 +1,22 @@
 //! Products with experts: the rows that go to one are gathered, multiplied together and put back.
 
-use bantam_kernels::{self as kernels, ActivationKind, Activations, Int8Rows, Isa, Matrix, Pool, Product};
+use bantam_kernels::{self as kernels, Activations, Int8Rows, Isa, Matrix, Pool, Product};
 use bantam_plan::{Op, Plan, Rows};
+
+/// Rows of `width` numbers in the form that a matrix is multiplied with; `int8` holds them where that is int8.
+pub(crate) fn activations_for<'a>(
+    matrix: &Matrix,
+    (pool, isa): (&Pool, Isa),
+    int8: &'a mut Int8Rows,
+    (x, rows, width): (&'a [f32], usize, usize),
+) -> Activations<'a> {
+    let kind = matrix.activation();
+    if !kind.is_int8() {
+        return Activations::F32(x);
+    }
+    int8.quantize(pool, isa, kind, x, rows, width);
+    Activations::Int8(int8)
+}
 
 /// Room for the rows of one expert, made once.
 #[derive(Default)]
@@ -81,13 +96,7 @@ impl Routed {
         for (made, row) in gathered.chunks_exact_mut(x_width).zip(&self.taken) {
             made.copy_from_slice(&x[row * x_width..][..x_width]);
         }
-        let activations = match matrix.activation() {
-            ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(gathered),
-            kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
-                int8.quantize(pool, isa, kind, gathered, rows, x_width);
-                Activations::Int8(int8)
-            }
-        };
+        let activations = activations_for(matrix, (pool, isa), int8, (gathered, rows, x_width));
         let made = &mut self.made[..rows * width];
         kernels::multiply(pool, activations, rows, &mut [Product { matrix, out: made, bias: None, accumulate: false }]);
         for (made, row) in made.chunks_exact(width).zip(&self.taken) {

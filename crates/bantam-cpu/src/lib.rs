@@ -15,6 +15,7 @@
 mod compile;
 mod experts;
 mod fuse;
+mod magnitude;
 mod profile;
 mod program;
 mod repacked;

@@ -37,13 +37,18 @@ pub fn length(row: &[f32]) -> f64 {
     row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The length of each row of a weight in any format, with what an adapter adds to it: one number a row. Rows are decoded
-/// one at a time, by all threads.
+/// The length of each row of the weight called `name`, in any format, with what an adapter adds to it: one number a row.
+/// Rows are decoded one at a time, by all threads.
 ///
 /// # Errors
-/// Where the weight's bytes cannot be decoded.
-pub fn row_lengths(pool: &Pool, weight: &WeightView, added: Option<LowRank<'_>>) -> Result<Vec<f32>, PlanError> {
-    let wrong = |problem: String| PlanError::WeightBytes { name: "a weight adapted by DoRA".into(), problem };
+/// Where the weight's bytes cannot be decoded, or a row's numbers have no sum.
+pub fn row_lengths(
+    pool: &Pool,
+    name: &str,
+    weight: &WeightView,
+    added: Option<LowRank<'_>>,
+) -> Result<Vec<f32>, PlanError> {
+    let wrong = |problem: String| PlanError::WeightBytes { name: name.to_owned(), problem };
     let stride = weight.tensor_type.bytes(1, weight.width).map_err(|error| wrong(error.to_string()))?;
     let bytes = weight.bytes.fresh();
     let mut lengths = vec![0.0; weight.rows];

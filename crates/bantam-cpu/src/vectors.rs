@@ -1,6 +1,15 @@
 //! Which weights are vectors kept as f32 (norms, biases) rather than matrices.
 
-use bantam_plan::{Op, Plan, WeightId};
+use bantam_plan::{Op, Plan, PlanError, WeightId, WeightView};
+
+/// All numbers of the weight called `name`, row after row.
+pub(crate) fn decoded(name: &str, view: &WeightView) -> Result<Vec<f32>, PlanError> {
+    let mut values = vec![0.0; view.rows * view.width];
+    match view.tensor_type.decode(&view.bytes, &mut values) {
+        Ok(()) => Ok(values),
+        Err(error) => Err(PlanError::WeightBytes { name: name.to_owned(), problem: error.to_string() }),
+    }
+}
 
 /// By weight: whether some step reads it as a vector.
 pub(crate) fn wanted(plan: &Plan) -> Vec<bool> {

@@ -397,7 +397,7 @@ impl Trainer {
             let Some(weight) = name.strip_suffix(".lora_magnitude") else { continue };
             let missing = || PlanError::MissingWeight { name: weight.to_owned() };
             let view = model.checkpoint().weight(weight).ok_or_else(missing)?;
-            parameter.values.copy_from_slice(&row_lengths(&lengths_pool, &view, None)?);
+            parameter.values.copy_from_slice(&row_lengths(&lengths_pool, weight, &view, None)?);
         }
         let state = State { run, ..State::default() };
         let reference = Default::default();

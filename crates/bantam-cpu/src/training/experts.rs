@@ -1,10 +1,11 @@
 //! Products with experts and their gradients: the rows that go to one are gathered, multiplied and put back.
 
-use bantam_kernels::{self as kernels, ActivationKind, Activations, Product};
+use bantam_kernels::{self as kernels, Product};
 use bantam_plan::{ExpertLinear, Step, ValueId};
 
 use super::held::Held;
 use super::run::Running;
+use crate::experts::activations_for;
 
 /// Rows of one expert; grows to what is needed.
 #[derive(Default)]
@@ -57,13 +58,8 @@ impl Running<'_> {
             let out = &mut gathered.y[..];
             match &self.held[id.0] {
                 Held::Frozen(matrix) => {
-                    let activations = match matrix.activation() {
-                        ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
-                        kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
-                            buffers.int8.quantize(&buffers.pool, buffers.isa, kind, x, rows, width);
-                            Activations::Int8(&buffers.int8)
-                        }
-                    };
+                    let on = (&*buffers.pool, buffers.isa);
+                    let activations = activations_for(matrix, on, &mut buffers.int8, (x, rows, width));
                     let product = Product { matrix, out, bias: None, accumulate: false };
                     kernels::multiply(&buffers.pool, activations, rows, &mut [product]);
                 }

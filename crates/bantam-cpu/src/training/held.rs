@@ -41,9 +41,7 @@ impl Held {
             let view = fetch_weight(weights, weight)?;
             let stored = view.bytes.len();
             held.push(if weight.trainable || is_vector {
-                let wrong = |problem: String| PlanError::WeightBytes { name: weight.name.clone(), problem };
-                let mut values = vec![0.0; view.rows * view.width];
-                view.tensor_type.decode(&view.bytes, &mut values).map_err(|error| wrong(error.to_string()))?;
+                let values = vectors::decoded(&weight.name, &view)?;
                 match weight.trainable {
                     true => Self::Trained(Trained { gradient: vec![0.0; values.len()], values }),
                     false => Self::Vector(values),

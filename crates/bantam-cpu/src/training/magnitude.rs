@@ -3,12 +3,14 @@
 //! `‖W + s·B·A‖² = ‖W‖² + 2s·(W·Aᵀ)·B + s²·B·(A·Aᵀ)·Bᵀ`, row by row: of the weight only its product with the few rows of
 //! A is needed anew, once for each update of the adapter.
 
-use bantam_kernels::{self as kernels, ActivationKind, Activations, Int8Rows, Isa, Pool, Product, ProductScratch};
+use bantam_kernels::{self as kernels, Int8Rows, Isa, Pool, Product, ProductScratch};
 use bantam_plan::{Magnitude, Op, Plan, PlanError, Step, ValueId, Weights, fetch_weight};
 
 use super::held::Held;
 use super::run::Running;
 use crate::compile::{kernel_error, unsupported};
+use crate::experts::activations_for;
+use crate::magnitude::factor;
 use crate::row_lengths::row_lengths;
 
 /// The rows of one adapted weight.
@@ -50,7 +52,7 @@ impl Lengths {
             }
             let weight = &plan.weights[of.weight.0];
             let squares = match held[of.weight.0].values() {
-                [] => row_lengths(pool, &fetch_weight(weights, weight)?, None)?,
+                [] => row_lengths(pool, &weight.name, &fetch_weight(weights, weight)?, None)?,
                 _ => Vec::new(),
             };
             all.push(Self {
@@ -93,16 +95,9 @@ impl Lengths {
         let weight = &held[of.weight.0];
         // `[rank, outputs]`: the rows of A times the weight.
         if let Held::Frozen(matrix) = weight {
-            let mut product = [Product { matrix, out: products, bias: None, accumulate: false }];
-            match matrix.activation() {
-                ActivationKind::F32 | ActivationKind::Bf16 => {
-                    kernels::multiply(pool, Activations::F32(a), rank, &mut product);
-                }
-                kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
-                    int8.quantize(pool, isa, kind, a, rank, width);
-                    kernels::multiply(pool, Activations::Int8(int8), rank, &mut product);
-                }
-            }
+            let activations = activations_for(matrix, (pool, isa), int8, (a, rank, width));
+            let product = Product { matrix, out: products, bias: None, accumulate: false };
+            kernels::multiply(pool, activations, rank, &mut [product]);
         } else {
             let weight = weight.values();
             kernels::multiply_trained(pool, isa, scratch, a, rank, weight, None, products, false);
@@ -121,9 +116,8 @@ impl Lengths {
                 .zip(gram.chunks_exact(rank))
                 .map(|(x, gram)| f64::from(*x) * b.iter().zip(gram).map(|(y, g)| f64::from(*y) * g).sum::<f64>());
             let length = (square + 2.0 * scale * mixed + scale * scale * own.sum::<f64>()).max(0.0).sqrt();
-            let one_by = if length > 0.0 { 1.0 / length } else { 0.0 };
-            inverse[row] = one_by as f32;
-            factors[row] = (f64::from(magnitude[row]) * one_by) as f32;
+            inverse[row] = factor(1.0, length) as f32;
+            factors[row] = factor(f64::from(magnitude[row]), length) as f32;
         }
         self.fresh = true;
     }

@@ -1,6 +1,6 @@
 //! One forward step of a training program.
 
-use bantam_kernels::{self as kernels, ActivationKind, Activations, Product, RopePairs as KernelPairs};
+use bantam_kernels::{self as kernels, Activations, Product, RopePairs as KernelPairs};
 use bantam_plan::{Dropout, Embed, EmbedBy, Linear, Norm, NormKind, Op, RopePairs, Rows, Step, ValueId};
 
 use super::held::Held;
@@ -192,12 +192,12 @@ impl Running<'_> {
         let buffers = &mut *self.buffers;
         let weight = &self.held[linear.weight.0];
         if let Held::Frozen(matrix) = weight {
-            let activations = match matrix.activation() {
-                ActivationKind::F32 | ActivationKind::Bf16 => Activations::F32(x),
-                kind @ (ActivationKind::Int8 | ActivationKind::Int8By256) => {
-                    buffers.quantize(id, kind, x, rows, width);
-                    Activations::Int8(&buffers.int8)
-                }
+            let kind = matrix.activation();
+            let activations = if kind.is_int8() {
+                buffers.quantize(id, kind, x, rows, width);
+                Activations::Int8(&buffers.int8)
+            } else {
+                Activations::F32(x)
             };
             kernels::multiply(&buffers.pool, activations, rows, &mut [Product { matrix, out: made, bias, accumulate }]);
             return;

@@ -1,5 +1,6 @@
 //! Writing a PEFT directory that `peft` loads beside the same model.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
@@ -73,6 +74,7 @@ fn magnitude(
     checkpoint: &Checkpoint,
     places: &[AdapterPlace],
     parts: &[(&AdapterPlace, &AdapterPart)],
+    pool: &LazyCell<Pool>,
 ) -> Result<Vec<f32>, RuntimeError> {
     let (first, _) = parts[0];
     let mut all = vec![0.0; first.module_outputs];
@@ -88,7 +90,7 @@ fn magnitude(
             None => {
                 let missing = || PlanError::MissingWeight { name: place.weight.clone() };
                 let weight = checkpoint.weight(&place.weight).ok_or_else(missing)?;
-                put(place, &row_lengths(&Pool::new(available_threads()), &weight, None)?);
+                put(place, &row_lengths(pool, &place.weight, &weight, None)?);
             }
         }
     }
@@ -128,6 +130,8 @@ pub fn write_peft(
     writer.set("format", "pt");
     let mut data: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     let dora = adapter.is_dora();
+    // Threads for those that need lengths of rows; most adapters do not.
+    let pool: LazyCell<Pool> = LazyCell::new(|| Pool::new(available_threads()));
     if dora && adapter.parts.iter().any(|part| part.dora.as_ref().is_none_or(|dora| dora.factor != 1.0)) {
         return Err(refuse("PEFT's form has all modules weight-decomposed (DoRA) or none, and wholly".into()));
     }
@@ -137,7 +141,7 @@ pub fn write_peft(
         transposed |= parts[0].0.transposed;
         let mut made = together(parts, settings);
         if dora {
-            made.magnitude = Some(magnitude(checkpoint, &places, parts)?);
+            made.magnitude = Some(magnitude(checkpoint, &places, parts, &pool)?);
         }
         if made.rank != settings.rank {
             ranks.insert((*module).to_owned(), json!(made.rank));
