@@ -66,17 +66,34 @@ fn an_adapter_is_learned_and_used() {
 
 #[test]
 fn a_run_that_was_killed_goes_on_to_the_same_bits() {
-    goes_on_when_killed("tune-killed", &["--epochs", "40"]);
+    let folder = goes_on_when_killed("tune-killed", &["--epochs", "40"]);
+    check_report(&folder, ["rslora", "", ""], "<td>rsLoRA, rank 3, alpha 3.464, on all-linear</td>");
 }
 
 #[test]
 fn a_run_of_each_kind_that_was_killed_goes_on_to_the_same_bits() {
-    goes_on_when_killed("tune-killed-dora", &["--epochs", "8", "--method", "dora"]);
-    goes_on_when_killed("tune-killed-nf4", &["--epochs", "8", "--quantize", "nf4"]);
-    goes_on_when_killed("tune-killed-saved", &["--epochs", "8", "--save-modules", "lm_head,*norm"]);
+    let folder = goes_on_when_killed("tune-killed-dora", &["--epochs", "8", "--method", "dora"]);
+    check_report(&folder, ["dora", "", ""], "<td>DoRA, rank 3, alpha 6, on all-linear</td>");
+    let folder = goes_on_when_killed("tune-killed-nf4", &["--epochs", "8", "--quantize", "nf4"]);
+    check_report(&folder, ["rslora", "nf4", ""], "<td>held as NF4 with double quantization (QLoRA)</td>");
+    let folder = goes_on_when_killed("tune-killed-saved", &["--epochs", "8", "--save-modules", "lm_head,*norm"]);
+    check_report(&folder, ["rslora", "", "lm_head *norm"], "<td>lm_head, *norm</td>");
 }
 
-fn goes_on_when_killed(name: &str, options: &[&str]) {
+/// `run.json` and `report.html` say what was learned: the method's name, what frozen weights were held in, modules saved.
+fn check_report(folder: &Folder, [method, held, saved]: [&str; 3], fact: &str) {
+    let read = |name: &str| std::fs::read_to_string(folder.0.join("killed").join(name)).expect("it is written");
+    let run: serde_json::Value = serde_json::from_str(&read("run.json")).expect("it is JSON");
+    let modules = run["method"]["modules_to_save"].as_array().expect("a list").iter().filter_map(|name| name.as_str());
+    let found = [run["method"]["name"].as_str(), run["quantize"].as_str()].map(Option::unwrap_or_default);
+    assert_eq!((found, modules.collect::<Vec<_>>().join(" ").as_str()), ([method, held], saved));
+    assert_eq!(run["optimiser"], "adamw");
+    let page = read("report.html");
+    assert!(page.contains(fact), "{page}");
+    assert_eq!((page.contains("NF4"), page.contains("trained wholly")), (!held.is_empty(), !saved.is_empty()));
+}
+
+fn goes_on_when_killed(name: &str, options: &[&str]) -> Folder {
     let folder = Folder::new(name);
     let (model, data) = (model(), data(&folder));
     let arguments = |out: &str| {
@@ -111,6 +128,7 @@ fn goes_on_when_killed(name: &str, options: &[&str]) {
     }
     let adapter = |out: &str| std::fs::read(folder.0.join(out).join("adapter_model.safetensors")).expect("an adapter");
     assert!(adapter("whole") == adapter("killed"), "{name}: both runs give the same bits");
+    folder
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A number in few characters: `0.5`, `2e-4`.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         size if (0.01..10_000.0).contains(&size) => {

@@ -1,5 +1,6 @@
 //! What is said while a model is tuned, and written down afterwards.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use bantam_train::preference::Loss;
 use bantam_train::{Event, Method, TrainOptions};
 use serde_json::{Value, json};
 
-use super::page::{Page, Sample};
+use super::page::{Page, Sample, number};
 use crate::size;
 
 /// Follows a run for its line.
@@ -77,12 +78,22 @@ fn lora_name(lora: &Lora) -> &'static str {
     }
 }
 
+/// What steps, by the name that `--optimiser` has for it.
+fn optimiser(options: &TrainOptions) -> &'static str {
+    match (options.optimiser.muon.is_some(), options.optimiser.eight_bit) {
+        (true, _) => "muon",
+        (false, true) => "adamw-8bit",
+        (false, false) => "adamw",
+    }
+}
+
 /// Writes `run.json`: what was trained how, and how the losses went.
 pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, promised: u64) -> anyhow::Result<()> {
     let method = match &options.method {
         Method::Lora(lora) => json!({
             "name": lora_name(lora).to_lowercase(),
             "rank": lora.rank,
+            "rank_pattern": lora.ranks.iter().cloned().collect::<BTreeMap<_, _>>(),
             "alpha": lora.alpha,
             "dropout": lora.dropout,
             "target": lora.targets,
@@ -107,6 +118,8 @@ pub fn write(path: &Path, model: &Model, options: &TrainOptions, state: &State, 
         "warmup": options.warmup,
         "epochs": options.epochs,
         "batch": options.batch,
+        "optimiser": optimiser(options),
+        "average": options.average,
         "weight_decay": options.optimiser.weight_decay,
         "clip": options.clip,
         "seed": options.seed,
@@ -143,7 +156,9 @@ pub fn page(path: &Path, model: &Model, options: &TrainOptions, state: &State, o
     let rate = |step| f64::from(options.rate * options.schedule.factor(step, steps, warmup));
     let method = match &options.method {
         Method::Lora(lora) => {
-            format!("{}, rank {}, alpha {:.4}, on {}", lora_name(lora), lora.rank, lora.alpha, lora.targets.join(", "))
+            let others = lora.ranks.iter().map(|(name, rank)| format!(" ({name}: {rank})")).collect::<String>();
+            let (alpha, targets) = (number(f64::from(lora.alpha)), lora.targets.join(", "));
+            format!("{}, rank {}{others}, alpha {alpha}, on {targets}", lora_name(lora), lora.rank)
         }
         Method::Full => "all weights".into(),
     };
@@ -154,8 +169,15 @@ pub fn page(path: &Path, model: &Model, options: &TrainOptions, state: &State, o
         Loss::Kto { beta, .. } => format!("KTO, beta {beta}, by {method}"),
     };
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    let mut facts = vec![
-        fact("method", method),
+    let mut facts = vec![fact("method", method)];
+    if let Method::Lora(lora) = &options.method {
+        facts.extend((!lora.saved.is_empty()).then(|| fact("trained wholly beside it", lora.saved.join(", "))));
+    }
+    if options.nf4 {
+        facts.push(fact("frozen matrices of layers", "held as NF4 with double quantization (QLoRA)".into()));
+    }
+    facts.extend([
+        fact("optimiser", optimiser(options).into()),
         fact("steps", format!("{} of {steps}, {} epochs of batches of {}", state.step, options.epochs, options.batch)),
         fact(
             "tokens",
@@ -164,7 +186,7 @@ pub fn page(path: &Path, model: &Model, options: &TrainOptions, state: &State, o
         fact("time", duration(state.seconds)),
         fact("date told to templates", state.date.clone()),
         fact("seed", options.seed.to_string()),
-    ];
+    ]);
     facts.extend(bantam_runtime::peak_memory().map(|bytes| fact("memory at the most", size::format(bytes))));
     let page = Page {
         model: model.name().to_owned(),
