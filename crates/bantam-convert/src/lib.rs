@@ -30,5 +30,6 @@ pub use bantam_formats::gguf::SplitLimits;
 pub use convert::{Form, Options, convert, convert_edited};
 pub use encode::Edit;
 pub use error::ConvertError;
+pub use place::free_space;
 pub use report::{Report, TypeCount, WrittenFile};
 pub use types::{Types, type_names};

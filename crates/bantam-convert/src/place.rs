@@ -77,7 +77,7 @@ fn is_model(folder: &Path) -> bool {
 
 /// Refuses what the file system has no room for, where it says how much it has.
 pub(crate) fn check_space(target: &Path, needed: u64) -> Result<(), ConvertError> {
-    match available(&parent(target)) {
+    match free_space(&parent(target)) {
         Some(available) if available < needed => {
             Err(ConvertError::Space { path: target.to_owned(), needed, available })
         }
@@ -85,14 +85,16 @@ pub(crate) fn check_space(target: &Path, needed: u64) -> Result<(), ConvertError
     }
 }
 
+/// Bytes that may still be written to the file system that a folder lies on, where it says (only Unix is asked so far).
 #[cfg(unix)]
-fn available(folder: &Path) -> Option<u64> {
+pub fn free_space(folder: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
 }
 
+/// Bytes that may still be written to the file system that a folder lies on, where it says (only Unix is asked so far).
 #[cfg(not(unix))]
-fn available(_: &Path) -> Option<u64> {
+pub fn free_space(_: &Path) -> Option<u64> {
     None
 }
 

@@ -77,6 +77,13 @@ impl AtomicFile {
         self.close().map_err(|error| FormatError::io("write", &self.target, error))
     }
 
+    /// Lets the file have `length` bytes, those that were not written being 0.
+    pub(crate) fn extend_to(&mut self, length: u64) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.flush()?;
+        writer.get_ref().set_len(length)
+    }
+
     fn close(&mut self) -> io::Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,11 +1,11 @@
 //! The loop: batches, gradients, clipping, updates.
 
 mod preferences;
+mod state;
 
 pub use preferences::Set;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,9 +21,9 @@ use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, SavedWeight, in
 
 use crate::TrainError;
 use crate::adapters::Lora;
-use crate::checkpoint::{self, State};
+use crate::checkpoint::State;
 use crate::data::{Example, micro_batches, micro_batches_with_prompts, step_order};
-use crate::optimiser::{AdamW, Moments, Part, norm};
+use crate::optimiser::{AdamW, Moments, norm};
 use crate::preference::Loss;
 use crate::schedule::Schedule;
 
@@ -68,6 +68,9 @@ pub struct TrainOptions {
     pub prompt_weight: f32,
     /// How often every example is seen.
     pub epochs: usize,
+    /// What an average of the trained weights keeps of itself at each step (Polyak & Juditsky 1992), which is then what has
+    /// been learned; 0: the last weights are. Losses are measured with the last weights.
+    pub average: f32,
     /// Examples of a step.
     pub batch: usize,
     /// Tokens that run together; a step with more runs in several batches, whose gradients add up.
@@ -103,6 +106,7 @@ impl Default for TrainOptions {
             dropout: 0.0,
             prompt_weight: 0.0,
             epochs: 3,
+            average: 0.0,
             batch: 8,
             rows: 1024,
             clip: Some(1.0),
@@ -144,6 +148,8 @@ impl Tokens {
 pub struct Promise {
     /// Bytes of memory at the most.
     pub memory: u64,
+    /// Bytes of a state on the disk, but for what it says of the steps.
+    pub state: u64,
     /// Numbers that are trained.
     pub trained: u64,
     /// Seconds it may take, for the tokens asked about.
@@ -209,6 +215,8 @@ struct Prepared<'m> {
     weights: Adapted<'m>,
     /// Bytes that training takes at the most.
     memory: u64,
+    /// Bytes of what changes from step to step.
+    state: u64,
     recompute: bool,
 }
 
@@ -248,8 +256,8 @@ impl<'m> Prepared<'m> {
                 (train(&plan, |_| true)?.plan, weights, Vec::new())
             }
         };
-        let mut prepared = Self { plan, weights, memory: 0, recompute: false };
-        prepared.memory = prepared.count(pool, tokens, options)?;
+        let mut prepared = Self { plan, weights, memory: 0, state: 0, recompute: false };
+        (prepared.memory, prepared.state) = prepared.count(pool, tokens, options)?;
         let again = match options.recompute {
             Recompute::Always => true,
             Recompute::Never => false,
@@ -259,7 +267,7 @@ impl<'m> Prepared<'m> {
         };
         if again {
             (prepared.plan, prepared.recompute) = (recompute(&prepared.plan)?, true);
-            prepared.memory = prepared.count(pool, tokens, options)?;
+            (prepared.memory, prepared.state) = prepared.count(pool, tokens, options)?;
         }
         Ok((prepared, places))
     }
@@ -269,16 +277,30 @@ impl<'m> Prepared<'m> {
         trained.map(|weight| (weight.rows * weight.width) as u64).sum()
     }
 
-    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, options: &TrainOptions) -> Result<u64, TrainError> {
+    /// Bytes of memory at the most, and those among them that a state holds.
+    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, options: &TrainOptions) -> Result<(u64, u64), TrainError> {
         let backend = CpuBackend::new(Arc::clone(pool), Isa::detect(), KvFormat::F32);
         let backend = backend.with_training_nf4(options.nf4);
         let program = backend.training_memory(&self.plan, &self.weights, &compile_options(tokens))?;
         // Weights and gradients are the program's.
         let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
         let states = trained.map(|weight| Moments::bytes(&options.optimiser, &weight.name, weight.rows, weight.width));
-        // All of it once more when it is written, and of an adapter as the tensors of its file, too.
-        let written = if options.method == Method::Full { 4 } else { 8 } * self.trained();
-        Ok(program.weights + program.mapped + program.scratch + states.sum::<u64>() + written + OVERHEAD)
+        let averaged = options.average > 0.0;
+        let beside = states.sum::<u64>() + if averaged { 4 * self.trained() } else { 0 };
+        // All of it once more when it is written (an average is written from where it is), and of an adapter as the tensors
+        // of its file, too.
+        let written = match options.method {
+            Method::Full => {
+                if averaged {
+                    0
+                } else {
+                    4
+                }
+            }
+            Method::Lora(_) => 8,
+        };
+        let program = program.weights + program.mapped + program.scratch;
+        Ok((program + beside + written * self.trained() + OVERHEAD, beside + 4 * self.trained()))
     }
 }
 
@@ -297,7 +319,7 @@ pub fn promise(
 ) -> Result<Promise, TrainError> {
     let pool = pool(options.threads);
     let (prepared, _) = Prepared::new(model, options, tokens, &pool)?;
-    let (memory, trained) = (prepared.memory, prepared.trained());
+    let (memory, state, trained) = (prepared.memory, prepared.state, prepared.trained());
     let (weight_bytes, memory_bytes) = (|_: &str, _: usize, _: usize| 0u64, |_: usize| 0u64);
     let rows = tokens.rows as u64;
     let question = CostQuestion {
@@ -309,7 +331,7 @@ pub fn promise(
     };
     let flops = total_cost(&prepared.plan, &question).flops as f64 / tokens.rows as f64;
     let seconds = flops * tokens_in_all as f64 / speed(&pool);
-    Ok(Promise { memory, trained, seconds, recompute: prepared.recompute })
+    Ok(Promise { memory, state, trained, seconds, recompute: prepared.recompute })
 }
 
 /// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
@@ -345,6 +367,8 @@ pub struct Trainer {
     /// Rows of the trained weights by name.
     rows: HashMap<String, usize>,
     states: Vec<Moments>,
+    /// By trained weight the average of what it has been, where one is taken.
+    average: Vec<Vec<f32>>,
     places: Vec<AdapterPlace>,
     /// Log-probabilities of answers before any step, of what is learned and of what is measured.
     reference: [Vec<f64>; 2],
@@ -399,14 +423,21 @@ impl Trainer {
             let view = model.checkpoint().weight(weight).ok_or_else(missing)?;
             parameter.values.copy_from_slice(&row_lengths(&lengths_pool, weight, &view, None)?);
         }
+        let average = if options.average > 0.0 { program.parameters() } else { Vec::new() };
+        let average = average.into_iter().map(|parameter| parameter.values.to_vec()).collect();
         let state = State { run, ..State::default() };
         let reference = Default::default();
-        Ok(Self { options: options.clone(), tokens, program, names, rows, states, places, reference, state })
+        Ok(Self { options: options.clone(), tokens, program, names, rows, states, average, places, reference, state })
     }
 
     /// Steps in all, for so many examples.
     pub fn steps(&self, examples: usize) -> usize {
-        self.options.epochs * examples.div_ceil(self.options.batch.max(1))
+        self.options.epochs * self.steps_of_epoch(examples)
+    }
+
+    /// Steps until each of so many examples was seen once.
+    pub fn steps_of_epoch(&self, examples: usize) -> usize {
+        examples.div_ceil(self.options.batch.max(1))
     }
 
     /// Takes the next step on `examples`, the whole of the training data; `steps` is how many there will be in all.
@@ -483,6 +514,14 @@ impl Trainer {
         let rate = options.rate * options.schedule.factor(step, steps, warmup);
         options.optimiser.step(parameters, &mut self.states, step + 1, rate, factor);
         self.state.step += 1;
+        // The first steps weigh more, so that what was drawn is soon forgotten.
+        let kept = options.average.min((2 + step) as f32 / (11 + step) as f32);
+        for (average, parameter) in self.average.iter_mut().zip(self.program.parameters()) {
+            average
+                .iter_mut()
+                .zip(parameter.values)
+                .for_each(|(average, now)| *average += (1.0 - kept) * (*now - *average));
+        }
         self.state.losses.push(loss);
         self.state.tokens += tokens as u64;
         self.state.seconds += begin.elapsed().as_secs_f64();
@@ -519,10 +558,17 @@ impl Trainer {
         self.names.iter().cloned().zip(parameters.into_iter().map(|parameter| parameter.values.to_vec())).collect()
     }
 
-    /// The adapter as it is now; empty where every weight is trained.
+    /// What has been learned, by name: the trained weights, or their average. All else goes.
+    pub fn into_learned(mut self) -> Vec<(String, Vec<f32>)> {
+        if self.average.is_empty() { self.weights() } else { self.names.into_iter().zip(self.average).collect() }
+    }
+
+    /// The adapter that has been learned up to now; empty where every weight is trained.
     pub fn adapter(&mut self) -> Adapter {
         let Method::Lora(lora) = self.options.method.clone() else { return Adapter::default() };
-        let mut weights: HashMap<String, Vec<f32>> = self.weights().into_iter().collect();
+        let averaged = || self.names.iter().cloned().zip(self.average.iter().cloned()).collect();
+        let mut weights: HashMap<String, Vec<f32>> =
+            if self.average.is_empty() { self.weights().into_iter().collect() } else { averaged() };
         let mut take = |name: String| weights.remove(&name).unwrap_or_default();
         let parts = self.places.iter().map(|place| {
             let (weight, rank) = (place.weight.clone(), lora.rank_of(place));
@@ -541,7 +587,7 @@ impl Trainer {
         Adapter { parts, saved: saved.collect() }
     }
 
-    /// Sets a trained weight, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).
+    /// Sets a trained weight before the first step, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).
     ///
     /// # Errors
     /// Where no such weight of that size is trained.
@@ -551,61 +597,12 @@ impl Trainer {
         let parameter = at.and_then(|at| parameters.get_mut(at)).filter(|there| there.values.len() == values.len());
         let none = || TrainError::Option(format!("no weight `{name}` of {} numbers is trained", values.len()));
         parameter.ok_or_else(none)?.values.copy_from_slice(values);
-        Ok(())
-    }
-
-    /// Writes the state, over the last one.
-    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
-        let parameters = self.program.parameters();
-        let mut saved = Vec::new();
-        for ((parameter, moments), name) in parameters.into_iter().zip(&mut self.states).zip(&self.names) {
-            saved.push((format!("{name}/values"), Part::F32(parameter.values)));
-            saved.extend(moments.parts().into_iter().map(|(part, numbers)| (format!("{name}/{part}"), numbers)));
+        if let Some(average) = at.and_then(|at| self.average.get_mut(at)) {
+            average.copy_from_slice(values);
         }
-        for (set, numbers) in REFERENCES.into_iter().zip(&mut self.reference) {
-            saved.push((set.to_owned(), Part::F64(numbers)));
-        }
-        checkpoint::write(path, &self.state, &saved)
-    }
-
-    /// Writes the trained weights alone, over those that were there.
-    pub fn save_weights(&mut self, path: &Path) -> Result<(), TrainError> {
-        let parameters = self.program.parameters().into_iter().zip(&self.names);
-        let saved: Vec<_> =
-            parameters.map(|(parameter, name)| (format!("{name}/values"), Part::F32(parameter.values))).collect();
-        checkpoint::write(path, &self.state, &saved)
-    }
-
-    /// Takes back what [`Trainer::save_weights`] has written.
-    pub fn restore_weights(&mut self, path: &Path) -> Result<(), TrainError> {
-        let read = checkpoint::read(path, &self.state.run)?;
-        for (parameter, name) in self.program.parameters().into_iter().zip(&self.names) {
-            read.restore(path, &format!("{name}/values"), Part::F32(parameter.values))?;
-        }
-        Ok(())
-    }
-
-    /// Goes on where a state of the same run stands.
-    pub fn restore(&mut self, path: &Path) -> Result<(), TrainError> {
-        let read = checkpoint::read(path, &self.state.run)?;
-        let parameters = self.program.parameters();
-        for ((parameter, moments), name) in parameters.into_iter().zip(&mut self.states).zip(&self.names) {
-            read.restore(path, &format!("{name}/values"), Part::F32(parameter.values))?;
-            for (part, numbers) in moments.parts() {
-                read.restore(path, &format!("{name}/{part}"), numbers)?;
-            }
-        }
-        for (set, numbers) in REFERENCES.into_iter().zip(&mut self.reference) {
-            numbers.resize(read.numbers(set), 0.0);
-            read.restore(path, set, Part::F64(numbers))?;
-        }
-        self.state = read.state;
         Ok(())
     }
 }
-
-/// The references' names in a state.
-const REFERENCES: [&str; 2] = ["reference/learned", "reference/measured"];
 
 /// A batch in parts of at most so many sequences.
 fn within(batch: &bantam_plan::Batch, most: usize) -> Vec<bantam_plan::Batch> {

@@ -181,6 +181,20 @@ impl GgufWriter {
         file.commit()
     }
 
+    /// Writes the file to `path`, atomically, with nothing but zeros as data: a hole, where the file system knows them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`GgufWriter::write`].
+    pub fn write_outline(&self, path: &Path) -> Result<(), FormatError> {
+        let failed = |error| FormatError::io("write", path, error);
+        let header = self.header(self.alignment()?).map_err(|error| error.in_file(path))?;
+        let mut file = AtomicFile::create(path)?;
+        file.write_all(&header).map_err(failed)?;
+        file.extend_to(self.file_length()?).map_err(failed)?;
+        file.commit()
+    }
+
     /// The bytes of the whole file, for small ones.
     ///
     /// # Errors

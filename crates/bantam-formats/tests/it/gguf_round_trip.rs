@@ -65,6 +65,16 @@ fn written_again_it_is_the_same_file() {
 }
 
 #[test]
+fn an_outline_is_the_file_with_zeros_for_data() {
+    let writer = writer_of(&Gguf::parse(GOLDEN).unwrap());
+    let folder = Scratch::new("outline");
+    let path = folder.path().join("outline.gguf");
+    writer.write_outline(&path).unwrap();
+    let zeros = writer.to_bytes(|tensor, out| out.write_all(&vec![0; tensor.byte_length as usize])).unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), zeros);
+}
+
+#[test]
 fn nested_arrays_foreign_types_and_scalars_come_back() {
     let nested = Array::Arrays(vec![
         Array::Arrays(vec![]),

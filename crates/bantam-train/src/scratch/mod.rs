@@ -3,14 +3,12 @@
 //! The new model is written as a GGUF file of its first weights, opened like every model and trained with
 //! [`Method::Full`]: there is no second road. [`finish`] writes it with the weights it has learnt.
 
-mod average;
 mod corpus;
 mod heads;
 mod spec;
 mod vocabulary;
 mod weights;
 
-pub use average::Average;
 pub use corpus::examples;
 pub use spec::{BeginSpec, Optimiser, ScratchSpec, TokenizerSpec, TrainingSpec};
 pub use vocabulary::learn;
@@ -20,6 +18,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use bantam_formats::gguf::{Array, Gguf, GgufWriter, Strings, TensorHeader, TensorKind};
+use bantam_kernels::Mapping;
 use bantam_model::spec::Mixer;
 use bantam_runtime::{Model, OpenOptions};
 use bantam_tensor::TensorType;
@@ -42,6 +41,7 @@ impl ScratchSpec {
             warmup: training.warmup,
             dropout: training.dropout,
             prompt_weight: training.prompt_weight,
+            average: training.average,
             epochs: training.epochs,
             batch: training.batch,
             rows: training.rows,
@@ -59,6 +59,35 @@ impl ScratchSpec {
     }
 }
 
+/// The header of the new model's file, and what its tensors are.
+fn header(spec: &ScratchSpec, vocabulary: &Vocabulary) -> Result<(GgufWriter, Vec<weights::Tensor>), TrainError> {
+    let tensors = weights::tensors(spec, vocabulary.tokens.len());
+    let mut writer = GgufWriter::new();
+    metadata(spec, vocabulary, &mut writer);
+    for tensor in &tensors {
+        writer.add_tensor(tensor.name.as_str(), &tensor.dims(), TensorKind::Known(TensorType::F32))?;
+    }
+    Ok((writer, tensors))
+}
+
+/// Writes the new model's file with nothing drawn: zeros that take no room on a disk that knows holes. What training will take
+/// can be told from it.
+///
+/// # Errors
+/// What the file system says.
+pub fn outline(spec: &ScratchSpec, vocabulary: &Vocabulary, target: &Path) -> Result<(), TrainError> {
+    Ok(header(spec, vocabulary)?.0.write_outline(target)?)
+}
+
+/// Bytes of the finished model's numbers.
+///
+/// # Errors
+/// A type of weights that there is not.
+pub fn finished_bytes(spec: &ScratchSpec, numbers: u64) -> Result<u64, TrainError> {
+    let tensor_type = spec.weight_type().map_err(TrainError::Option)?;
+    Ok(if tensor_type == TensorType::F32 { 4 } else { 2 } * numbers)
+}
+
 /// Writes the new model with its first weights, in f32.
 ///
 /// # Errors
@@ -69,7 +98,7 @@ pub fn begin(
     vocabulary: &Vocabulary,
     target: &Path,
 ) -> Result<usize, TrainError> {
-    let tensors = weights::tensors(spec, vocabulary.tokens.len());
+    let (writer, tensors) = header(spec, vocabulary)?;
     let draw = |(place, tensor)| weights::draw(tensor, place, spec.training.seed);
     let mut drawn: Vec<Vec<f32>> = tensors.iter().enumerate().map(draw).collect();
     let mut found = 0;
@@ -77,11 +106,6 @@ pub fn begin(
         found = weights::begin_with(&directory.join(vectors), vocabulary, (&mut drawn[0], spec.width))?;
     }
     let write = |drawn: &[Vec<f32>]| -> Result<(), TrainError> {
-        let mut writer = GgufWriter::new();
-        metadata(spec, vocabulary, &mut writer);
-        for tensor in &tensors {
-            writer.add_tensor(tensor.name.as_str(), &tensor.dims(), TensorKind::Known(TensorType::F32))?;
-        }
         let mut numbers = drawn.iter();
         writer.write(target, |_, out| numbers.next().map_or(Ok(()), |numbers| put(numbers, TensorType::F32, out)))?;
         Ok(())
@@ -166,8 +190,9 @@ pub fn finish(
     target: &Path,
 ) -> Result<(), TrainError> {
     let tensor_type = spec.weight_type().map_err(TrainError::Option)?;
-    let unread = |problem: io::Error| TrainError::Read { path: begun.to_owned(), problem: problem.to_string() };
-    let gguf = Gguf::parse(&std::fs::read(begun).map_err(unread)?).map_err(|error| error.in_file(begun))?;
+    let begin = Mapping::open(begun)
+        .map_err(|error| TrainError::Read { path: begun.to_owned(), problem: error.to_string() })?;
+    let gguf = Gguf::parse(begin.as_ref()).map_err(|error| error.in_file(begun))?;
     let mut writer = GgufWriter::new();
     for (key, value) in gguf.metadata() {
         writer.set(key, value.clone());

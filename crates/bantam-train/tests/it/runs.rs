@@ -7,8 +7,9 @@ use bantam_runtime::{AnyBase, Model, read_peft};
 use bantam_testkit::assert_close;
 use bantam_train::adapters::Lora;
 use bantam_train::data::{Example, micro_batches};
-use bantam_train::optimiser::AdamW;
+use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::schedule::Schedule;
+use bantam_train::trainer::promise;
 use bantam_train::{Method, Recompute, Tokens, TrainError, TrainOptions, Trainer};
 use serde_json::Value;
 
@@ -120,6 +121,60 @@ fn an_interrupted_run_with_saved_modules_goes_on_bit_for_bit() {
     goes_on("tiny-qwen2-a", |options| options.method = Method::Lora(Lora { saved: saved.clone(), ..lora() }));
 }
 
+#[test]
+fn an_interrupted_average_goes_on_bit_for_bit() {
+    goes_on("tiny-llama-a", |options| (options.method, options.average) = (Method::Lora(lora()), 0.7));
+}
+
+/// A state on the disk is as large as was promised, but for what it says of its steps.
+#[test]
+fn a_state_has_the_promised_size() {
+    let model = &AdapterGolden::load("tiny-llama-a").models()[1];
+    let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
+    let examples = &examples(&training["examples"]);
+    let folder = Folder::new("size");
+    let path = folder.0.join("state.safetensors");
+    let check = |change: &dyn Fn(&mut TrainOptions)| {
+        let mut options = options(&training);
+        change(&mut options);
+        let promised = promise(model, &options, Tokens::of(examples, &options), 1).unwrap();
+        trainer(model, &options, examples).save(&path).unwrap();
+        let numbers: usize = {
+            let bytes = std::fs::read(&path).unwrap();
+            let file = bantam_formats::safetensors::SafeTensors::parse(&bytes).unwrap();
+            file.tensors().iter().map(|tensor| tensor.range.len()).sum()
+        };
+        assert_eq!(numbers as u64, promised.state);
+        assert!(promised.state >= 8 * promised.trained);
+    };
+    check(&|_| {});
+    check(&|options| options.average = 0.9);
+    check(&|options| options.method = Method::Lora(Lora { dora: true, saved: vec!["lm_head".into()], ..lora() }));
+    check(&|options| (options.method, options.optimiser.muon) = (Method::Full, Some(Muon::default())));
+}
+
+#[test]
+fn an_average_follows_the_weights() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let training = json(&golden.path.join("training.json"));
+    let examples = examples(&training["examples"]);
+    let options = TrainOptions { average: 0.4, rate: 1e-2, method: Method::Full, ..options(&training) };
+    let mut trainer = trainer(&golden.models()[1], &options, &examples);
+    let mut expected = trainer.weights();
+    for step in 1..=5 {
+        trainer.step(&examples, 5, &|| true).unwrap();
+        // 2/11, 3/12, 4/13, 5/14, then what was asked for: less of the past in the first steps.
+        let kept = f64::min(f64::from(options.average), f64::from(1 + step) / f64::from(10 + step));
+        for ((_, average), (_, now)) in expected.iter_mut().zip(trainer.weights()) {
+            let mix = |average: f32, now: f32| (kept * f64::from(average) + (1.0 - kept) * f64::from(now)) as f32;
+            average.iter_mut().zip(now).for_each(|(average, now)| *average = mix(*average, now));
+        }
+    }
+    for ((name, found), (_, expected)) in trainer.into_learned().iter().zip(&expected) {
+        assert_close(found, expected, 1e-5, name);
+    }
+}
+
 fn goes_on(name: &str, change: impl Fn(&mut TrainOptions)) {
     let model = &AdapterGolden::load(name).models()[1];
     let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));
@@ -131,7 +186,7 @@ fn goes_on(name: &str, change: impl Fn(&mut TrainOptions)) {
     for _ in 0..9 {
         whole.step(examples, 9, &|| true).unwrap();
     }
-    let expected = whole.weights();
+    let (expected, learned) = (whole.weights(), whole.adapter());
     let folder = Folder::new("resume");
     let path = folder.0.join("state.safetensors");
     for stop in [0, 3, 8] {
@@ -160,6 +215,7 @@ fn goes_on(name: &str, change: impl Fn(&mut TrainOptions)) {
             let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(found), bits(expected), "{name}, stopped at {stop}");
         }
+        assert_eq!(second.adapter(), learned, "stopped at {stop}");
     }
     let tokens = Tokens::of(examples, options);
     let mut other = Trainer::new(model, options, tokens, "another run".into(), &mut |_| true).unwrap();
@@ -249,7 +305,7 @@ fn weights_held_as_nf4_learn() {
     let plain = options(&training);
     let held = TrainOptions { nf4: true, ..plain.clone() };
     let tokens = Tokens::of(&examples, &plain);
-    let memory = |options: &TrainOptions| bantam_train::trainer::promise(model, options, tokens, 1).unwrap();
+    let memory = |options: &TrainOptions| promise(model, options, tokens, 1).unwrap();
     assert_eq!(memory(&held).trained, memory(&plain).trained);
     let mut trainer = trainer(model, &held, &examples);
     let losses: Vec<f64> = (0..20).map(|_| trainer.step(&examples, 20, &|| true).unwrap().loss).collect();
@@ -258,7 +314,7 @@ fn weights_held_as_nf4_learn() {
     let dora = Method::Lora(Lora { dora: true, ..lora.clone() });
     let refused = |method: Method, expected: &str| {
         let options = TrainOptions { method, ..held.clone() };
-        let error = bantam_train::trainer::promise(model, &options, tokens, 1).unwrap_err().to_string();
+        let error = promise(model, &options, tokens, 1).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
     refused(dora, "DoRA looks at the lengths");

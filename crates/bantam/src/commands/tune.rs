@@ -5,6 +5,7 @@ mod page;
 mod report;
 mod samples;
 mod scratch;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,15 +13,15 @@ use std::time::Instant;
 use anyhow::bail;
 use bantam_convert::Types;
 use bantam_kernels::Precision;
-use bantam_runtime::{Model, PeftSettings, base_fingerprint, peak_memory, write_peft};
+use bantam_runtime::{Model, PeftSettings, base_fingerprint, write_peft};
 use bantam_text::Moment;
 use bantam_train::adapters::{ALL, Lora};
-use bantam_train::checkpoint::{self, State};
+use bantam_train::checkpoint;
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
 use bantam_train::trainer::{Promise, promise};
-use bantam_train::{Method, Recompute, TrainError, TrainOptions, Trainer};
+use bantam_train::{Method, TrainError, TrainOptions, Trainer};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, json};
 
@@ -33,10 +34,10 @@ use crate::failure::{Usage, interrupted};
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::note;
-use crate::progress::Progress;
 use crate::prompter::now;
 use crate::size;
-use report::{Report, duration};
+use report::duration;
+use steps::{Course, Place, Room, same_bits, say_end};
 
 /// Arguments of `bantam tune`.
 #[derive(Args, Debug)]
@@ -257,10 +258,6 @@ fn schedule(name: &str) -> Result<Schedule, String> {
 const NO_VALIDATION: &str = "--keep-best and --patience need examples to measure on: --validation";
 /// Longest examples where nobody says how long.
 pub const DEFAULT_LENGTH: usize = 2048;
-/// The state of a run, inside the adapter's directory.
-const STATE: &str = "training-state.safetensors";
-/// The weights that measured best so far, beside it.
-const BEST: &str = "best-weights.safetensors";
 /// A model that was trained in full.
 const MODEL: &str = "model.gguf";
 
@@ -377,6 +374,7 @@ impl TuneArguments {
             warmup: self.learning.warmup,
             dropout: 0.0,
             prompt_weight: 0.0,
+            average: 0.0,
             epochs: self.learning.epochs,
             batch: self.learning.batch,
             rows: self.examples.rows,
@@ -421,26 +419,12 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     }
     let model = models::open_decoder(&arguments.model.model, None)?;
     arguments.check(&model)?;
-    let (state, best) = (arguments.output.join(STATE), arguments.output.join(BEST));
-    let there = |name: &str| arguments.output.join(name).exists();
-    if !arguments.resume && !arguments.force && !arguments.dry_run {
-        if there("adapter_model.safetensors") {
-            bail!("{} holds an adapter already; --force replaces it", arguments.output.display());
-        }
-        if there(MODEL) {
-            bail!("{} holds a model already; --force replaces it", arguments.output.display());
-        }
-        if state.exists() {
-            bail!(
-                "{} holds a run that was stopped; --resume goes on with it, --force begins anew",
-                arguments.output.display()
-            );
-        }
-    }
-    if arguments.resume && !state.exists() {
-        bail!("there is no run to go on with in {}", arguments.output.display());
-    }
-    let date = date(arguments, &state)?;
+    let place = Place::new(arguments.output.clone());
+    let there = ["adapter_model.safetensors", MODEL].iter().position(|name| arguments.output.join(name).exists());
+    let there =
+        there.map(|at| format!("{} holds {} already", arguments.output.display(), ["an adapter", "a model"][at]));
+    place.check(arguments, there)?;
+    let date = date(arguments, &place.state)?;
     let examples = data::load(arguments, &model, date)?;
     if (arguments.learning.keep_best || arguments.learning.patience.is_some()) && examples.validation.len() == 0 {
         return Err(Usage(NO_VALIDATION.into()).into());
@@ -451,6 +435,13 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let promised = promise(&model, &options, tokens, each * options.epochs as u64)?;
     if !arguments.dry_run {
         promised.check(&options)?;
+        let result = match &options.method {
+            Method::Lora(_) => 4 * promised.trained,
+            // Its matrices in other types take less, which is not known here.
+            Method::Full if arguments.types.is_some() => 0,
+            Method::Full => std::fs::metadata(&arguments.model.model).map_or(0, |file| file.len()),
+        };
+        place.check_room(&Room::new(&promised, 0, result), arguments.learning.keep_best)?;
     }
     say_promise(examples.learned.len(), each, &promised);
     if arguments.dry_run {
@@ -459,86 +450,21 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let base = base_fingerprint(model.checkpoint());
     let interrupt = Interrupt::install_for_files()?;
     std::fs::create_dir_all(&arguments.output)?;
-    // Threads, memory and whether layers are kept change no bit of a run.
-    let mut same = options.clone();
-    (same.threads, same.memory_limit, same.recompute) = (None, None, Recompute::Automatic);
-    let LearningOptions { validate_every, keep_best, patience, .. } = &arguments.learning;
-    let run = format!("{base} {} {same:?} {validate_every:?} {keep_best} {patience:?}", examples.fingerprint);
-    let mut bar = Progress::start();
+    let LearningOptions { validate_every, keep_best, patience, save_every, .. } = arguments.learning;
+    let (fingerprint, same) = (&examples.fingerprint, same_bits(&options));
+    let run = format!("{base} {fingerprint} {same:?} {validate_every:?} {keep_best} {patience:?}");
     let loading = &mut |_: u64| !interrupt.is_set();
     let mut trainer = stop(Trainer::new(&model, &options, tokens, run, loading))?;
     trainer.state.date = in_digits(date);
     if arguments.resume {
-        trainer.restore(&state)?;
+        trainer.restore(&place.state)?;
     }
-    let steps = trainer.steps(examples.learned.len());
-    let an_epoch = examples.learned.len().div_ceil(options.batch.max(1));
-    let validate_every = arguments.learning.validate_every.unwrap_or(an_epoch);
-    let mut report = Report::begin(trainer.state.step, steps);
-    let keep_on = || !interrupt.is_set();
-    let measure = |trainer: &mut Trainer| -> Result<(), TrainError> {
-        if examples.validation.len() > 0
-            && trainer.state.validation.last().map(|(at, _)| *at) != Some(trainer.state.step)
-        {
-            let loss = examples.validation.measure(trainer, &keep_on)?;
-            let step = trainer.state.step;
-            if !loss.is_finite() {
-                let advice = "the state of the last step that was saved is kept; a lower learning rate may help".into();
-                return Err(TrainError::NotFinite { step, what: "the validation loss", value: loss, advice });
-            }
-            trainer.state.validation.push((step, loss));
-            if arguments.learning.keep_best && trainer.state.best().is_some_and(|(best, _)| best == step) {
-                trainer.save_weights(&best)?;
-            }
-        }
-        Ok(())
-    };
-    let patience = arguments.learning.patience;
-    let goes_on = |state: &State| state.step < steps && patience.is_none_or(|most| state.measured_since_best() < most);
     let begin = Instant::now();
-    let mut finish = || -> Result<(), TrainError> {
-        // From here on there is something to go on with, whatever happens.
-        trainer.save(&state)?;
-        if trainer.state.step == 0 {
-            examples.take_reference(&mut trainer, &keep_on)?;
-            trainer.save(&state)?;
-            measure(&mut trainer)?;
-        }
-        // Where one was interrupted.
-        if trainer.state.step > 0 && trainer.state.step % validate_every == 0 {
-            measure(&mut trainer)?;
-        }
-        while goes_on(&trainer.state) {
-            let event = examples.learned.step(&mut trainer, steps, &keep_on)?;
-            report.add(&event);
-            if event.step % validate_every == 0 || event.step == steps {
-                measure(&mut trainer)?;
-            }
-            bar.say(|| report.line(&event, trainer.state.validation.last().map(|(_, loss)| *loss), peak_memory()));
-            if event.step % arguments.learning.save_every == 0 && event.step < steps {
-                trainer.save(&state)?;
-            }
-        }
-        // Whatever comes of writing the result, it can be written again.
-        trainer.save(&state)?;
-        measure(&mut trainer)
-    };
-    let ended = finish();
-    drop(bar);
-    match ended {
-        Ok(()) => {}
-        Err(TrainError::Interrupted) => {
-            trainer.save(&state)?;
-            note(format!("stopped after step {} of {steps}; --resume goes on", trainer.state.step));
-            return Err(interrupted());
-        }
-        Err(error) => return Err(error.into()),
-    }
+    let course = Course { place: &place, validate_every, keep_best, patience, save_every };
+    let steps = course.take(&mut trainer, &examples, &interrupt)?;
     let taken = trainer.state.step;
-    if arguments.learning.keep_best
-        && let Some((step, _)) = trainer.state.best().filter(|(step, _)| *step != taken)
-    {
-        trainer.restore_weights(&best)?;
+    if keep_best && let Some((step, _)) = trainer.state.best().filter(|(step, _)| *step != taken) {
+        trainer.restore_weights(&place.best)?;
         note(format!("the weights after step {step} measured best and are kept"));
     }
     match &options.method {
@@ -549,9 +475,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         }
     }
     report::write(&arguments.output.join("run.json"), &model, &options, &trainer.state, promised.memory)?;
-    // What was trained is whole; the state has done its duty.
-    let _ = std::fs::remove_file(&state);
-    let _ = std::fs::remove_file(&best);
+    place.clear();
     let (standing, adapter) = (trainer.state.clone(), trainer.adapter());
     // Both models are loaded for their answers, each when the one before is gone.
     drop(trainer);
@@ -564,15 +488,9 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         note(format!("the report has no answers: {error}"));
         Vec::new()
     });
-    let outcome = report::Outcome { steps, best: arguments.learning.keep_best, samples };
+    let outcome = report::Outcome { steps, best: keep_best, samples };
     report::page(&arguments.output.join("report.html"), &model, &options, &standing, outcome)?;
-    let last = standing.losses.last().copied().unwrap_or_default();
-    note(format!(
-        "{taken} steps in {}: loss {last:.4}{}; {}",
-        duration(begin.elapsed().as_secs_f64()),
-        standing.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}")),
-        arguments.output.display()
-    ));
+    say_end(begin, &standing, &arguments.output);
     Ok(())
 }
 

@@ -85,7 +85,8 @@ fn a_model_is_made_of_nothing_and_used_like_any_other() {
     let report = std::fs::read(run.folder.0.join("little.gguf.training/run.json")).expect("run.json is written");
     let report: serde_json::Value = serde_json::from_slice(&report).expect("it is JSON");
     let validation = report["validation"].as_array().expect("a list");
-    assert!(validation.len() == 80 && validation[79]["loss"].as_f64() < validation[0]["loss"].as_f64(), "{report}");
+    assert!(validation.len() == 81 && validation[80]["loss"].as_f64() < validation[0]["loss"].as_f64(), "{report}");
+    assert!(report["peak_memory"].as_u64() <= report["promised_memory"].as_u64(), "{report}");
     assert_eq!(report["method"]["name"], "full");
     // Nothing but the report is left.
     let left = std::fs::read_dir(run.folder.0.join("little.gguf.training")).expect("it is there").count();
@@ -166,6 +167,8 @@ fn what_cannot_be_made_is_refused() {
     from(&run.path("none.txt"), &[], "none.txt");
     from(&text, &["--resume"], "no run to go on with");
     from(&text, &["--memory", "1M"], "needs");
+    // Nothing was drawn for it.
+    assert!(!run.folder.0.join("model.gguf.training").exists());
     let both = ["tune", "--from-scratch", &good, &text, "-o", &target, "--rank", "4"];
     check(&both, "", &Expected { code: 2, stdout: None, stderr: &["cannot be used with"] });
 }

@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use bantam_runtime::{Fingerprint, Model, peak_memory};
+use bantam_kernels::Mapping;
+use bantam_runtime::Model;
+use bantam_train::Trainer;
 use bantam_train::data::{Encoder, Example, fingerprint, step_order};
-use bantam_train::scratch::{self, Average, ScratchSpec};
+use bantam_train::scratch::{self, ScratchSpec, TrainingSpec};
 use bantam_train::trainer::promise;
-use bantam_train::{Recompute, Tokens, TrainError, Trainer};
 use clap::Args;
 
-use super::report::{self, Report, duration};
+use super::data::{Examples, List};
+use super::report;
+use super::steps::{Course, Place, Room, same_bits, say_end};
 use super::{TuneArguments, say_promise, stop};
-use crate::failure::{Usage, interrupted};
+use crate::failure::Usage;
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::output::note;
-use crate::progress::Progress;
 
 /// What only a model from nothing has.
 #[derive(Args, Debug)]
@@ -38,15 +40,22 @@ pub struct ScratchArguments {
     pub corpus: Vec<PathBuf>,
 }
 
-/// Inside the directory of a run.
+/// Inside the directory of a run: the first weights, and before they are drawn a file of their shape.
 const BEGUN: &str = "begun.gguf";
-const STATE: &str = "training-state.safetensors";
+const OUTLINE: &str = "outline.gguf";
 
-/// What is learned from, and measured on.
-struct Examples {
-    learned: Vec<Example>,
-    validation: Vec<Example>,
-    fingerprint: Fingerprint,
+/// A folder that goes unless something was begun in it.
+struct Folder<'a> {
+    place: &'a Place,
+    outline: PathBuf,
+}
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.outline);
+        // Refused while it holds anything.
+        let _ = std::fs::remove_dir(&self.place.folder);
+    }
 }
 
 /// Trains a new model.
@@ -55,143 +64,67 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
     let corpus: Vec<PathBuf> =
         [&arguments.model.model].into_iter().chain(&arguments.data).chain(&arguments.scratch.corpus).cloned().collect();
     let target = &arguments.output;
-    let directory = PathBuf::from(format!("{}.training", target.display()));
-    let (begun, state) = (directory.join(BEGUN), directory.join(STATE));
-    if !arguments.resume && !arguments.force && !arguments.dry_run {
-        if target.exists() {
-            bail!("{} is there already; --force replaces it", target.display());
-        }
-        if state.exists() {
-            let there = directory.display();
-            bail!("{there} holds a run that was stopped; --resume goes on with it, --force begins anew");
-        }
-    }
-    if arguments.resume && !state.exists() {
-        bail!("there is no run to go on with in {}", directory.display());
-    }
+    let place = Place::new(PathBuf::from(format!("{}.training", target.display())));
+    place.check(arguments, target.exists().then(|| format!("{} is there already", target.display())))?;
     let interrupt = Interrupt::install_for_files()?;
     let keep_on = || !interrupt.is_set();
-    std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-    let mut found_vectors = 0;
-    if !arguments.resume {
-        let vocabulary = stop(scratch::learn(&spec, &corpus, &keep_on))?;
-        let beside = spec_path.parent().unwrap_or(Path::new("."));
-        let found = scratch::begin(&spec, beside, &vocabulary, &begun)?;
-        found_vectors = found;
+    std::fs::create_dir_all(&place.folder).with_context(|| place.folder.display().to_string())?;
+    let folder = Folder { place: &place, outline: place.folder.join(OUTLINE) };
+    let begun = place.folder.join(BEGUN);
+    let vocabulary = if arguments.resume { None } else { Some(stop(scratch::learn(&spec, &corpus, &keep_on))?) };
+    if let Some(vocabulary) = &vocabulary {
+        scratch::outline(&spec, vocabulary, &folder.outline)?;
     }
-    let model = models::open_decoder(&begun, None)?;
+    let outlined = if vocabulary.is_some() { &folder.outline } else { &begun };
+    let mut model = models::open_decoder(outlined, None)?;
     let examples = load_examples(arguments, &spec, &corpus, &model)?;
     let mut options = spec.options()?;
     (options.threads, options.memory_limit) = (arguments.threads, arguments.memory);
-    let tokens = Tokens::of(examples.learned.iter().chain(&examples.validation), &options);
-    let each: u64 = examples.learned.iter().map(|example| example.tokens.len() as u64).sum();
+    let tokens = examples.room(&options);
+    let each = examples.learned.tokens();
     let promised = promise(&model, &options, tokens, each * options.epochs as u64)?;
     if !arguments.dry_run {
+        // Before anything of the model's size is in memory or on the disk.
         promised.check(&options)?;
+        let beginning = if vocabulary.is_some() { 4 * promised.trained } else { 0 };
+        let result = scratch::finished_bytes(&spec, promised.trained)?;
+        place.check_room(&Room::new(&promised, beginning, result), false)?;
     }
-    let known = match found_vectors {
-        0 => String::new(),
-        found => format!(", of which {found} begin with a vector given"),
-    };
-    note(format!("the tokenizer has {} tokens{known}", model.spec().vocabulary));
+    note(format!("the tokenizer has {} tokens", model.spec().vocabulary));
     say_promise(examples.learned.len(), each, &promised);
     if arguments.dry_run {
-        if !state.exists() {
-            std::fs::remove_dir_all(&directory)?;
-        }
         return Ok(());
     }
-    // Threads and memory change no bit of a run.
-    let mut same = options.clone();
-    (same.threads, same.memory_limit, same.recompute) = (None, None, Recompute::default());
-    let run = format!("{} {} {} {same:?}", begun_fingerprint(&begun)?, examples.fingerprint, spec.training.average);
-    let mut bar = Progress::start();
+    if let Some(vocabulary) = vocabulary {
+        let beside = spec_path.parent().unwrap_or(Path::new("."));
+        let found = scratch::begin(&spec, beside, &vocabulary, &begun)?;
+        if found > 0 {
+            note(format!("{found} tokens begin with a vector given"));
+        }
+        model = models::open_decoder(&begun, None)?;
+    }
+    drop(folder);
+    let run = format!("{} {} {:?}", begun_fingerprint(&begun)?, examples.fingerprint, same_bits(&options));
     let mut trainer = stop(Trainer::new(&model, &options, tokens, run, &mut |_| keep_on()))?;
-    let mut average = (spec.training.average > 0.0).then(|| Average::begin(&mut trainer, spec.training.average));
     if arguments.resume {
-        trainer.restore(&state)?;
-        if let Some(average) = &mut average {
-            average.restore(&directory, trainer.state.step)?;
-        }
+        trainer.restore(&place.state)?;
     }
-    let steps = trainer.steps(examples.learned.len());
-    let an_epoch = examples.learned.len().div_ceil(options.batch.max(1));
-    let validate_every = spec.training.validate_every.unwrap_or(an_epoch);
-    let mut report = Report::begin(trainer.state.step, steps);
     let begin = Instant::now();
-    let save = |trainer: &mut Trainer, average: &Option<Average>| -> Result<(), TrainError> {
-        // The average of this step stands before the state that asks for it, and the last one goes after it.
-        let step = trainer.state.step;
-        if let Some(average) = average {
-            average.save(&directory, step)?;
-        }
-        trainer.save(&state)?;
-        Average::forget(&directory, step);
-        Ok(())
-    };
-    let mut finish = |trainer: &mut Trainer| -> Result<(), TrainError> {
-        save(trainer, &average)?;
-        while trainer.state.step < steps {
-            let event = match trainer.step(&examples.learned, steps, &keep_on) {
-                Err(TrainError::Interrupted) => {
-                    save(trainer, &average)?;
-                    return Err(TrainError::Interrupted);
-                }
-                other => other?,
-            };
-            report.add(&event);
-            if let Some(average) = &mut average {
-                average.add(trainer, event.step);
-            }
-            if !examples.validation.is_empty() && (event.step % validate_every == 0 || event.step == steps) {
-                let loss = trainer.evaluate(&examples.validation, &keep_on);
-                let loss = loss.map_err(|error| match error {
-                    // The step was taken: the state says so, and a resumed run measures no more here.
-                    TrainError::Interrupted => save(trainer, &average).err().unwrap_or(TrainError::Interrupted),
-                    other => other,
-                })?;
-                trainer.state.validation.push((event.step, loss));
-                bar = Progress::start();
-                note(report.line(&event, Some(loss), peak_memory()));
-            }
-            bar.say(|| report.line(&event, trainer.state.validation.last().map(|(_, loss)| *loss), peak_memory()));
-            if event.step % spec.training.save_every == 0 && event.step < steps {
-                save(trainer, &average)?;
-            }
-        }
-        Ok(())
-    };
-    let ended = finish(&mut trainer);
-    drop(bar);
-    match ended {
-        Ok(()) => {}
-        Err(TrainError::Interrupted) => {
-            note(format!("stopped after step {} of {steps}; --resume goes on", trainer.state.step));
-            return Err(interrupted());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let weights = average.map_or_else(|| trainer.weights(), |average| average.weights().to_vec());
-    scratch::finish(&spec, &begun, &weights, target)?;
-    report::write(&directory.join("run.json"), &model, &options, &trainer.state, promised.memory)?;
-    // The model is whole; the rest has done its duty.
-    for done in [&state, &begun] {
-        let _ = std::fs::remove_file(done);
-    }
-    Average::forget(&directory, usize::MAX);
-    let last = trainer.state.losses.last().copied().unwrap_or_default();
-    let validation =
-        trainer.state.validation.last().map_or(String::new(), |(_, loss)| format!(", validation {loss:.4}"));
-    note(format!(
-        "{steps} steps in {}: loss {last:.4}{validation}; {}",
-        duration(begin.elapsed().as_secs_f64()),
-        target.display()
-    ));
+    let TrainingSpec { validate_every, save_every, .. } = spec.training;
+    let course = Course { place: &place, validate_every, keep_best: false, patience: None, save_every };
+    course.take(&mut trainer, &examples, &interrupt)?;
+    let standing = trainer.state.clone();
+    scratch::finish(&spec, &begun, &trainer.into_learned(), target)?;
+    report::write(&place.folder.join("run.json"), &model, &options, &standing, promised.memory)?;
+    place.clear();
+    let _ = std::fs::remove_file(&begun);
+    say_end(begin, &standing, target);
     Ok(())
 }
 
 fn begun_fingerprint(begun: &Path) -> anyhow::Result<String> {
-    Ok(bantam_runtime::fingerprint(&std::fs::read(begun).with_context(|| begun.display().to_string())?))
+    let mapped = Mapping::open(begun).with_context(|| begun.display().to_string())?;
+    Ok(bantam_runtime::fingerprint(mapped.as_ref()))
 }
 
 fn load_examples(
@@ -231,5 +164,5 @@ fn load_examples(
         bail!("there is nothing in the corpus to learn");
     }
     let fingerprint = fingerprint(&[&learned, &validation]);
-    Ok(Examples { learned, validation, fingerprint })
+    Ok(Examples { learned: List::Examples(learned), validation: List::Examples(validation), fingerprint })
 }
