@@ -2,6 +2,7 @@
 """Twelve steps of DPO, ORPO and KTO by PyTorch and PyPI's peft on a tiny model, for bantam-train's tests.
 
     preference_runs.py        # writes crates/bantam-testkit/goldens-adapters/tiny-qwen2-a/preferences.json
+    preference_runs.py --dora # by DoRA: crates/bantam-testkit/goldens-adapters/tiny-qwen2-a-dora/preferences.json
 
 They begin with the adapter of `peft_adapters.py` and its data. A pair is an example and the same prompt with another example's
 answer; for KTO every even example is good. The reference is the model with its adapter switched off. KTO's far-off answers are
@@ -10,7 +11,7 @@ each example's prompt with the next one's answer, cut where it would be longer t
 Needs: torch, transformers, peft.
 """
 import json
-import pathlib
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from peft_adapters import BATCH, RATE, ROOT, load
 from transformers import get_linear_schedule_with_warmup
 
 STEPS, WARMUP = 12, 2
-OUT = ROOT / "goldens-adapters" / "tiny-qwen2-a"
+OUT = ROOT / "goldens-adapters" / ("tiny-qwen2-a-dora" if "--dora" in sys.argv else "tiny-qwen2-a")
 
 
 def begin(example):

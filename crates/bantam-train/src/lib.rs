@@ -7,10 +7,10 @@
 //! |---|---|
 //! | [`data`] | rows of files (JSON lines, lists, CSV, Parquet) to examples: which tokens, and which of them the model is to say; order and packing |
 //! | [`doctor`] | what is wrong with a file of examples before anything is learned from it |
-//! | [`adapters`] | which weights get an adapter (LoRA, rsLoRA), and what it begins with |
-//! | [`trainer`] | the loop: batches, gradients, clipping, updates; validation; what is promised beforehand |
+//! | [`adapters`] | which weights get an adapter (LoRA, rsLoRA, DoRA), and what it begins with |
+//! | [`trainer`] | the loop: batches, gradients, clipping, updates, averages; validation; what is promised beforehand |
 //! | [`preference`] | losses over whole answers: DPO, ORPO, KTO |
-//! | [`optimiser`] | AdamW over f32 states |
+//! | [`optimiser`] | AdamW over states of f32 or 8 bits, Muon |
 //! | [`scratch`] | a model from nothing: spec, tokenizer, first weights, the finished file |
 //! | [`schedule`] | the learning rate of each step |
 //! | [`checkpoint`] | the state of a run in one file, written atomically |

@@ -38,21 +38,23 @@ struct Run {
     training: Value,
     expected: Value,
     steps: usize,
+    dora: bool,
 }
 
 impl Run {
-    fn load() -> Self {
-        let golden = AdapterGolden::load("tiny-qwen2-a");
+    fn load(name: &str) -> Self {
+        let (golden, dora) = (AdapterGolden::load(name), name.ends_with("-dora"));
         let (training, expected) =
             (json(&golden.path.join("training.json")), json(&golden.path.join("preferences.json")));
         let steps = expected["steps"].as_u64().unwrap() as usize;
-        Self { golden, training, expected, steps }
+        Self { golden, training, expected, steps, dora }
     }
 
     fn options(&self, loss: Loss) -> TrainOptions {
         let number = |key: &str| self.expected[key].as_f64().unwrap();
         let rank = self.training["rank"].as_u64().unwrap() as usize;
-        let lora = Lora { rank, alpha: self.training["alpha"].as_f64().unwrap() as f32, ..Lora::default() };
+        let alpha = self.training["alpha"].as_f64().unwrap() as f32;
+        let lora = Lora { rank, alpha, dora: self.dora, ..Lora::default() };
         TrainOptions {
             method: Method::Lora(lora),
             loss,
@@ -85,7 +87,16 @@ impl Run {
 
 #[test]
 fn steps_follow_pytorch_and_peft() {
-    let run = Run::load();
+    follow("tiny-qwen2-a");
+}
+
+#[test]
+fn steps_of_dora_follow_pytorch_and_peft() {
+    follow("tiny-qwen2-a-dora");
+}
+
+fn follow(name: &str) {
+    let run = Run::load(name);
     let model = &run.golden.models()[1];
     let examples = examples(&run.training["examples"]);
     for (name, loss) in [("dpo", DPO), ("orpo", ORPO), ("kto", KTO)] {
@@ -104,12 +115,12 @@ fn steps_follow_pytorch_and_peft() {
 
 #[test]
 fn an_interrupted_comparison_goes_on_bit_for_bit() {
-    let run = Run::load();
-    let model = &run.golden.models()[1];
-    let examples = examples(&run.training["examples"]);
     let folder = Folder::new("preferences");
     let path = folder.0.join("state.safetensors");
-    for loss in [DPO, KTO] {
+    for (name, loss) in [("tiny-qwen2-a", DPO), ("tiny-qwen2-a", KTO), ("tiny-qwen2-a-dora", DPO)] {
+        let run = Run::load(name);
+        let model = &run.golden.models()[1];
+        let examples = examples(&run.training["examples"]);
         let list = comparisons(&examples, loss);
         let mut options = TrainOptions { shuffle: true, seed: 3, ..run.options(loss) };
         options.optimiser.eight_bit = true;
@@ -139,7 +150,7 @@ fn an_interrupted_comparison_goes_on_bit_for_bit() {
 
 #[test]
 fn comparisons_of_the_wrong_kind_are_refused() {
-    let run = Run::load();
+    let run = Run::load("tiny-qwen2-a");
     let model = &run.golden.models()[1];
     let examples = examples(&run.training["examples"]);
     for (loss, other, expected) in [(DPO, KTO, "a chosen and a rejected answer"), (KTO, DPO, "good or bad")] {

@@ -93,6 +93,9 @@ struct AdapterOptions {
     /// [default: 0.1]
     #[arg(long, value_name = "X", value_parser = positive_float)]
     beta: Option<f32>,
+    /// With dpo, orpo and kto: the adapters that learn [default: rslora]
+    #[arg(long, value_name = "KIND")]
+    kind: Option<KindChoice>,
     /// With dpo: share of the pairs that are taken to be the wrong way round [default: 0]
     #[arg(long, value_name = "X", value_parser = share)]
     label_smoothing: Option<f32>,
@@ -127,7 +130,7 @@ enum MethodChoice {
     Dora,
     /// Every weight: the output holds a model
     Full,
-    /// Rank-stabilised LoRA by direct preference optimisation (Rafailov et al. 2023) of chosen and rejected answers
+    /// Direct preference optimisation (Rafailov et al. 2023) of chosen and rejected answers; --kind says by which adapters
     Dpo,
     /// The same by odds ratios (Hong et al. 2024), without a reference
     Orpo,
@@ -135,9 +138,33 @@ enum MethodChoice {
     Kto,
 }
 
+/// Kinds of adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindChoice {
+    /// LoRA
+    Lora,
+    /// Rank-stabilised LoRA
+    Rslora,
+    /// Weight-decomposed LoRA
+    Dora,
+}
+
 impl MethodChoice {
     fn compares(self) -> bool {
         matches!(self, Self::Dpo | Self::Orpo | Self::Kto)
+    }
+}
+
+impl AdapterOptions {
+    /// What kind of adapter learns, if one does.
+    fn kind(&self) -> Option<KindChoice> {
+        match self.method {
+            MethodChoice::Lora => Some(KindChoice::Lora),
+            MethodChoice::Rslora => Some(KindChoice::Rslora),
+            MethodChoice::Dora => Some(KindChoice::Dora),
+            MethodChoice::Full => None,
+            MethodChoice::Dpo | MethodChoice::Orpo | MethodChoice::Kto => Some(self.kind.unwrap_or(KindChoice::Rslora)),
+        }
     }
 }
 
@@ -317,8 +344,18 @@ impl TuneArguments {
 
     /// Refuses options that the method would not look at.
     fn check_ignored(&self) -> anyhow::Result<()> {
-        let AdapterOptions { method, beta, label_smoothing, rank, rank_pattern, alpha, dropout, target, save_modules } =
-            &self.adapter;
+        let AdapterOptions {
+            method,
+            beta,
+            kind,
+            label_smoothing,
+            rank,
+            rank_pattern,
+            alpha,
+            dropout,
+            target,
+            save_modules,
+        } = &self.adapter;
         let of_adapters = [
             ("--rank", rank.is_some()),
             ("--rank-pattern", !rank_pattern.is_empty()),
@@ -333,8 +370,10 @@ impl TuneArguments {
         if let Some((option, _)) = given {
             return Err(Usage(format!("{option} is for adapters, and --method full has none")).into());
         }
-        if beta.is_some() && !method.compares() {
-            return Err(Usage("--beta is for answers that are compared: --method dpo, orpo or kto".into()).into());
+        let of_comparisons = [("--beta", beta.is_some()), ("--kind", kind.is_some())];
+        if let Some((option, _)) = of_comparisons.into_iter().find(|(_, given)| !method.compares() && *given) {
+            let told = format!("{option} is for answers that are compared: --method dpo, orpo or kto");
+            return Err(Usage(told).into());
         }
         if label_smoothing.is_some() && *method != MethodChoice::Dpo {
             return Err(Usage("--label-smoothing is for --method dpo".into()).into());
@@ -344,7 +383,8 @@ impl TuneArguments {
 
     fn options(&self) -> TrainOptions {
         let (method, beta) = (self.adapter.method, self.adapter.beta.unwrap_or(0.1));
-        let rank_stabilised = !matches!(method, MethodChoice::Lora | MethodChoice::Dora);
+        let kind = self.adapter.kind();
+        let rank_stabilised = kind == Some(KindChoice::Rslora);
         let rank = self.adapter.rank.unwrap_or(16);
         let twice = 2.0 * if rank_stabilised { (rank as f32).sqrt() } else { rank as f32 };
         let lora = Lora {
@@ -352,7 +392,7 @@ impl TuneArguments {
             ranks: self.adapter.rank_pattern.clone(),
             alpha: self.adapter.alpha.unwrap_or(twice),
             rank_stabilised,
-            dora: method == MethodChoice::Dora,
+            dora: kind == Some(KindChoice::Dora),
             dropout: self.adapter.dropout.unwrap_or(0.0),
             targets: if self.adapter.target.is_empty() { vec![ALL.into()] } else { self.adapter.target.clone() },
             saved: self.adapter.save_modules.clone(),

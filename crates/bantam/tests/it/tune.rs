@@ -156,6 +156,8 @@ fn what_cannot_be_learned_is_refused() {
         (&["--method", "full", "--rank", "8"][..], "--rank is for adapters"),
         (&["--method", "full", "--quantize", "nf4"], "--quantize is for adapters"),
         (&["--beta", "0.2"], "--beta is for answers that are compared"),
+        (&["--kind", "dora"], "--kind is for answers that are compared"),
+        (&["--method", "full", "--kind", "lora"], "--kind is for answers that are compared"),
         (&["--method", "orpo", "--label-smoothing", "0.1"], "--label-smoothing is for --method dpo"),
     ] {
         let arguments: Vec<&str> = ["tune", &model, &data, "-o", &out].iter().chain(options).copied().collect();
@@ -296,7 +298,7 @@ fn answers_are_compared() {
     }
     std::fs::write(&pairs, both).expect("written");
     std::fs::write(&singles, each).expect("written");
-    for (method, data) in [("dpo", &pairs), ("orpo", &pairs), ("kto", &singles)] {
+    for (method, kind, data) in [("dpo", "dora", &pairs), ("orpo", "lora", &pairs), ("kto", "rslora", &singles)] {
         let out = path(&folder, method);
         succeeds(&[
             "tune",
@@ -306,6 +308,8 @@ fn answers_are_compared() {
             &out,
             "--method",
             method,
+            "--kind",
+            kind,
             "--rank",
             "2",
             "--epochs",
@@ -322,6 +326,6 @@ fn answers_are_compared() {
         let measured: Vec<f64> =
             run["validation"].as_array().expect("a list").iter().filter_map(|each| each["loss"].as_f64()).collect();
         assert!(measured.last() < measured.first(), "{method}: {measured:?}");
-        assert_eq!(run["loss"]["name"], method);
+        assert_eq!((&run["loss"]["name"], &run["method"]["name"]), (&method.into(), &kind.into()));
     }
 }

@@ -31,7 +31,7 @@ pub struct ScratchArguments {
         value_name = "SPEC",
         value_hint = clap::ValueHint::FilePath,
         conflicts_with_all = [
-            "types", "method", "beta", "label_smoothing", "rank", "rank_pattern", "alpha", "dropout", "target", "epochs", "batch", "rate", "schedule", "warmup", "weight_decay", "optimiser", "clip", "f32", "seed", "validate_every", "save_modules", "quantize", "samples", "date", "keep_best", "patience", "save_every", "max_length", "rows", "in_order", "raw", "recompute",
+            "types", "method", "beta", "kind", "label_smoothing", "rank", "rank_pattern", "alpha", "dropout", "target", "epochs", "batch", "rate", "schedule", "warmup", "weight_decay", "optimiser", "clip", "f32", "seed", "validate_every", "save_modules", "quantize", "samples", "date", "keep_best", "patience", "save_every", "max_length", "rows", "in_order", "raw", "recompute",
         ]
     )]
     pub from_scratch: Option<PathBuf>,

@@ -167,7 +167,7 @@ impl Course<'_> {
             self.measure(trainer, examples, keep_on)?;
         }
         // Where one was interrupted.
-        if trainer.state.step > 0 && trainer.state.step % validate_every == 0 {
+        if trainer.state.step > 0 && trainer.state.step.is_multiple_of(validate_every) {
             self.measure(trainer, examples, keep_on)?;
         }
         let goes_on =
@@ -175,7 +175,7 @@ impl Course<'_> {
         while goes_on(&trainer.state) {
             let event = examples.learned.step(trainer, steps, keep_on)?;
             report.add(&event);
-            let measured = event.step % validate_every == 0 || event.step == steps;
+            let measured = event.step.is_multiple_of(validate_every) || event.step == steps;
             if measured {
                 self.measure(trainer, examples, keep_on)?;
             }
@@ -186,7 +186,7 @@ impl Course<'_> {
                 note(report.line(&event, validation, peak_memory()));
             }
             bar.say(|| report.line(&event, validation, peak_memory()));
-            if event.step % self.save_every == 0 && event.step < steps {
+            if event.step.is_multiple_of(self.save_every) && event.step < steps {
                 trainer.save(state)?;
             }
         }
