@@ -3,7 +3,7 @@
 use bantam_fuzz::{Limits, TARGETS, run};
 
 const ITERATIONS: u64 = 3_000;
-/// The same for texts that are compiled and models that are written to files, which takes longer.
+/// The same for texts that are compiled, and models and adapters that are written to files, which takes longer.
 const SLOW: u64 = 300;
 
 #[test]
@@ -18,7 +18,8 @@ fn whole_inputs_are_accepted() {
 #[test]
 fn damaged_inputs_cause_no_panic() {
     for target in TARGETS {
-        let iterations = if target.text || target.name.starts_with("convert-") { SLOW } else { ITERATIONS };
+        let writes = target.name.starts_with("convert-") || target.name.starts_with("adapter-");
+        let iterations = if target.text || writes { SLOW } else { ITERATIONS };
         let report = run(target, &target.inputs(), 1, 0, Limits { iterations, time: None });
         if let Some(finding) = report.finding {
             panic!("{} panics at seed 1 iteration {}: {}", target.name, finding.iteration, finding.message);

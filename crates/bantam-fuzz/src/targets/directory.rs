@@ -79,7 +79,7 @@ pub(super) fn folder(name: &str) -> PathBuf {
 }
 
 /// Writes files and hands the folder over; it is gone afterwards.
-fn with_files(name: &str, files: &[(&str, &[u8])], use_it: impl FnOnce(&Path) -> bool) -> bool {
+pub(super) fn with_files(name: &str, files: &[(&str, &[u8])], use_it: impl FnOnce(&Path) -> bool) -> bool {
     let folder = folder(name);
     let written = std::fs::create_dir_all(&folder)
         .and_then(|()| files.iter().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes)));

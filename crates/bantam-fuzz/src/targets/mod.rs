@@ -1,5 +1,6 @@
 //! What is fuzzed: one file per target, one row per target in [`TARGETS`].
 
+mod adapter;
 mod checkpoint;
 mod constraints;
 mod convert;
@@ -71,6 +72,9 @@ pub const TARGETS: &[Target] = &[
     convert::GGUF,
     data::ROWS,
     data::PARQUET,
+    adapter::GGUF,
+    adapter::CONFIG,
+    adapter::TENSORS,
 ];
 
 impl Target {

@@ -176,6 +176,12 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
     }
     // One alpha for all; what a weight's scale is more or less than that goes into its B.
     let alpha = if first.scale == 0.0 { 1.0 } else { first.scale } * first.rank as f32;
+    if !alpha.is_finite() {
+        return Err(refuse(
+            path,
+            format!("a scale of {} at rank {} is too much for its alpha", first.scale, first.rank),
+        ));
+    }
     let mut writer = GgufWriter::new();
     for (key, value) in [
         ("general.architecture", architecture.to_owned()),

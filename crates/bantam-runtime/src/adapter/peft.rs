@@ -302,6 +302,9 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
             return Err(refuse(&path, format!("module `{module}`: expected {expected}, found {found}")));
         }
         let scale = config.scale(&module, rank);
+        if !scale.is_finite() {
+            return Err(refuse(directory, format!("module `{module}`: its alpha makes a scale that is no number")));
+        }
         for place in here {
             let mut turned = vec![0.0; place.outputs * rank];
             let mut lengths = vec![0.0; if magnitude.is_some() { place.outputs } else { 0 }];

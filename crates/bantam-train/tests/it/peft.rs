@@ -116,6 +116,11 @@ fn what_is_not_understood_is_refused_by_name() {
     );
     refused(&|config| config["ensure_weight_tying"] = serde_json::json!(true), "`ensure_weight_tying` is true");
     refused(&|config| config["lora_alpha"] = "x".into(), "`lora_alpha` is no number");
+    refused(&|config| config["lora_alpha"] = 1e300.into(), "its alpha makes a scale that is no number");
+    refused(
+        &|config| config["alpha_pattern"] = serde_json::json!({ "q_proj": 1e40 }),
+        "layers.0.self_attn.q_proj`: its alpha",
+    );
     refused(&|config| config["alpha_pattern"] = serde_json::json!({ "q|k": 3 }), "the expression `q|k`");
     let other = &AdapterGolden::load("tiny-phi3-a").models()[0];
     let error = read_peft(&golden.path.join("random"), other.checkpoint(), AnyBase::No).unwrap_err().to_string();
