@@ -42,6 +42,8 @@ impl Held {
             let stored = view.bytes.len();
             held.push(if weight.trainable || is_vector {
                 let values = vectors::decoded(&weight.name, &view)?;
+                // They stand here now; a mapped file's pages need not stay beside them.
+                view.bytes.done_with(0..view.bytes.len());
                 match weight.trainable {
                     true => Self::Trained(Trained { gradient: vec![0.0; values.len()], values }),
                     false => Self::Vector(values),

@@ -66,7 +66,7 @@ impl Place {
         let folder = self.folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
         match free_space(folder) {
             Some(free) if free < needed => bail!(
-                "this run needs {} more on the disk for its states and what comes of it, but {} has {} free; -o may name another place",
+                "this run needs {} on the disk for its states and what comes of it, but {} has {} free; -o may name another place",
                 size::format(needed),
                 folder.display(),
                 size::format(free)
