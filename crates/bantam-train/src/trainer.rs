@@ -1,183 +1,29 @@
 //! The loop: batches, gradients, clipping, updates.
 
+mod options;
 mod preferences;
+mod promise;
 mod state;
 
+pub use options::{Method, Recompute, Tokens, TrainOptions};
 pub use preferences::Set;
+pub use promise::{Promise, product_speed, promise};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_cpu::{CpuBackend, row_lengths};
-use bantam_kernels::{Isa, KvFormat, Pool, Precision, ProductScratch, available_threads, multiply_trained};
+use bantam_kernels::{Isa, KvFormat};
 use bantam_model::exchange::AdapterPlace;
-use bantam_plan::rewrite::{recompute, train, with_adapters, with_dropout};
-use bantam_plan::{
-    Backend, CompileOptions, CostQuestion, Parameter, Plan, PlanError, Profile, TrainingProgram, WeightId, Weights,
-    total_cost,
-};
-use bantam_runtime::{Adapted, Adapter, AdapterPart, Dora, Model, SavedWeight, in_words, memory_limit, with_saved};
+use bantam_plan::{Backend, Parameter, PlanError, Profile, TrainingProgram, WeightId, Weights};
+use bantam_runtime::{Adapter, AdapterPart, Dora, Model, SavedWeight};
 
 use crate::TrainError;
-use crate::adapters::Lora;
 use crate::checkpoint::State;
 use crate::data::{Example, micro_batches, micro_batches_with_prompts, step_order};
-use crate::optimiser::{AdamW, Moments, norm};
-use crate::preference::Loss;
-use crate::schedule::Schedule;
-
-/// What is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Method {
-    /// Adapters beside frozen weights.
-    Lora(Lora),
-    /// Every weight.
-    Full,
-}
-
-/// When layers run again on the way back (activation checkpointing).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Recompute {
-    /// Where keeping their values would not fit into the memory there is.
-    #[default]
-    Automatic,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainOptions {
-    /// What is trained.
-    pub method: Method,
-    /// What is minimised.
-    pub loss: Loss,
-    /// The learning rate at its height.
-    pub rate: f32,
-    /// How it goes.
-    pub schedule: Schedule,
-    /// Share of all steps over which it rises.
-    pub warmup: f32,
-    /// Share of the numbers that are left out of embeddings and of what layers add, where every weight is trained; adapters
-    /// have their own.
-    pub dropout: f32,
-    /// Weight of a prompt's token in the loss, where an answer's is 1 (prompt loss weight); 0 learns answers alone.
-    pub prompt_weight: f32,
-    /// How often every example is seen.
-    pub epochs: usize,
-    /// What an average of the trained weights keeps of itself at each step (Polyak & Juditsky 1992), which is then what has
-    /// been learned; 0: the last weights are. Losses are measured with the last weights.
-    pub average: f32,
-    /// Examples of a step.
-    pub batch: usize,
-    /// Tokens that run together; a step with more runs in several batches, whose gradients add up.
-    pub rows: usize,
-    /// Most that the norm of all gradients together may be; beyond it they are made smaller.
-    pub clip: Option<f32>,
-    /// The optimiser.
-    pub optimiser: AdamW,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Whether examples come in an order of chance.
-    pub shuffle: bool,
-    /// Whether layers run again on the way back instead of being kept: slower, for less memory; the same bits.
-    pub recompute: Recompute,
-    /// What frozen weights of BF16 and of blocks are multiplied in.
-    pub precision: Precision,
-    /// Whether the frozen matrices of layers are held as NF4 with double quantization, whatever the model has them in (QLoRA).
-    pub nf4: bool,
-    /// Threads; all that this process may use where not given.
-    pub threads: Option<usize>,
-    /// Most memory to take, where the user says so.
-    pub memory_limit: Option<u64>,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            method: Method::Lora(Lora::default()),
-            loss: Loss::default(),
-            rate: 2e-4,
-            schedule: Schedule::default(),
-            warmup: 0.03,
-            dropout: 0.0,
-            prompt_weight: 0.0,
-            epochs: 3,
-            average: 0.0,
-            batch: 8,
-            rows: 1024,
-            clip: Some(1.0),
-            optimiser: AdamW::default(),
-            seed: 0,
-            shuffle: true,
-            recompute: Recompute::default(),
-            precision: Precision::Bf16,
-            nf4: false,
-            threads: None,
-            memory_limit: None,
-        }
-    }
-}
-
-/// How many tokens and sequences run together, and how long the longest is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tokens {
-    /// Tokens of a batch.
-    pub rows: usize,
-    /// Sequences of a batch.
-    pub sequences: usize,
-    /// Tokens of the longest example.
-    pub longest: usize,
-}
-
-impl Tokens {
-    /// What examples need.
-    pub fn of<'e>(examples: impl IntoIterator<Item = &'e Example>, options: &TrainOptions) -> Self {
-        let longest = examples.into_iter().map(|example| example.tokens.len()).max().unwrap_or(1);
-        // An example's last token is only predicted.
-        let rows = options.rows.max(longest.saturating_sub(1)).max(1);
-        Self { rows, sequences: rows.min(options.batch.max(1)), longest }
-    }
-}
-
-/// What training will take, said beforehand.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Promise {
-    /// Bytes of memory at the most.
-    pub memory: u64,
-    /// Bytes of a state on the disk, but for what it says of the steps.
-    pub state: u64,
-    /// Numbers that are trained.
-    pub trained: u64,
-    /// Seconds it may take, for the tokens asked about.
-    pub seconds: f64,
-    /// Whether layers run again on the way back.
-    pub recompute: bool,
-}
-
-impl Promise {
-    /// Refuses what needs more memory than it may have.
-    pub fn check(&self, options: &TrainOptions) -> Result<(), TrainError> {
-        check_memory(self.memory, options)
-    }
-}
-
-fn check_memory(needed: u64, options: &TrainOptions) -> Result<(), TrainError> {
-    match memory_limit(options.memory_limit) {
-        Some(limit) if limit.bytes < needed => Err(TrainError::Memory {
-            needed: in_words(needed),
-            limit: limit.whose.to_owned(),
-            available: in_words(limit.bytes),
-            advice:
-                "fewer tokens at once (--rows), shorter examples, a smaller rank or a quantized model would fit sooner"
-                    .into(),
-        }),
-        _ => Ok(()),
-    }
-}
+use crate::optimiser::{Moments, norm};
+use promise::{Prepared, check_memory, compile_options, pool};
 
 /// What happened in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,157 +50,6 @@ struct Taken {
     tokens: usize,
     learned: usize,
     right: Option<f64>,
-}
-
-/// Bytes beside weights and activations: the program, the vocabulary, examples.
-const OVERHEAD: u64 = 96 << 20;
-
-/// A Plan with gradients, and what is trained in it.
-struct Prepared<'m> {
-    plan: Plan,
-    weights: Adapted<'m>,
-    /// Bytes that training takes at the most.
-    memory: u64,
-    /// Bytes of what changes from step to step.
-    state: u64,
-    recompute: bool,
-}
-
-impl<'m> Prepared<'m> {
-    fn new(
-        model: &'m Model,
-        options: &TrainOptions,
-        tokens: Tokens,
-        pool: &Arc<Pool>,
-    ) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
-        let checkpoint = model.checkpoint();
-        let unsound = match &options.method {
-            Method::Lora(lora) if lora.dora => Some("DoRA looks at the lengths of the model's own rows"),
-            Method::Lora(_) => None,
-            Method::Full => Some("full training has no frozen weights"),
-        };
-        if let Some(why) = unsound.filter(|_| options.nf4) {
-            return Err(TrainError::Option(format!("weights cannot be held as NF4 here: {why}")));
-        }
-        let plan = checkpoint.plan_for(tokens.longest.min(model.context_length()).max(1));
-        let plan =
-            plan.map_err(|error| bantam_runtime::RuntimeError::Model { path: model.path().to_owned(), error })?;
-        let (plan, weights, places) = match &options.method {
-            Method::Lora(lora) => {
-                let places = lora.places(checkpoint)?;
-                let saved = lora.saved_places(checkpoint)?;
-                let plan = with_saved(&plan, saved.iter().map(|place| place.weight.as_str()));
-                let (wanted, adapter) = lora.begin(&places, options.seed);
-                let weights = Adapted::new(&plan, checkpoint, &[adapter])?;
-                let adapted = with_adapters(&plan, &wanted)?;
-                let whole = |name: &str| saved.iter().any(|place| place.weight == name);
-                (train(&adapted, |name| name.contains(".lora_") || whole(name))?.plan, weights, places)
-            }
-            Method::Full => {
-                let weights = Adapted::new(&plan, checkpoint, &[])?;
-                let plan = if options.dropout > 0.0 { with_dropout(&plan, options.dropout)? } else { plan };
-                (train(&plan, |_| true)?.plan, weights, Vec::new())
-            }
-        };
-        let mut prepared = Self { plan, weights, memory: 0, state: 0, recompute: false };
-        (prepared.memory, prepared.state) = prepared.count(pool, tokens, options)?;
-        let again = match options.recompute {
-            Recompute::Always => true,
-            Recompute::Never => false,
-            Recompute::Automatic => {
-                memory_limit(options.memory_limit).is_some_and(|limit| limit.bytes < prepared.memory)
-            }
-        };
-        if again {
-            (prepared.plan, prepared.recompute) = (recompute(&prepared.plan)?, true);
-            (prepared.memory, prepared.state) = prepared.count(pool, tokens, options)?;
-        }
-        Ok((prepared, places))
-    }
-
-    fn trained(&self) -> u64 {
-        let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
-        trained.map(|weight| (weight.rows * weight.width) as u64).sum()
-    }
-
-    /// Bytes of memory at the most, and those among them that a state holds.
-    fn count(&self, pool: &Arc<Pool>, tokens: Tokens, options: &TrainOptions) -> Result<(u64, u64), TrainError> {
-        let backend = CpuBackend::new(Arc::clone(pool), Isa::detect(), KvFormat::F32);
-        let backend = backend.with_training_nf4(options.nf4);
-        let program = backend.training_memory(&self.plan, &self.weights, &compile_options(tokens))?;
-        // Weights and gradients are the program's.
-        let trained = self.plan.weights.iter().filter(|weight| weight.trainable);
-        let states = trained.map(|weight| Moments::bytes(&options.optimiser, &weight.name, weight.rows, weight.width));
-        let averaged = options.average > 0.0;
-        let beside = states.sum::<u64>() + if averaged { 4 * self.trained() } else { 0 };
-        // All of it once more when it is written (an average is written from where it is), and of an adapter as the tensors
-        // of its file, too.
-        let written = match options.method {
-            Method::Full => {
-                if averaged {
-                    0
-                } else {
-                    4
-                }
-            }
-            Method::Lora(_) => 8,
-        };
-        let program = program.weights + program.mapped + program.scratch;
-        Ok((program + beside + written * self.trained() + OVERHEAD, beside + 4 * self.trained()))
-    }
-}
-
-fn compile_options(tokens: Tokens) -> CompileOptions {
-    let Tokens { rows, sequences, .. } = tokens;
-    CompileOptions { rows, outputs: rows, sequences, positions: rows, pages: 0 }
-}
-
-/// What training would take: the memory, and the time for so many `tokens_in_all`. Reads no weights; looks for a moment how
-/// fast this machine multiplies.
-pub fn promise(
-    model: &Model,
-    options: &TrainOptions,
-    tokens: Tokens,
-    tokens_in_all: u64,
-) -> Result<Promise, TrainError> {
-    let pool = pool(options.threads);
-    let (prepared, _) = Prepared::new(model, options, tokens, &pool)?;
-    let (memory, state, trained) = (prepared.memory, prepared.state, prepared.trained());
-    let (weight_bytes, memory_bytes) = (|_: &str, _: usize, _: usize| 0u64, |_: usize| 0u64);
-    let rows = tokens.rows as u64;
-    let question = CostQuestion {
-        tokens: rows,
-        outputs: rows,
-        context: tokens.longest as u64 / 2,
-        memory_bytes: &memory_bytes,
-        weight_bytes: &weight_bytes,
-    };
-    let flops = total_cost(&prepared.plan, &question).flops as f64 / tokens.rows as f64;
-    let seconds = flops * tokens_in_all as f64 / speed(&pool);
-    Ok(Promise { memory, state, trained, seconds, recompute: prepared.recompute })
-}
-
-/// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
-pub fn product_speed(threads: Option<usize>) -> f64 {
-    speed(&pool(threads))
-}
-
-/// All threads that this process may use, where not given.
-fn pool(threads: Option<usize>) -> Arc<Pool> {
-    Arc::new(Pool::new(threads.unwrap_or_else(available_threads)))
-}
-
-fn speed(pool: &Pool) -> f64 {
-    let (rows, width) = (192, 1024);
-    let (x, weight, mut out) = (vec![0.5; rows * width], vec![0.25; width * width], vec![0.0; rows * width]);
-    let mut scratch = ProductScratch::new(Precision::F32);
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
-        let begin = Instant::now();
-        multiply_trained(pool, Isa::detect(), &mut scratch, &x, rows, &weight, None, &mut out, false);
-        best = best.min(begin.elapsed().as_secs_f64());
-    }
-    2.0 * (rows * width * width) as f64 / best.max(1e-9)
 }
 
 /// A model being trained.
