@@ -32,7 +32,7 @@ use bantam_plan::{
 };
 
 pub use repacked::{RepackedWeight, RepackedWeights, TakePanels, repack};
-pub use row_lengths::{LowRank, length, row_lengths};
+pub use row_lengths::{LowRank, length, row_factor, row_lengths};
 
 const _: () = assert!(PAGE_CELLS == bantam_plan::PAGE_CELLS, "kernels and Plan agree on the page");
 

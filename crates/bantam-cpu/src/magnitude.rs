@@ -3,13 +3,8 @@
 use bantam_plan::{Op, Plan, PlanError, WeightId, Weights, fetch_weight};
 
 use crate::compile::Setting;
-use crate::row_lengths::{LowRank, row_lengths};
+use crate::row_lengths::{LowRank, row_factor, row_lengths};
 use crate::vectors::decoded;
-
-/// What a row of `length` is multiplied by to have the length `magnitude`; a row of no length stays so.
-pub(crate) fn factor(magnitude: f64, length: f64) -> f64 {
-    if length > 0.0 { magnitude / length } else { 0.0 }
-}
 
 /// Divides each magnitude by the lengths of the rows it belongs to, once and for all.
 pub(crate) fn by_lengths(
@@ -32,7 +27,7 @@ pub(crate) fn by_lengths(
         let weight = &plan.weights[of.weight.0];
         let lengths = row_lengths(setting.pool, &weight.name, &fetch_weight(weights, weight)?, Some(added))?;
         for (magnitude, length) in vectors[places[of.magnitude.0]].iter_mut().zip(lengths) {
-            *magnitude = factor(f64::from(*magnitude), f64::from(length)) as f32;
+            *magnitude = row_factor(f64::from(*magnitude), f64::from(length)) as f32;
         }
     }
     Ok(())

@@ -37,6 +37,11 @@ pub fn length(row: &[f32]) -> f64 {
     row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
+/// What a row of `length` is multiplied by to have the length `magnitude`; a row of no length stays so.
+pub fn row_factor(magnitude: f64, length: f64) -> f64 {
+    if length > 0.0 { magnitude / length } else { 0.0 }
+}
+
 /// The length of each row of the weight called `name`, in any format, with what an adapter adds to it: one number a row.
 /// Rows are decoded one at a time, by all threads.
 ///

@@ -10,8 +10,7 @@ use super::held::Held;
 use super::run::Running;
 use crate::compile::{kernel_error, unsupported};
 use crate::experts::activations_for;
-use crate::magnitude::factor;
-use crate::row_lengths::row_lengths;
+use crate::row_lengths::{row_factor, row_lengths};
 
 /// The rows of one adapted weight.
 pub(crate) struct Lengths {
@@ -116,8 +115,8 @@ impl Lengths {
                 .zip(gram.chunks_exact(rank))
                 .map(|(x, gram)| f64::from(*x) * b.iter().zip(gram).map(|(y, g)| f64::from(*y) * g).sum::<f64>());
             let length = (square + 2.0 * scale * mixed + scale * scale * own.sum::<f64>()).max(0.0).sqrt();
-            inverse[row] = factor(1.0, length) as f32;
-            factors[row] = factor(f64::from(magnitude[row]), length) as f32;
+            inverse[row] = row_factor(1.0, length) as f32;
+            factors[row] = row_factor(f64::from(magnitude[row]), length) as f32;
         }
         self.fresh = true;
     }

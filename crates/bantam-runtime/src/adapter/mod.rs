@@ -7,7 +7,7 @@ mod write;
 
 use std::collections::HashMap;
 
-use bantam_cpu::{LowRank, length};
+use bantam_cpu::{LowRank, length, row_factor};
 use bantam_model::{HEAD, TOKEN_EMBEDDING};
 use bantam_plan::rewrite::{Adapter as PlanAdapter, apart, with_adapters};
 use bantam_plan::{Plan, PlanError, WeightView, Weights};
@@ -109,8 +109,8 @@ impl Adapter {
             };
             let mut turned = base.to_vec();
             part.low_rank().add_to_row(row, &mut turned);
-            let (wanted, found) = (f64::from(magnitude.get(row).copied().unwrap_or(0.0)), length(&turned));
-            let longer = if found > 0.0 { (wanted / found) as f32 } else { 0.0 };
+            let wanted = f64::from(magnitude.get(row).copied().unwrap_or(0.0));
+            let longer = row_factor(wanted, length(&turned)) as f32;
             let changed = turned.iter().zip(base).map(|(turned, base)| factor * (longer * turned - base));
             values.iter_mut().zip(changed).for_each(|(value, changed)| *value += changed);
         }

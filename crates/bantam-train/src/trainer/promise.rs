@@ -134,13 +134,8 @@ impl<'m> Prepared<'m> {
         // All of it once more when it is written (an average is written from where it is), and of an adapter as the tensors
         // of its file, too.
         let written = match options.method {
-            Method::Full => {
-                if averaged {
-                    0
-                } else {
-                    4
-                }
-            }
+            Method::Full if averaged => 0,
+            Method::Full => 4,
             Method::Lora(_) => 8,
         };
         let program = program.weights + program.mapped + program.scratch;
