@@ -233,7 +233,7 @@ pub fn say_end(begin: Instant, standing: &State, result: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::Room;
+    use super::{Place, Room};
 
     #[test]
     fn room_is_for_what_lies_there_at_once() {
@@ -246,5 +246,21 @@ mod tests {
         // A model that is larger than the state of its adapter.
         check(room(12, 4, 0, 1000), true, 1016);
         check(room(12, 4, 4, 2), false, 28);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_no_disk_holds_is_refused() {
+        let place = Place::new(std::env::temp_dir().join("bantam-not-there").join("adapter"));
+        let check = |state: u64, expected: Option<&str>| {
+            let told = place.check_room(&Room { state, weights: 0, beginning: 0, result: 0 }, false);
+            let told = told.err().map(|error| error.to_string());
+            assert!(told.as_deref().unwrap_or_default().contains(expected.unwrap_or_default()), "{told:?}");
+            assert_eq!(told.is_some(), expected.is_some());
+        };
+        check(0, None);
+        let folder = std::env::temp_dir();
+        let told = format!("but {} has", folder.display().to_string().trim_end_matches('/'));
+        check(1 << 60, Some(&told));
     }
 }
