@@ -226,30 +226,34 @@ fn write<S: Simd>(s: S, precision: Precision, x: &[f32], target: &mut [u8]) {
         Precision::F32 => WORD,
         Precision::Bf16 => WORD / 2,
     };
-    let one = |x: S::F, target: &mut [u8; LANES * WORD]| {
-        // SAFETY: sixteen words are there for sixteen numbers.
-        unsafe {
-            match precision {
-                Precision::F32 => s.store_at(x, target.as_mut_ptr().cast()),
-                Precision::Bf16 => s.store_bf16_at(x, target.as_mut_ptr()),
-            }
-        }
-    };
+    assert!(target.len() >= (x.len() * bytes).next_multiple_of(WORD), "room for words");
     let (whole, rest) = x.as_chunks::<LANES>();
-    let mut made = [0u8; LANES * WORD];
-    for (x, target) in whole.iter().zip(target.chunks_exact_mut(LANES * bytes)) {
-        match target.as_mut_array() {
-            Some(target) => one(s.load(x), target),
-            None => {
-                one(s.load(x), &mut made);
-                target.copy_from_slice(&made[..LANES * bytes]);
-            }
-        }
+    // No closures here: they would be compiled without the instructions that `s` stands for.
+    for (at, x) in whole.iter().enumerate() {
+        // SAFETY: the target has room for every number.
+        unsafe { store(s, precision, s.load(x), target.as_mut_ptr().add(at * LANES * bytes)) };
     }
     if !rest.is_empty() {
-        one(s.load_part(rest), &mut made);
+        let mut made = [0u8; LANES * WORD];
+        // SAFETY: sixteen words are there for sixteen numbers.
+        unsafe { store(s, precision, s.load_part(rest), made.as_mut_ptr()) };
         // With the zero beside an odd last number.
         let length = (rest.len() * bytes).next_multiple_of(WORD);
         target[whole.len() * LANES * bytes..][..length].copy_from_slice(&made[..length]);
+    }
+}
+
+/// Sixteen numbers.
+///
+/// # Safety
+/// There must be room for them.
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, precision: Precision, x: S::F, to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match precision {
+            Precision::F32 => s.store_at(x, to.cast()),
+            Precision::Bf16 => s.store_bf16_at(x, to),
+        }
     }
 }
