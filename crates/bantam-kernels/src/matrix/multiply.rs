@@ -44,6 +44,8 @@ const AT_ONCE: usize = 8;
 const STREAM: usize = 64 * 1024;
 /// Bytes of weights that stay in the second-level cache while all tiles of rows go over them.
 const RESIDENT: usize = 384 * 1024;
+/// Pieces of a product for each thread, at least: the last one of a region is waited for.
+const SHARES: usize = 8;
 
 /// `out = x · Wᵀ (+ bias)` for each product, all of the same rows.
 ///
@@ -88,13 +90,13 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
         let (each, count) = match &matrix.store {
             Store::Panels(panels) => {
                 let bytes = if rows <= TILE { STREAM } else { RESIDENT };
-                let fair = panels.count.div_ceil(4 * pool.threads());
+                let fair = panels.count.div_ceil(SHARES * pool.threads());
                 // Of pairs, where kernels take two at a time.
                 ((bytes / panels.panel_bytes).min(fair).max(1).next_multiple_of(2), panels.count)
             }
             Store::Float(panels) => {
                 let bytes = if rows <= TILE { STREAM } else { RESIDENT };
-                let fair = panels.count.div_ceil(4 * pool.threads());
+                let fair = panels.count.div_ceil(SHARES * pool.threads());
                 ((bytes / panels.panel_bytes).min(fair).max(1), panels.count)
             }
         };
