@@ -1,6 +1,7 @@
 //! Zeroed memory that starts on a cache line and is touched by the system only when it is first used.
 
 use crate::KernelError;
+use crate::region::Part;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
@@ -10,12 +11,12 @@ const LINE: usize = 64;
 /// for a greater one Rust's allocator writes the zeros itself, which touches every page.
 const ASKED: usize = 16;
 
-/// Bytes below which there is no huge page to be had: twice the 2 MiB of one, as they begin anywhere.
-const HUGE: usize = 4 << 20;
+/// Bytes below which huge pages are not worth sharing.
+const SMALL: usize = 16 << 10;
 
 /// Owned bytes on a cache-line boundary.
 pub(crate) struct Buffer {
-    memory: Option<(NonNull<u8>, Layout)>,
+    memory: Memory,
     start: NonNull<u8>,
     length: usize,
 }
@@ -25,11 +26,20 @@ unsafe impl Send for Buffer {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Buffer {}
 
+/// Whose memory it is.
+enum Memory {
+    /// Nobody's: there are no bytes.
+    Nothing,
+    Own(NonNull<u8>, Layout),
+    /// Some of a region's, which is held until the buffer goes.
+    Shared(#[allow(dead_code, reason = "held, not read")] Part),
+}
+
 impl Buffer {
     /// `length` zero bytes.
     pub(crate) fn zeroed(length: usize, what: &'static str) -> Result<Self, KernelError> {
         if length == 0 {
-            return Ok(Self { memory: None, start: NonNull::dangling(), length });
+            return Ok(Self { memory: Memory::Nothing, start: NonNull::dangling(), length });
         }
         let whole = length.checked_add(LINE).ok_or(KernelError::TooLarge(what))?;
         let layout = Layout::from_size_align(whole, ASKED).map_err(|_| KernelError::TooLarge(what))?;
@@ -39,18 +49,20 @@ impl Buffer {
         let offset = memory.as_ptr().align_offset(LINE);
         // SAFETY: the offset is at most LINE - 1, and LINE bytes more than `length` were given.
         let start = unsafe { memory.add(offset) };
-        Ok(Self { memory: Some((memory, layout)), start, length })
+        Ok(Self { memory: Memory::Own(memory, layout), start, length })
     }
 
     /// `length` zero bytes that are all going to be written, and then read from end to end for each token: in huge pages, where
     /// the system has them. Products of one row read them 5 to 10% faster than pages of 4 KiB, whose addresses the processor has
     /// to look up in memory as well, and their page faults take a sixth of the time.
     pub(crate) fn huge(length: usize, what: &'static str) -> Result<Self, KernelError> {
-        let mut buffer = Self::zeroed(length, what)?;
-        if length >= HUGE {
-            ask_for_huge_pages(buffer.as_mut());
+        if length < SMALL {
+            return Self::zeroed(length, what);
         }
-        Ok(buffer)
+        match Part::new(length) {
+            Some(part) => Ok(Self { start: part.start(), memory: Memory::Shared(part), length }),
+            None => Self::zeroed(length, what),
+        }
     }
 
     pub(crate) fn as_ptr(&self) -> *const u8 {
@@ -62,25 +74,9 @@ impl Buffer {
     }
 }
 
-/// Asks for huge pages behind these bytes. Where the system has none, it stays with those it has.
-fn ask_for_huge_pages(bytes: &mut [u8]) {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: it only reads a number.
-        let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
-        let inside = bytes.as_ptr().align_offset(page).min(bytes.len());
-        let (start, length) =
-            (bytes[inside..].as_mut_ptr().cast::<libc::c_void>(), (bytes.len() - inside) / page * page);
-        // SAFETY: these bytes are ours, and their contents stay as they are. An error leaves all as it was.
-        unsafe { libc::madvise(start, length, libc::MADV_HUGEPAGE) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = bytes;
-}
-
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some((memory, layout)) = self.memory {
+        if let Memory::Own(memory, layout) = self.memory {
             // SAFETY: allocated in `zeroed` with this layout, freed once.
             unsafe { dealloc(memory.as_ptr(), layout) }
         }
@@ -146,7 +142,7 @@ mod tests {
             assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
             buffer.as_mut().fill(1);
         }
-        for length in [HUGE - 1, HUGE, HUGE + 4097] {
+        for length in [SMALL - 1, SMALL, 4_198_401] {
             let mut buffer = Buffer::huge(length, "a test").expect("small");
             assert!(buffer.as_ref().len() == length && buffer.as_ref().iter().all(|&byte| byte == 0));
             buffer.as_mut().fill(1);

@@ -36,6 +36,7 @@ mod mapping;
 mod math;
 mod matrix;
 mod pool;
+mod region;
 mod simd;
 
 pub use attention::{
