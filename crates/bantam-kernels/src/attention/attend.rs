@@ -192,6 +192,7 @@ struct Work<'a> {
 
 /// One block and key head.
 struct Item<'a> {
+    number: usize,
     block: Block,
     places: &'a [RowPlace],
     kv_head: usize,
@@ -227,6 +228,7 @@ impl Work<'_> {
         let block = self.blocks[item / self.shape.kv_heads];
         let places = &self.rows[block.first..block.first + block.count];
         Item {
+            number: item,
             block,
             places,
             kv_head: item % self.shape.kv_heads,
@@ -290,20 +292,32 @@ impl Work<'_> {
             if item.is_wide() {
                 self.wide_page(s, item, table[index], index * PAGE_CELLS, wanted, worker);
             } else {
-                // Of the row's own pages only: another sequence's are none of its business, and the last is the last.
                 let next = table.get(index + 1).filter(|_| (index + 1) * PAGE_CELLS < item.block.length);
-                self.narrow_page(s, item, (table[index], next.copied()), index * PAGE_CELLS, wanted, worker);
+                let next = match next {
+                    Some(page) => self.memory.head(self.layer, *page, item.kv_head).0,
+                    None => self.first_keys(item.number + 1),
+                };
+                self.narrow_page(s, item, (table[index], next), index * PAGE_CELLS, wanted, worker);
             }
         }
     }
 
-    /// A page against few query rows.
+    /// The keys that an item begins with, where there is such an item.
+    fn first_keys(&self, item: usize) -> &[u8] {
+        let Some(block) = self.blocks.get(item / self.shape.kv_heads) else { return &[] };
+        let row = self.rows[block.first];
+        let first = self.shape.sees(row.position as usize, block.length).start / PAGE_CELLS;
+        let page = self.tables.tables[row.sequence as usize].get(first);
+        page.map_or(&[], |page| self.memory.head(self.layer, *page, item % self.shape.kv_heads).0)
+    }
+
+    /// A page against few query rows. `next` are the keys that are read after it.
     #[inline(always)]
     fn narrow_page<S: Simd>(
         &self,
         s: S,
         item: &Item<'_>,
-        (page, next): (u32, Option<u32>),
+        (page, next): (u32, &[u8]),
         base: usize,
         wanted: Range<usize>,
         worker: &mut Worker,
@@ -311,9 +325,12 @@ impl Work<'_> {
         let (shape, count) = (self.shape, item.queries);
         let scoring = Scoring { softcap: shape.softcap };
         let (key_bytes, value_bytes) = self.memory.head(self.layer, page, item.kv_head);
-        // Values are fetched during scores, the next page's keys during sums.
-        let ahead = Ahead::new(value_bytes, shape.key_width);
-        let next = next.map_or(&[][..], |next| self.memory.head(self.layer, next, item.kv_head).0);
+        // Values are fetched during scores, the next keys during sums: not what nobody sees of a page that is not full yet.
+        let seen = match self.memory.format() {
+            KvFormat::F32 | KvFormat::F16 => value_bytes.len() / PAGE_CELLS * wanted.end,
+            KvFormat::Q8_0 => value_bytes.len(),
+        };
+        let ahead = Ahead::new(&value_bytes[..seen], shape.key_width);
         let then = Ahead::new(next, wanted.len());
         let room = Room { direct: true, scales: &mut worker.key_scales, decoded: &mut worker.keys };
         let keys = cells(s, self.memory.format(), key_bytes, shape.key_width, true, wanted.clone(), room);

@@ -60,7 +60,12 @@ pub(super) unsafe fn step<S: Simd>(
             (true, 3) => step_of::<S, 3, 8>(s, seen, 0, q, scores, state),
             (true, 2) => step_of::<S, 2, 8>(s, seen, 0, q, scores, state),
             (true, _) => step_of::<S, 1, 8>(s, seen, 0, q, scores, state),
-            (false, _) => (0..vectors).for_each(|v| step_of::<S, 1, 4>(s, seen, v, q, scores, state)),
+            (false, _) => {
+                // No closure here: it would be compiled without the instructions that `s` stands for.
+                for v in 0..vectors {
+                    step_of::<S, 1, 4>(s, seen, v, q, scores, state);
+                }
+            }
         }
     }
 }
