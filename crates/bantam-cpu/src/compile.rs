@@ -31,6 +31,17 @@ pub(crate) struct Setting<'a> {
 /// Most products that run as one (queries, keys and values).
 pub(crate) const MOST_PRODUCTS: usize = 3;
 
+/// Products that are nothing but what a gated activation reads: the gate's, and its partner's.
+fn gated_by(products: &[ProductSlot], gate: Slot, up: Slot) -> Option<[ProductSlot; 2]> {
+    let [a, b] = products else { return None };
+    let plain = [a, b].into_iter().all(|product| product.bias.is_none() && !product.accumulate);
+    match (a.out == gate && b.out == up, b.out == gate && a.out == up) {
+        (true, _) if plain => Some([a.clone(), b.clone()]),
+        (_, true) if plain => Some([b.clone(), a.clone()]),
+        _ => None,
+    }
+}
+
 /// The layers of key-value memory a Plan needs.
 pub(crate) fn memory_layers(plan: &Plan) -> Vec<KvLayer> {
     plan.memory_layers()
@@ -330,12 +341,23 @@ impl Writer<'_> {
                     v: input(2),
                     out: output,
                 },
-                Op::Glu(glu) => Instruction::Glu {
-                    activation: activation(glu.activation),
-                    gate: input(0),
-                    up: input(1),
-                    out: output,
-                },
+                Op::Glu(glu) => {
+                    let (activation, gate, up) = (activation(glu.activation), input(0), input(1));
+                    let alone = self.fusions.gates_alone(index);
+                    let pair = match out.last() {
+                        Some(Instruction::Multiply { x, kind, products }) if alone && kind.is_int8() => {
+                            gated_by(products, gate, up).map(|pair| (*x, *kind, pair))
+                        }
+                        _ => None,
+                    };
+                    match pair {
+                        Some((x, kind, products)) => {
+                            out.pop();
+                            Instruction::MultiplyGated { x, kind, products, activation, out: output }
+                        }
+                        None => Instruction::Glu { activation, gate, up, out: output },
+                    }
+                }
                 Op::Activate(op) => {
                     Instruction::Activate { activation: activation(op.activation), x: input(0), out: output }
                 }

@@ -8,6 +8,8 @@ pub(crate) struct Fusions {
     adds_to: Vec<Option<ValueId>>,
     /// By step: left out, since the step before does it.
     absorbed: Vec<bool>,
+    /// By step: a gated activation that alone reads what it gates.
+    gates_alone: Vec<bool>,
 }
 
 impl Fusions {
@@ -34,7 +36,10 @@ impl Fusions {
                 absorbed[index + 1] = true;
             }
         }
-        Self { adds_to, absorbed }
+        let alone = |id: &ValueId| reads[id.0] == 1 && plan.output != Some(*id);
+        let gates_alone = |step: &Step| matches!(step.op, Op::Glu(_)) && step.inputs.iter().all(alone);
+        let gates_alone = plan.steps.iter().map(gates_alone).collect();
+        Self { adds_to, absorbed, gates_alone }
     }
 
     /// The stream a linear's result is added to in place.
@@ -45,6 +50,11 @@ impl Fusions {
     /// Whether the step before does this one.
     pub(crate) fn is_absorbed(&self, step: usize) -> bool {
         self.absorbed[step]
+    }
+
+    /// Whether nobody else reads what a gated activation reads.
+    pub(crate) fn gates_alone(&self, step: usize) -> bool {
+        self.gates_alone[step]
     }
 
     /// The input a step writes over.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bantam_kernels::{KvFormat, KvMemory, Matrix, Pool, PoolCounts, RowPlace};
 use bantam_plan::{Profile, ProfiledStep};
 
-use crate::program::{Extent, Instruction};
+use crate::program::{Extent, Instruction, ProductSlot, Slot};
 
 /// What is being gathered.
 pub(crate) struct Watch {
@@ -86,6 +86,10 @@ fn name(instruction: &Instruction, names: &[String]) -> String {
             let read: Vec<&str> = products.iter().map(|product| short(&names[product.matrix])).collect();
             format!("linear {}", read.join("+"))
         }
+        Instruction::MultiplyGated { products, .. } => {
+            let [gate, up] = products.each_ref().map(|product| short(&names[product.matrix]));
+            format!("linear {gate}+{up}, glu")
+        }
         Instruction::Rope { .. } => "rope".to_owned(),
         Instruction::Attend { .. } => "attend".to_owned(),
         Instruction::Glu { .. } => "glu".to_owned(),
@@ -121,18 +125,20 @@ pub(crate) fn work(
     memory: &KvMemory,
     places: &[RowPlace],
 ) -> Work {
+    let of = |x: &Slot, product: &ProductSlot| {
+        let matrix = &matrices[product.matrix];
+        let operations = 2 * (x.rows(extent) * matrix.outputs()) as u64 * matrix.inputs() as u64;
+        Work { operations, bytes: matrix.bytes_read() as u64 }
+    };
+    let all = |x: &Slot, products: &[ProductSlot]| {
+        products.iter().map(|product| of(x, product)).fold(Work::default(), |sum, work| Work {
+            operations: sum.operations + work.operations,
+            bytes: sum.bytes + work.bytes,
+        })
+    };
     match instruction {
-        Instruction::Multiply { x, products, .. } => {
-            let of = |n: usize| {
-                let matrix = &matrices[n];
-                let operations = 2 * (x.rows(extent) * matrix.outputs()) as u64 * matrix.inputs() as u64;
-                Work { operations, bytes: matrix.bytes_read() as u64 }
-            };
-            products.iter().map(|product| of(product.matrix)).fold(Work::default(), |sum, work| Work {
-                operations: sum.operations + work.operations,
-                bytes: sum.bytes + work.bytes,
-            })
-        }
+        Instruction::Multiply { x, products, .. } => all(x, products),
+        Instruction::MultiplyGated { x, products, .. } => all(x, products),
         Instruction::Attend { shape, .. } => {
             let seen = |place: &RowPlace| {
                 let all = place.position as u64 + 1;

@@ -70,6 +70,15 @@ pub(crate) enum Instruction {
         kind: ActivationKind,
         products: Vec<ProductSlot>,
     },
+    /// The products of a gated activation, of rows made int8, and the activation: in one pass where there is a kernel for it, else
+    /// one after the other by way of the products' places.
+    MultiplyGated {
+        x: Slot,
+        kind: ActivationKind,
+        products: [ProductSlot; 2],
+        activation: Activation,
+        out: Slot,
+    },
     Rope {
         heads: usize,
         head_width: usize,
@@ -331,6 +340,15 @@ impl CpuProgram {
                     [a, b] => run.products([a, b]),
                     [a, b, c] => run.products([a, b, c]),
                     others => unreachable!("{} products in one pass", others.len()),
+                }
+            }
+            Instruction::MultiplyGated { x, kind, products: [gate, up], activation, out } => {
+                let factors = (&matrices[gate.matrix], &matrices[up.matrix]);
+                if !kernels::multiply_gated(pool, int8, factors, *activation, &mut arena[out.range(extent)]) {
+                    let run = Multiply { pool, arena, matrices, vectors, int8, x: *x, kind: *kind, extent };
+                    run.products([gate, up]);
+                    let [gate, up, out] = borrow(arena, [gate.out, up.out, *out], extent);
+                    kernels::glu(pool, isa, *activation, gate, up, out);
                 }
             }
             Instruction::Rope { heads, head_width, rotated, pairs, table, x, out } => {

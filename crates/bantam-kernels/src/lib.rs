@@ -56,6 +56,6 @@ pub use limits::{int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{
     ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, PANEL_LAYOUT, Precision, Product, multiply,
-    multiply_through, multiply_tiles,
+    multiply_gated, multiply_through, multiply_tiles,
 };
 pub use pool::{Pool, PoolCounts, available_threads};

@@ -333,7 +333,7 @@ fn a_layer_has_few_barriers_and_a_profile_tells_of_every_step() {
     // Queries with keys and values, attention, its output, gate with up, down; storing and rope of a long prompt; the head.
     let most = 2 * (5 * layers + 1) + 8 * layers;
     assert!(profile.regions <= most, "{} regions in two runs of {layers} layers", profile.regions);
-    for name in ["norm", "quantize", "linear attn_q+attn_k+attn_v", "attend", "linear ffn_gate+ffn_up", "glu"] {
+    for name in ["norm", "quantize", "linear attn_q+attn_k+attn_v", "attend", "linear ffn_gate+ffn_up, glu"] {
         let step = profile.steps.iter().find(|step| step.name == name);
         let step = step.unwrap_or_else(|| panic!("no {name} in {:?}", profile.steps));
         assert!(step.calls >= layers * count && step.nanoseconds > 0, "{step:?}");

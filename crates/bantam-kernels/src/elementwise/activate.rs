@@ -33,6 +33,18 @@ pub fn glu(pool: &Pool, isa: Isa, activation: Activation, gate: &[f32], up: &[f3
     each(pool, isa, Op::Glu(activation), gate, Some(up), out);
 }
 
+/// `activation(row[0]) · row[1]` in the place of `row[0]`, lane by lane as [`glu`] has it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn gate_sums(isa: Isa, activation: Activation, rows: &mut [[[f32; LANES]; 2]]) {
+    match activation {
+        Activation::Silu => dispatch(isa, Rows(Gated(Silu), rows)),
+        Activation::GeluTanh => dispatch(isa, Rows(Gated(GeluTanh), rows)),
+        Activation::GeluErf => dispatch(isa, Rows(Gated(GeluErf), rows)),
+        Activation::Relu => dispatch(isa, Rows(Gated(Relu), rows)),
+        Activation::ReluSquared => dispatch(isa, Rows(Gated(ReluSquared), rows)),
+    }
+}
+
 /// `out = a + b`.
 pub fn add(pool: &Pool, isa: Isa, a: &[f32], b: &[f32], out: &mut [f32]) {
     each(pool, isa, Op::Add, a, Some(b), out);
@@ -157,6 +169,22 @@ impl<A: Function> Task for Unary<'_, A> {
         }
         if !from_rest.is_empty() {
             s.store_part(self.0.at(s, s.load_part(from_rest)), to_rest);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Rows<'a, A>(A, &'a mut [[[f32; LANES]; 2]]);
+
+#[cfg(target_arch = "x86_64")]
+impl<A: Function2> Task for Rows<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for [a, b] in self.1 {
+            let made = self.0.at(s, s.load(a), s.load(b));
+            s.store(made, a);
         }
     }
 }

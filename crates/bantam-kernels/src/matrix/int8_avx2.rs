@@ -592,7 +592,7 @@ mod tests {
         if Isa::Avx512.usable() == Isa::Avx512 && (4..=int8_avx512::OF_MANY).contains(&rows) {
             let mut pairs = [[[0f32; COLUMNS]; int8_avx512::PAIR]; int8_avx512::OF_MANY];
             // SAFETY: as above; the panel twice.
-            unsafe { int8_avx512::pair(kind, panel, 0, blocks, records, &mut pairs[..rows]) };
+            unsafe { int8_avx512::pair(kind, [panel; int8_avx512::PAIR], blocks, records, &mut pairs[..rows]) };
             for panel in 0..int8_avx512::PAIR {
                 agree(&pairs.map(|row| row[panel])[..rows], "in pairs");
             }

@@ -49,7 +49,7 @@ pub(super) unsafe fn tile(
                 $($rows => {
                     let sums = $sums.as_mut_array().expect("its length is matched");
                     // SAFETY: the caller's promise.
-                    unsafe { rows_by_panels::<$rows, 1, { $form }>(kind, panel, 0, blocks, records, halves, rows, sums) }
+                    unsafe { rows_by_panels::<$rows, 1, { $form }>(kind, [panel], blocks, records, halves, rows, sums) }
                 })+
                 rows => unreachable!("a tile of {rows} rows, of {ALONE} at most"),
             }
@@ -93,16 +93,14 @@ const fn is_common(number: u8) -> bool {
     )
 }
 
-/// Adds the products of two panels, the second `stride` bytes behind the first, with a tile of 4 or 5 rows to
-/// `sums[row][panel][column]`.
+/// Adds the products of two panels with a tile of 4 or 5 rows to `sums[row][panel][column]`.
 ///
 /// # Safety
 /// As [`tile`], of both panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn pair(
     kind: &PanelKind,
-    panel: *const u8,
-    stride: usize,
+    panels: [*const u8; PAIR],
     blocks: usize,
     records: *const u8,
     sums: &mut [[[f32; COLUMNS]; PAIR]],
@@ -113,10 +111,10 @@ pub(super) unsafe fn pair(
             // SAFETY: the caller's promise.
             unsafe {
                 if let Some(sums) = sums.as_mut_array() {
-                    rows_by_panels::<4, PAIR, $form>(kind, panel, stride, blocks, records, halves, 4, sums);
+                    rows_by_panels::<4, PAIR, $form>(kind, panels, blocks, records, halves, 4, sums);
                 } else {
                     let sums = sums.as_mut_array().expect("four rows or five");
-                    rows_by_panels::<5, PAIR, $form>(kind, panel, stride, blocks, records, halves, 5, sums);
+                    rows_by_panels::<5, PAIR, $form>(kind, panels, blocks, records, halves, 5, sums);
                 }
             }
         };
@@ -131,8 +129,7 @@ pub(super) unsafe fn pair(
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn wide_pair(
     kind: &PanelKind,
-    panel: *const u8,
-    stride: usize,
+    panels: [*const u8; PAIR],
     blocks: usize,
     (records, halves): (*const u8, *const u8),
     sums: &mut [[[f32; COLUMNS]; PAIR]],
@@ -144,10 +141,10 @@ pub(super) unsafe fn wide_pair(
                     // SAFETY: the caller's promise.
                     unsafe {
                         if let Some(sums) = sums.as_mut_array() {
-                            rows_by_panels::<4, PAIR, { number::$form }>(kind, panel, stride, blocks, records, halves, 4, sums);
+                            rows_by_panels::<4, PAIR, { number::$form }>(kind, panels, blocks, records, halves, 4, sums);
                         } else {
                             let sums = sums.as_mut_array().expect("four rows or five");
-                            rows_by_panels::<5, PAIR, { number::$form }>(kind, panel, stride, blocks, records, halves, 5, sums);
+                            rows_by_panels::<5, PAIR, { number::$form }>(kind, panels, blocks, records, halves, 5, sums);
                         }
                     }
                 })+
@@ -254,8 +251,7 @@ unsafe fn expand_form<const FORM: u8, const WIDE: u8>(
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>(
     kind: &PanelKind,
-    panel: *const u8,
-    stride: usize,
+    panels: [*const u8; PANELS],
     blocks: usize,
     records: *const u8,
     halves: *const u8,
@@ -282,15 +278,15 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
             }
         }
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(kind.table.as_ptr().cast()));
-        let (mut header, mut record, mut halves) = (panel, records, halves);
+        let (mut headers, mut record, mut halves) = (panels, records, halves);
         let mut left = blocks;
         while left > 0 {
-            let mut scales = [UnitScales::none(header); PANELS];
+            let mut scales = [UnitScales::none(headers[0]); PANELS];
+            let mut codes = headers;
             for p in 0..PANELS {
-                scales[p] =
-                    prepare::<FORM>(kind, header.wrapping_add(p * stride), const { ahead(ROWS) }, &mut sub_scales[p]);
+                scales[p] = prepare::<FORM>(kind, headers[p], const { ahead(ROWS) }, &mut sub_scales[p]);
+                codes[p] = headers[p].add(form.header_bytes());
             }
-            let mut codes = header.add(form.header_bytes());
             for index in 0..left.min(unit_blocks) {
                 let words = record.cast::<i32>();
                 macro_rules! step {
@@ -298,7 +294,7 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
                         if const { $step * FORMS[FORM as usize].parts() / STEPS == $part } {
                             let mut w = [_mm512_setzero_si512(); PANELS];
                             for p in 0..PANELS {
-                                let codes = codes.wrapping_add(p * stride);
+                                let codes = codes[p];
                                 // Many rows take so long that the processor's own asking is enough.
                                 if PANELS == 1 {
                                     prefetch(&form, codes.wrapping_add(ahead(ROWS)), $step);
@@ -361,7 +357,9 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
                         }
                     }
                 }
-                codes = codes.add(form.code_bytes());
+                for codes in &mut codes {
+                    *codes = codes.add(form.code_bytes());
+                }
                 record = record.wrapping_add(rows * RECORD);
                 halves = halves.wrapping_add(rows * HALVES);
             }
@@ -380,7 +378,9 @@ unsafe fn rows_by_panels<const ROWS: usize, const PANELS: usize, const FORM: u8>
                     }
                 }
             }
-            header = header.add(unit_bytes);
+            for header in &mut headers {
+                *header = header.wrapping_add(unit_bytes);
+            }
             left = left.saturating_sub(unit_blocks);
         }
         if span == 1 {

@@ -16,6 +16,8 @@ mod float_tile;
 )]
 mod forms;
 #[cfg(target_arch = "x86_64")]
+mod gated;
+#[cfg(target_arch = "x86_64")]
 mod int8_avx2;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx512;
@@ -44,12 +46,34 @@ pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
 pub use tiles::{FillTile, multiply_through, multiply_tiles};
 
-use crate::{Isa, KernelError, Pool};
+use crate::{Activation, Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
 use float_panels::FloatPanels;
 use forms::PanelKind;
 use panels::Panels;
 use std::ops::Range;
+
+/// `out = activation(x · gateᵀ) · (x · upᵀ)`, `[rows, outputs]`, in one pass, with the bits that [`multiply`] and [`glu`](crate::glu) give.
+/// `false`, and nothing done, where there is no kernel for it: there is one for more than 12 rows by two matrices of one shape and
+/// block format, with AVX-512.
+///
+/// # Panics
+/// Where a length does not fit, or the rows are not what the matrices ask for.
+pub fn multiply_gated(
+    pool: &Pool,
+    x: &Int8Rows,
+    factors: (&Matrix, &Matrix),
+    activation: Activation,
+    out: &mut [f32],
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return gated::multiply(pool, x, factors, activation, out);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (pool, x, factors, activation, out);
+        false
+    }
+}
 
 /// Number of the way in which panels are laid out: another one whenever a byte of them changes its place or meaning.
 pub const PANEL_LAYOUT: u32 = 1;

@@ -43,9 +43,9 @@ const AT_ONCE: usize = 8;
 /// Bytes of weights in a piece of work for few rows.
 const STREAM: usize = 64 * 1024;
 /// Bytes of weights that stay in the second-level cache while all tiles of rows go over them.
-const RESIDENT: usize = 384 * 1024;
+pub(super) const RESIDENT: usize = 384 * 1024;
 /// Pieces of a product for each thread, at least: the last one of a region is waited for.
-const SHARES: usize = 8;
+pub(super) const SHARES: usize = 8;
 
 /// `out = x · Wᵀ (+ bias)` for each product, all of the same rows.
 ///
@@ -129,7 +129,8 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
                 let isa = job.matrix.isa;
                 #[cfg(target_arch = "x86_64")]
                 if isa.usable() == Isa::Avx512 && rows > TILE {
-                    return pairs::multiply(panels, range, x, &job.out, &mut pool.scratch(worker));
+                    let neighbours = pairs::Neighbours { panels, range, out: &job.out };
+                    return pairs::multiply(&neighbours, x, &mut pool.scratch(worker));
                 }
                 let work = Work { panels, range, x, out: &job.out };
                 match wide_functions(isa, panels.kind) {

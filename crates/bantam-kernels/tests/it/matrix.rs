@@ -1,7 +1,7 @@
 use crate::{Random, bits, close};
 use bantam_kernels::{
-    ActivationKind, Activations, FloatRows, Int8Rows, Isa, KernelError, Matrix, Pool, Precision, Product, multiply,
-    multiply_tiles,
+    Activation, ActivationKind, Activations, FloatRows, Int8Rows, Isa, KernelError, Matrix, Pool, Precision, Product,
+    glu, multiply, multiply_gated, multiply_tiles,
 };
 use bantam_tensor::{SharedBytes, TensorType};
 
@@ -266,6 +266,48 @@ fn several_products_of_one_region() {
             assert_eq!(bits(&alone), bits(out));
         }
     }
+}
+
+/// Two products and a gated activation in one pass against the three of them.
+fn check_gated(tensor_type: TensorType, activation: Activation, outputs: usize, inputs: usize, rows: usize) {
+    let mut random = Random(7);
+    let x = random.numbers(rows * inputs);
+    let weights = [0; 2].map(|_| weight(tensor_type, outputs, inputs, &mut random).0);
+    for &isa in Isa::available() {
+        let pool = Pool::new(2);
+        let [gate, up] = weights.each_ref().map(|bytes| {
+            let bytes = SharedBytes::from_vec(bytes.clone());
+            Matrix::new(tensor_type, outputs, inputs, bytes, isa, &pool).expect("fits")
+        });
+        let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
+        int8.quantize(&pool, isa, gate.activation(), &x, rows, inputs);
+        let [mut gated, mut plain, mut expected, mut found] = [(); 4].map(|()| vec![f32::NAN; rows * outputs]);
+        let made = multiply_gated(&pool, &int8, (&gate, &up), activation, &mut found);
+        assert_eq!(made, isa == Isa::Avx512 && rows > 12, "{tensor_type:?}, {rows} rows, {}", isa.name());
+        let product = |matrix, out| Product { matrix, out, bias: None, accumulate: false };
+        let mut products = [product(&gate, &mut gated[..]), product(&up, &mut plain[..])];
+        multiply(&pool, Activations::Int8(&int8), rows, &mut products);
+        glu(&pool, isa, activation, &gated, &plain, &mut expected);
+        if made {
+            assert_eq!(bits(&found), bits(&expected), "{tensor_type:?}, {outputs} by {inputs}, {rows} rows");
+        } else {
+            assert!(found.iter().all(|x| x.is_nan()), "nothing is done");
+        }
+    }
+}
+
+#[test]
+fn gated_products_in_one_pass_have_the_bits_of_three() {
+    let activations =
+        [Activation::Silu, Activation::GeluTanh, Activation::GeluErf, Activation::Relu, Activation::ReluSquared];
+    let quantized = types().filter(|tensor_type| tensor_type.is_quantized());
+    for (number, tensor_type) in quantized.enumerate() {
+        for rows in [1, 12, 13, 70] {
+            check_gated(tensor_type, activations[(number + rows) % 5], 40 + number % 9, 512, rows);
+        }
+    }
+    check_gated(TensorType::Q4_K, Activation::Silu, 300, 256, 600);
+    check_gated(TensorType::Q8_0, Activation::Silu, 16, 32, 16);
 }
 
 #[test]
