@@ -10,6 +10,8 @@ use crate::{Chance, Example, Fragment};
 pub struct Augmentation {
     /// A slot gets a value that another utterance has there.
     pub swap: usize,
+    /// That value comes from a list of names, where the slot has one.
+    pub listed: usize,
     /// All letters become small.
     pub lower: usize,
     /// A word outside of slots is mistyped.
@@ -24,7 +26,7 @@ pub struct Augmentation {
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { swap: 50, lower: 30, mistype: 10, drop: 35, frame: 10, end: 20 }
+        Self { swap: 50, listed: 25, lower: 30, mistype: 10, drop: 35, frame: 10, end: 20 }
     }
 }
 
@@ -83,11 +85,14 @@ impl Values {
     }
 
     /// One for a slot: of those seen as often as they were, of the rare as often as of the frequent, or of others.
-    fn draw(&self, slot: &str, chance: &mut Chance) -> Option<&String> {
+    fn draw(&self, slot: &str, listed: usize, chance: &mut Chance) -> Option<&String> {
+        // Of kin, a quarter whatever the list.
+        let others = if PLACES.contains(&slot) { listed } else { 25 };
         let slot = self.0.get(slot)?;
+        let seen = (100 - others.min(100)) * 40 / 75;
         match chance.below(100) {
-            0..40 => chance.choose(&slot.seen),
-            40..75 => chance.choose(&slot.distinct),
+            drawn if drawn < seen => chance.choose(&slot.seen),
+            drawn if drawn < 100 - others.min(100) => chance.choose(&slot.distinct),
             _ => chance.choose(if slot.others.is_empty() { &slot.distinct } else { &slot.others }),
         }
     }
@@ -135,7 +140,7 @@ pub fn vary(example: &Example, values: &Values, how: Augmentation, chance: &mut 
     for fragment in &mut varied.fragments {
         match &fragment.slot {
             Some(slot) if chance.percent(how.swap) => {
-                if let Some(value) = values.draw(slot, chance) {
+                if let Some(value) = values.draw(slot, how.listed, chance) {
                     fragment.text.clone_from(value);
                 }
             }

@@ -1,19 +1,18 @@
 //! The recipe's steps, one command each.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use assistant_recipe::augment::{Augmentation, Values, cross, vary};
-use assistant_recipe::elsewhere::Elsewhere;
+use assistant_recipe::augment::Augmentation;
 use assistant_recipe::finish::{self, UNCALIBRATED, calibrate};
 use assistant_recipe::judge::{Answer, judge, threshold};
+use assistant_recipe::lines::{Variations, line, varied, write};
 use assistant_recipe::make::Make;
+use assistant_recipe::second;
 use assistant_recipe::spec::{self, spec};
 use assistant_recipe::split::{Split, split};
-use assistant_recipe::{Call, Chance, Example, OUT_OF_SCOPE, Source, read, vectors};
+use assistant_recipe::{Call, Chance, Example, Source, read, vectors};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -123,9 +122,10 @@ fn run_all(make: &Make) -> anyhow::Result<()> {
         let found = std::fs::read_to_string(make.file("words.vectors"))?;
         write(path, &vectors::lines(&words, &asked, &vectors::read(&found, asked.len())?, spec::width()?)?)
     })?;
-    make.train()?;
+    make.train("spec.toml", "learn.jsonl", "trained.gguf")?;
+    second::run(make, &parts, &words)?;
     make.once("quantized.gguf", |path| {
-        let (from, to) = (make.file("trained.gguf").display().to_string(), path.display().to_string());
+        let (from, to) = (make.file("taught.gguf").display().to_string(), path.display().to_string());
         make.bantam(&["convert", &from, "-o", &to, "--type", &make.quantized], None, None)
     })?;
     let finished = |calibration, path: &Path| {
@@ -153,40 +153,11 @@ fn prompt(example: &Example) -> String {
     json!({ "messages": [{ "role": "user", "content": example.text() }] }).to_string()
 }
 
-/// How many times as often as others an utterance out of scope is varied.
-const STRANGERS_TIMES: u64 = 4;
-/// Percent of the variations of utterances without slots whose end is another's with the same intent.
-const CROSSED: usize = 20;
-/// Utterances that are made up and out of scope, for a hundred others.
-const MADE_UP: usize = 4;
-
 fn prepare(data: &Path, output: &Path, variations: u64, seed: u64) -> anyhow::Result<()> {
     let Split { learn, choose, measure } = split(read(data)?);
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
-    let values = Values::of(&learn);
-    let mut lines = Vec::new();
-    let mut alike: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
-    for example in learn.iter().filter(|example| example.source == Source::ClincTrain) {
-        alike.entry(&example.intent).or_default().push(example);
-    }
-    // Where the slots of an utterance are not marked, a call would say that there are none.
-    for example in learn.iter().filter(|example| example.marked) {
-        lines.push(line(example));
-        let is_stranger = example.intent == OUT_OF_SCOPE;
-        // There are few of what is out of scope.
-        for number in 0..variations * if is_stranger { STRANGERS_TIMES } else { 1 } {
-            let mut chance = Chance::of(&format!("{seed} {number} {}", example.text()));
-            let others = alike.get(&example.intent[..]).filter(|_| !is_stranger && chance.percent(CROSSED));
-            let crossed = others.and_then(|others| cross(example, chance.choose(others)?, &mut chance));
-            let example = crossed.as_ref().unwrap_or(example);
-            lines.push(line(&vary(example, &values, Augmentation::default(), &mut chance)));
-        }
-    }
-    let (elsewhere, mut chance) = (Elsewhere::default(), Chance::of(&format!("{seed} elsewhere")));
-    for _ in 0..lines.len() * MADE_UP / 100 {
-        let example = elsewhere.utterance(&mut chance);
-        lines.push(line(&vary(&example, &values, Augmentation::default(), &mut chance)));
-    }
+    let variations = Variations { slots: variations, others: variations };
+    let mut lines = varied(&learn, variations, Augmentation::default(), seed);
     Chance::new(seed).shuffle(&mut lines);
     write(&output.join("learn.jsonl"), &lines)?;
     for (name, part) in [("choose.jsonl", &choose), ("measure.jsonl", &measure)] {
@@ -208,28 +179,6 @@ fn prepare(data: &Path, output: &Path, variations: u64, seed: u64) -> anyhow::Re
         counted(&measure)
     );
     Ok(())
-}
-
-fn line(example: &Example) -> String {
-    json!({ "messages": [
-        { "role": "user", "content": example.text() },
-        { "role": "assistant", "content": example.call().json() },
-    ] })
-    .to_string()
-}
-
-/// Writes to a temporary file beside it, then takes its place.
-fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
-    let part = path.with_extension("part");
-    let result = (|| {
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&part)?);
-        for line in lines {
-            writeln!(file, "{line}")?;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    result.with_context(|| path.display().to_string())
 }
 
 fn answers(path: &Path, examples: &[Example]) -> anyhow::Result<Vec<Answer>> {

@@ -1,10 +1,11 @@
 //! All steps, one behind the other, each done once: from the data sets to the shipped file.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 /// What the steps are done with.
 #[derive(Debug, clap::Args)]
@@ -75,23 +76,42 @@ impl Make {
         Ok(())
     }
 
-    /// The training, begun or gone on with.
+    /// A training, begun or gone on with.
     ///
     /// # Errors
     /// Where the command fails; what it has learnt so far is kept.
-    pub fn train(&self) -> anyhow::Result<()> {
-        let target = self.file("trained.gguf");
-        if target.exists() {
+    pub fn train(&self, spec: &str, learn: &str, target: &str) -> anyhow::Result<()> {
+        if self.file(target).exists() {
             return Ok(());
         }
         let text = |name: &str| self.file(name).display().to_string();
-        let (spec, learn, choose) = (text("spec.toml"), text("learn.jsonl"), text("choose.jsonl"));
-        let out = text("trained.gguf");
+        let (spec, learn, choose, out) = (text(spec), text(learn), text("choose.jsonl"), text(target));
         let mut arguments = vec!["tune", "--from-scratch", &spec, &learn, "--validation", &choose, "-o", &out];
-        if self.file("trained.gguf.training/training-state.safetensors").exists() {
+        if self.file(&format!("{target}.training/training-state.safetensors")).exists() {
             arguments.push("--resume");
         }
         self.bantam(&arguments, None, None)
+    }
+
+    /// The encoder's vectors of a file's lines, one after the other.
+    ///
+    /// # Errors
+    /// Where the command fails, or gives what is no vector.
+    pub fn embed(&self, lines: &Path, each: &mut dyn FnMut(Vec<f32>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let from = File::open(lines).with_context(|| lines.display().to_string())?;
+        let mut command = Command::new(&self.bantam);
+        command.arg("embed").arg(&self.encoder).args(["--lines", "--parallel", "32"]);
+        let mut child = command.stdin(from).stdout(Stdio::piped()).spawn();
+        let child = child.as_mut().map_err(|error| anyhow!("{}: {error}", self.bantam.display()))?;
+        for line in BufReader::new(child.stdout.take().context("no stdout")?).lines() {
+            let numbers = line?.split_whitespace().map(str::parse).collect::<Result<Vec<f32>, _>>();
+            each(numbers.context("a vector of the encoder")?)?;
+        }
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("bantam embed failed: {status}");
+        }
+        Ok(())
     }
 
     /// Answers of a model to a part of the data.

@@ -5,11 +5,13 @@
 
 mod corpus;
 mod heads;
+mod onward;
 mod spec;
 mod vocabulary;
 mod weights;
 
 pub use corpus::examples;
+pub use onward::beginning;
 pub use spec::{BeginSpec, Optimiser, ScratchSpec, TokenizerSpec, TrainingSpec};
 pub use vocabulary::learn;
 

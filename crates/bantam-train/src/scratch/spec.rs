@@ -93,6 +93,9 @@ pub struct BeginSpec {
     /// much sooner.
     #[serde(default)]
     pub looks_back: Vec<usize>,
+    /// A .gguf file of f32, such as an earlier training gave, of this shape: its weights, its tokenizer and its template are what it
+    /// begins with, in the place of all that is said of these. A path from the spec's directory.
+    pub model: Option<String>,
 }
 
 /// What steps, by the names that `bantam tune --optimiser` has.
@@ -261,6 +264,11 @@ impl ScratchSpec {
             if !(found.is_finite() && found > 0.0) {
                 return Err(format!("`{what}` is {found}, expected more than 0"));
             }
+        }
+        if self.begin.model.is_some() && (self.begin.embeddings.is_some() || !self.begin.looks_back.is_empty()) {
+            return Err(
+                "`begin.model` has its weights, and `begin.embeddings` and `begin.looks_back` would change them".into(),
+            );
         }
         self.begin.looks_back.iter().try_for_each(|&back| within("begin.looks_back", back, self.context))?;
         self.check_training()?;

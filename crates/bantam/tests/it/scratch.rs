@@ -103,6 +103,41 @@ fn a_model_is_made_of_nothing_and_used_like_any_other() {
 }
 
 #[test]
+fn a_model_begins_with_all_of_another_and_must_have_its_shape() {
+    let run = Run::new("scratch-onward", 80);
+    run.tune(&run.path("first.gguf"), &[]);
+    let onward = |from: &str, to: &str| {
+        let spec = SPEC.replace("EPOCHS", "1").replace("looks_back = [1]", "model = \"first.gguf\"").replace(from, to);
+        std::fs::write(run.folder.0.join("spec.toml"), spec).expect("it is written");
+    };
+    // Other lines would make another tokenizer; the steps are too small to forget what was learnt.
+    std::fs::write(run.folder.0.join("corpus.txt"), "Quick brown foxes jump over lazy hens.\n").expect("it is written");
+    onward("rate = 1e-2", "rate = 1e-6");
+    let second = run.path("second.gguf");
+    run.tune(&second, &["--dry-run"]);
+    assert!(!run.folder.0.join("second.gguf.training").exists());
+    run.tune(&second, &[]);
+    check(
+        &["run", &second, "red", "--temperature", "0"],
+        "",
+        &Expected { stdout: Some("green\n"), ..Expected::default() },
+    );
+    let refused = |from: &str, to: &str, expected: &[&str]| {
+        onward(from, to);
+        let arguments = run.arguments(&run.path("third.gguf"), &[]);
+        check(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), "", &fails(1, expected));
+    };
+    refused("width = 32", "width = 64", &["begin.model", "first.gguf", "token_embd.weight", "[64, ", "[32, "]);
+    refused("layers = 2", "layers = 1", &["expected 11 tensors, found 20"]);
+    refused("kv_heads = 1\n", "", &["blk.0.attn_k.weight", "[32, 32]", "[32, 16]"]);
+    refused("first.gguf", "none.gguf", &["cannot read", "none.gguf"]);
+    refused("model = ", "looks_back = [1]\nmodel = ", &["`begin.model` has its weights"]);
+    let small = run.path("small.gguf");
+    check(&["convert", &run.path("first.gguf"), "-o", &small, "--type", "f16"], "", &Expected::default());
+    refused("first.gguf", "small.gguf", &["expected F32", "found F16"]);
+}
+
+#[test]
 fn a_run_that_was_killed_goes_on_to_the_same_model() {
     let run = Run::new("scratch-killed", 60);
     let (whole, killed) = (run.path("whole.gguf"), run.path("killed.gguf"));

@@ -4,9 +4,14 @@
 use std::collections::{BTreeSet, HashSet};
 
 use assistant_recipe::augment::{Augmentation, Values, cross, vary};
+use assistant_recipe::distil::{Told, candidates, lesson};
 use assistant_recipe::elsewhere::Elsewhere;
 use assistant_recipe::judge::{Answer, judge, threshold};
+use assistant_recipe::near::Near;
+use assistant_recipe::second::onward;
+use assistant_recipe::spec::spec;
 use assistant_recipe::split::split;
+use assistant_recipe::teacher::Judgement;
 use assistant_recipe::{Call, Chance, Example, Fragment, OUT_OF_SCOPE, Source, read};
 
 fn example(intent: &str, source: Source, stretches: &[(&str, &str)]) -> Example {
@@ -63,7 +68,7 @@ fn a_call_is_one_line_of_json_and_back() {
 fn a_variation_is_a_function_of_its_seed_and_keeps_slots_in_its_words() {
     let others = [song(), example("PlayMusic", Source::Snips, &[("put on ", ""), ("Nina Simone", "artist")])];
     let values = Values::of(&others);
-    let always = Augmentation { swap: 100, lower: 50, mistype: 50, drop: 50, frame: 50, end: 50 };
+    let always = Augmentation { swap: 100, listed: 25, lower: 50, mistype: 50, drop: 50, frame: 50, end: 50 };
     let mut seen = HashSet::new();
     for seed in 0..200 {
         let varied = vary(&song(), &values, always, &mut Chance::new(seed));
@@ -76,7 +81,7 @@ fn a_variation_is_a_function_of_its_seed_and_keeps_slots_in_its_words() {
         seen.insert(varied.text());
     }
     assert!(seen.len() > 100, "{} kinds", seen.len());
-    let never = Augmentation { swap: 0, lower: 0, mistype: 0, drop: 0, frame: 0, end: 0 };
+    let never = Augmentation { swap: 0, listed: 0, lower: 0, mistype: 0, drop: 0, frame: 0, end: 0 };
     assert_eq!(vary(&song(), &values, never, &mut Chance::new(1)), song());
 }
 
@@ -111,6 +116,51 @@ fn what_is_made_up_is_out_of_scope_and_has_no_gaps() {
         seen.insert(text);
     }
     assert!(seen.len() > 1500, "{} kinds", seen.len());
+}
+
+#[test]
+fn what_the_teacher_is_asked_about_is_made_of_words_and_pieces() {
+    let words = ["egg", "eggs", "omelette", "timer", "clock"].map(str::to_owned);
+    let vectors = [[1.0, 0.0], [1.0, 0.1], [0.9, 0.2], [0.0, 1.0], [0.1, 1.0]].map(|vector| vector.to_vec());
+    let near = Near::of(&words, &vectors);
+    let told = [
+        ("set a timer for the eggs", "timer", [1.0, 0.0]),
+        ("wake me in ten minutes", "timer", [0.8, 0.6]),
+        ("how long do eggs cook?", "cook_time", [0.6, 0.8]),
+    ];
+    let told = told.each_ref().map(|(text, intent, vector)| Told { text, intent, vector });
+    let made = candidates(&told, &near, 100, 1);
+    assert_eq!(made, candidates(&told, &near, 100, 1));
+    let distinct: HashSet<&String> = made.iter().collect();
+    assert!(distinct.len() == made.len() && made.len() > 80, "{} of {}", distinct.len(), made.len());
+    for text in &made {
+        assert!(told.iter().all(|told| told.text != text), "{text}");
+        let known = |word: &str| {
+            let bare = word.trim_end_matches('?').to_owned();
+            words.contains(&bare) || told.iter().any(|told| told.text.split(' ').any(|other| other == word))
+        };
+        assert!(text.split(' ').all(known), "{text:?}");
+    }
+    for expected in ["set a clock for the eggs", "how long do omelette cook?", "set a me in ten minutes"] {
+        assert!(made.iter().any(|text| text == expected), "{expected}: {made:?}");
+    }
+
+    let check = |probability: f32, expected: Option<&str>| {
+        assert_eq!(lesson(&Judgement { name: "timer", probability }), expected, "{probability}");
+    };
+    check(0.9, Some("timer"));
+    check(0.3, None);
+    check(0.05, Some(OUT_OF_SCOPE));
+}
+
+#[test]
+fn the_second_spec_goes_on_from_the_first_model() {
+    let first = spec(&[song()]);
+    let second = onward(&first).unwrap();
+    assert!(second.contains("[begin]\nmodel = \"trained.gguf\"\n\n[training]"), "{second}");
+    assert!(first.contains("looks_back") && !second.contains("looks_back") && !second.contains("vectors.jsonl"));
+    // It is changed where it says how, and nowhere twice.
+    assert!(onward(&second).is_err());
 }
 
 #[test]

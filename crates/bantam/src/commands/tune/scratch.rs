@@ -71,11 +71,14 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(&place.folder).with_context(|| place.folder.display().to_string())?;
     let folder = Folder { place: &place, outline: place.folder.join(OUTLINE) };
     let begun = place.folder.join(BEGUN);
-    let vocabulary = if arguments.resume { None } else { Some(stop(scratch::learn(&spec, &corpus, &keep_on))?) };
+    let beside = spec_path.parent().unwrap_or(Path::new("."));
+    let beginning = if arguments.resume { None } else { scratch::beginning(&spec, beside)? };
+    let is_given = arguments.resume || beginning.is_some();
+    let vocabulary = if is_given { None } else { Some(stop(scratch::learn(&spec, &corpus, &keep_on))?) };
     if let Some(vocabulary) = &vocabulary {
         scratch::outline(&spec, vocabulary, &folder.outline)?;
     }
-    let outlined = if vocabulary.is_some() { &folder.outline } else { &begun };
+    let outlined = beginning.as_ref().unwrap_or(if vocabulary.is_some() { &folder.outline } else { &begun });
     let mut model = models::open_decoder(outlined, None)?;
     let examples = load_examples(arguments, &spec, &corpus, &model)?;
     let mut options = spec.options()?;
@@ -86,9 +89,9 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
     if !arguments.dry_run {
         // Before anything of the model's size is in memory or on the disk.
         promised.check(&options)?;
-        let beginning = if vocabulary.is_some() { 4 * promised.trained } else { 0 };
+        let begins = if arguments.resume { 0 } else { 4 * promised.trained };
         let result = scratch::finished_bytes(&spec, promised.trained)?;
-        place.check_room(&Room::new(&promised, beginning, result), false)?;
+        place.check_room(&Room::new(&promised, begins, result), false)?;
     }
     note(format!("the tokenizer has {} tokens", model.spec().vocabulary));
     say_promise(examples.learned.len(), each, &promised);
@@ -96,11 +99,14 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(vocabulary) = vocabulary {
-        let beside = spec_path.parent().unwrap_or(Path::new("."));
         let found = scratch::begin(&spec, beside, &vocabulary, &begun)?;
         if found > 0 {
             note(format!("{found} tokens begin with a vector given"));
         }
+        model = models::open_decoder(&begun, None)?;
+    }
+    if let Some(beginning) = beginning {
+        std::fs::copy(&beginning, &begun).with_context(|| beginning.display().to_string())?;
         model = models::open_decoder(&begun, None)?;
     }
     drop(folder);
