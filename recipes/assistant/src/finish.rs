@@ -128,6 +128,8 @@ pub fn write(model: &Path, calls: &Value, target: &Path) -> anyhow::Result<()> {
         writer.set(key, value.clone());
     }
     writer.set(CALLS, calls.to_string());
+    // The first training knew nothing of the second.
+    writer.set("general.description", crate::spec::description()?);
     // A call is what is likeliest, not what chance draws.
     writer.set("general.sampling.temp", 0.0f32);
     let mut data = BTreeMap::new();

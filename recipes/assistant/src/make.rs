@@ -16,7 +16,7 @@ pub struct Make {
     /// The directory with snips/ and clinc150/
     #[arg(long, default_value = "../shared/data/assistant")]
     pub data: PathBuf,
-    /// all-MiniLM-L6-v2, whose vectors the words begin with: a directory or a .gguf file
+    /// all-MiniLM-L6-v2, whose vectors the words begin with and which is the teacher: a directory or a .gguf file
     #[arg(long)]
     pub encoder: PathBuf,
     /// The command

@@ -50,6 +50,15 @@ pub fn width() -> anyhow::Result<usize> {
     line.and_then(|number| number.parse().ok()).ok_or_else(|| anyhow::anyhow!("the spec has no width"))
 }
 
+/// What it says that the model is.
+///
+/// # Errors
+/// Where it says nothing.
+pub fn description() -> anyhow::Result<&'static str> {
+    let line = SHAPE.lines().find_map(|line| line.strip_prefix("description = \""));
+    line.and_then(|text| text.strip_suffix('"')).ok_or_else(|| anyhow::anyhow!("the spec has no description"))
+}
+
 /// A TOML string: JSON's escapes are among TOML's.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
