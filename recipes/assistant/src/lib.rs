@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod augment;
+pub mod blend;
 mod call;
 mod chance;
 mod clinc;

@@ -125,7 +125,7 @@ fn run_all(make: &Make) -> anyhow::Result<()> {
     make.train("spec.toml", "learn.jsonl", "trained.gguf")?;
     second::run(make, &parts, &words)?;
     make.once("quantized.gguf", |path| {
-        let (from, to) = (make.file("taught.gguf").display().to_string(), path.display().to_string());
+        let (from, to) = (make.file("blended.gguf").display().to_string(), path.display().to_string());
         make.bantam(&["convert", &from, "-o", &to, "--type", &make.quantized], None, None)
     })?;
     let finished = |calibration, path: &Path| {

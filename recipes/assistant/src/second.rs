@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, bail};
 
 use crate::augment::Augmentation;
+use crate::blend::blend;
 use crate::distil::{Told, candidates, lesson};
 use crate::elsewhere::Elsewhere;
 use crate::judge::{Answer, judge};
@@ -24,7 +25,10 @@ const MADE_UP: usize = 300;
 /// The lines that stand beside what the teacher has named.
 const BESIDE: Variations = Variations { slots: 3, others: 0 };
 
-/// Makes `second.jsonl` and `second.toml`, and of `trained.gguf` with these `taught.gguf`.
+/// How far from the first model to the second the one lies that is shipped.
+const SHARE: f32 = 0.5;
+
+/// Makes `second.jsonl` and `second.toml`, of `trained.gguf` with these `taught.gguf`, and between the two `blended.gguf`.
 ///
 /// # Errors
 /// What a step says.
@@ -38,7 +42,8 @@ pub fn run(make: &Make, parts: &Split, words: &BTreeMap<String, usize>) -> anyho
         write(path, &lines)
     })?;
     make.once("second.toml", |path| write(path, &[onward(&std::fs::read_to_string(make.file("spec.toml"))?)?]))?;
-    make.train("second.toml", "second.jsonl", "taught.gguf")
+    make.train("second.toml", "second.jsonl", "taught.gguf")?;
+    make.once("blended.gguf", |path| blend(&make.file("trained.gguf"), &make.file("taught.gguf"), SHARE, path))
 }
 
 /// The spec of the second training: all of the first model, and smaller steps.
