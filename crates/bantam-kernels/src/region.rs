@@ -35,6 +35,7 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 /// Bytes of a region, nobody else's.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux is told which pages are over"))]
 pub(crate) struct Part {
     region: Arc<Region>,
     start: NonNull<u8>,
