@@ -40,11 +40,13 @@ pub fn lower_for(spec: &Spec, context: usize) -> Result<Plan, PlanError> {
     }
     for (index, layer) in spec.layers.iter().enumerate() {
         plan.current_layer = Some(index);
-        let prefix = format!("blk.{index}.");
-        x = Lowering { plan: &mut plan, prefix, index, width: spec.width, context }.layer(layer, x)?;
+        let (prefix, is_last) = (format!("blk.{index}."), index + 1 == spec.layers.len());
+        x = Lowering { plan: &mut plan, prefix, index, width: spec.width, context, is_last }.layer(layer, x)?;
     }
     plan.current_layer = None;
-    let mut x = plan.step("selected", Select, &[x])?;
+    if plan.get(x).rows == Rows::Tokens {
+        x = plan.step("selected", Select, &[x])?;
+    }
     if let Some(norm) = &spec.output_norm {
         x = normed(&mut plan, "output_norm", norm, Groups { count: 1, own: false }, x)?;
     }
@@ -91,6 +93,7 @@ struct Lowering<'a> {
     index: usize,
     width: usize,
     context: usize,
+    is_last: bool,
 }
 
 impl Lowering<'_> {
@@ -101,7 +104,8 @@ impl Lowering<'_> {
     /// Attention and feed-forward one after the other, a norm on each sum.
     fn normed_sums(&mut self, layer: &Layer, x: ValueId) -> Result<ValueId, PlanError> {
         let Mixer::Attention(attention) = &layer.mixer;
-        let mixed = self.attention(attention, x)?;
+        let attended = self.attended(attention, x)?;
+        let mixed = self.linear("attn_output", self.width, attention.bias.output, attended)?;
         let sum = self.plan.step(self.name("x_mixed"), Add, &[x, mixed])?;
         let x = self.norm("attn_output_norm", layer.mixer_norms.after.as_ref(), sum)?;
         let made = self.feed_forward(&layer.feed_forward, x)?;
@@ -114,9 +118,19 @@ impl Lowering<'_> {
             return self.normed_sums(layer, x);
         }
         let read = self.norm("attn_norm", layer.mixer_norms.before.as_ref(), x)?;
-        let mixed = match &layer.mixer {
-            Mixer::Attention(attention) => self.attention(attention, read)?,
-        };
+        // What the last layer does once keys and values are kept, it does for the rows whose output is wanted alone.
+        let narrows = self.is_last && !matches!(layer.feed_forward, FeedForward::Experts(_));
+        let Mixer::Attention(attention) = &layer.mixer;
+        let mut attended = self.attended(attention, read)?;
+        let (mut x, mut read) = (x, read);
+        if narrows {
+            attended = self.plan.step(self.name("attended selected"), Select, &[attended])?;
+            x = self.plan.step(self.name("selected"), Select, &[x])?;
+            if layer.wiring == Wiring::Parallel && layer.feed_forward_norms.before.is_none() {
+                read = self.plan.step(self.name("read selected"), Select, &[read])?;
+            }
+        }
+        let mixed = self.linear("attn_output", self.width, attention.bias.output, attended)?;
         let mixed = self.norm("post_attention_norm", layer.mixer_norms.after.as_ref(), mixed)?;
         let mixed = self.scaled("mixed", layer.branch_scale, mixed)?;
         let (base, read) = match layer.wiring {
@@ -163,7 +177,8 @@ impl Lowering<'_> {
         self.plan.step(name, Linear { weight, bias }, &[x])
     }
 
-    fn attention(&mut self, attention: &Attention, x: ValueId) -> Result<ValueId, PlanError> {
+    /// Attention up to its last linear.
+    fn attended(&mut self, attention: &Attention, x: ValueId) -> Result<ValueId, PlanError> {
         let Attention { heads, kv_heads, key_width, value_width, bias, .. } = *attention;
         let mut q = self.linear("attn_q", heads * key_width, bias.qkv, x)?;
         let mut k = self.linear("attn_k", kv_heads * key_width, bias.qkv, x)?;
@@ -195,8 +210,7 @@ impl Lowering<'_> {
             softcap: attention.softcap,
             causal: attention.causal,
         };
-        let attended = self.plan.step(self.name("attended"), attend, &[q, k, v])?;
-        self.linear("attn_output", self.width, bias.output, attended)
+        self.plan.step(self.name("attended"), attend, &[q, k, v])
     }
 
     fn experts(&mut self, experts: &Experts, x: ValueId) -> Result<ValueId, PlanError> {
