@@ -5,7 +5,8 @@ distribution (Kullback-Leibler, in nats, from the full model's), how often the l
     divergence.py FULL.gguf QUANTIZED.gguf… --text FILE [--length 256] [--pieces 8] [--special] [--bantam PATH]
 
 The full model (F32) is run by llama.cpp, keys and values in f32 everywhere. The text is cut into pieces of so many tokens, each
-run on its own; with --lines every line of the file is a piece.
+run on its own; with --lines every line of the file is a piece. `bantam logits` does not round activations for BF16 weights, as
+`bantam run` does, so rows of BF16 files say nothing about those.
 """
 from __future__ import annotations
 
@@ -116,7 +117,10 @@ def main() -> None:
         pieces = [full.tokens(line, asked.special)[:asked.length] for line in text.splitlines()[:asked.pieces]]
     else:
         ids = full.tokens(text, asked.special)
-        pieces = [ids[at:at + asked.length] for at in range(0, len(ids) - asked.length, asked.length)][:asked.pieces]
+        pieces = [ids[at:at + asked.length] for at in range(0, len(ids) - asked.length + 1, asked.length)][:asked.pieces]
+    pieces = [ids for ids in pieces if len(ids) > 1]
+    if not pieces:
+        raise SystemExit(f"{asked.text} has no piece of {asked.length} tokens: --length takes fewer, --lines one piece a line")
     reference = [full.logits(ids) for ids in pieces]
     rows = []
 

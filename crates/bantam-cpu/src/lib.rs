@@ -109,7 +109,7 @@ impl Backend for CpuBackend {
     }
 
     fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError> {
-        let mut memory = ProgramMemory::default();
+        let (mut memory, mut all_owned) = (ProgramMemory::default(), 0);
         let vectors = vectors::wanted(plan);
         // Rows of plain numbers are packed in the pool's memory.
         let (mut packed, rows) = (0, experts::most_rows(plan, options.rows));
@@ -126,9 +126,10 @@ impl Backend for CpuBackend {
                 // What is made for this model lies beside the file.
                 0 if view.bytes.is_made() => memory.weights += bytes_of(&view),
                 0 => memory.mapped += bytes_of(&view),
-                owned => memory.weights += owned as u64,
+                owned => all_owned += owned as u64,
             }
         }
+        memory.weights += all_owned + Matrix::bytes_beside(all_owned);
         let layers = compile::memory_layers(plan);
         compile::check_cache(&layers, self.cache)?;
         let cache = KvMemory::bytes(&layers, options.pages, self.cache);

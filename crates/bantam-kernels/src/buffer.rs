@@ -1,6 +1,7 @@
 //! Zeroed memory that starts on a cache line and is touched by the system only when it is first used.
 
 use crate::KernelError;
+#[cfg(target_os = "linux")]
 use crate::region::Part;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -12,6 +13,7 @@ const LINE: usize = 64;
 const ASKED: usize = 16;
 
 /// Bytes below which huge pages are not worth sharing.
+#[cfg(target_os = "linux")]
 const SMALL: usize = 16 << 10;
 
 /// Owned bytes on a cache-line boundary.
@@ -32,6 +34,7 @@ enum Memory {
     Nothing,
     Own(NonNull<u8>, Layout),
     /// Some of a region's, which is held until the buffer goes.
+    #[cfg(target_os = "linux")]
     Shared(#[allow(dead_code, reason = "held, not read")] Part),
 }
 
@@ -56,12 +59,23 @@ impl Buffer {
     /// the system has them. Products of one row read them 5 to 10% faster than pages of 4 KiB, whose addresses the processor has
     /// to look up in memory as well, and their page faults take a sixth of the time.
     pub(crate) fn huge(length: usize, what: &'static str) -> Result<Self, KernelError> {
-        if length < SMALL {
-            return Self::zeroed(length, what);
+        #[cfg(target_os = "linux")]
+        if length >= SMALL
+            && let Some(part) = Part::new(length)
+        {
+            return Ok(Self { start: part.start(), memory: Memory::Shared(part), length });
         }
-        match Part::new(length) {
-            Some(part) => Ok(Self { start: part.start(), memory: Memory::Shared(part), length }),
-            None => Self::zeroed(length, what),
+        Self::zeroed(length, what)
+    }
+
+    /// The most that buffers of so many bytes in all, made by [`Buffer::huge`], take beside their own bytes.
+    pub(crate) fn beside_huge(bytes: u64) -> u64 {
+        #[cfg(target_os = "linux")]
+        return crate::region::ends(bytes);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = bytes;
+            0
         }
     }
 
@@ -142,7 +156,7 @@ mod tests {
             assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
             buffer.as_mut().fill(1);
         }
-        for length in [SMALL - 1, SMALL, 4_198_401] {
+        for length in [16_383, 16_384, 4_198_401] {
             let mut buffer = Buffer::huge(length, "a test").expect("small");
             assert!(buffer.as_ref().len() == length && buffer.as_ref().iter().all(|&byte| byte == 0));
             buffer.as_mut().fill(1);

@@ -36,6 +36,7 @@ mod mapping;
 mod math;
 mod matrix;
 mod pool;
+#[cfg(target_os = "linux")]
 mod region;
 mod simd;
 

@@ -1,7 +1,8 @@
 //! Runs of huge pages that several buffers share.
 //!
 //! A weight begins and ends anywhere, and most are no longer than a few huge pages: alone, its ends (or all of it) would lie in
-//! small ones. So weights are put behind each other in regions that begin on a huge page.
+//! small ones. So weights are put behind each other in regions that begin on a huge page. Linux alone is asked for such pages and
+//! told which are over; elsewhere weights are allocated one by one.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -12,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 const HUGE: usize = 2 << 20;
 /// What buffers begin on.
 const LINE: usize = 64;
-/// Bytes of a region, which are reserved but not taken before they are written.
-const REGION: usize = 64 << 20;
+/// Bytes of a region: addresses only, behind which there is no memory before they are written. Large, because the end of each
+/// costs up to a huge page.
+const REGION: usize = 256 << 20;
 /// The alignment asked for: the allocator's own, because only then does it give fresh pages that are zero already.
 const ASKED: usize = 16;
 
@@ -35,7 +37,6 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 /// Bytes of a region, nobody else's.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux is told which pages are over"))]
 pub(crate) struct Part {
     region: Arc<Region>,
     start: NonNull<u8>,
@@ -47,6 +48,12 @@ unsafe impl Send for Part {}
 // SAFETY: it gives no access to them; whoever has its pointer keeps to Rust's rules.
 unsafe impl Sync for Part {}
 
+/// The most that ends of regions take beside so many bytes of parts: a huge page for each region, all of which but the last are
+/// more than half full together with their neighbour.
+pub(crate) fn ends(bytes: u64) -> u64 {
+    (bytes / (REGION as u64 / 2) + 1).saturating_mul(HUGE as u64)
+}
+
 impl Region {
     fn new(length: usize) -> Option<Self> {
         let length = length.checked_next_multiple_of(HUGE)?;
@@ -57,7 +64,6 @@ impl Region {
         // SAFETY: the offset is less than HUGE, and HUGE bytes more than `length` were given.
         let start = unsafe { memory.add(offset) };
         let region = Self { memory, layout, start, length, taken: AtomicUsize::new(0) };
-        #[cfg(target_os = "linux")]
         // SAFETY: these bytes are ours, and their contents stay as they are. An error leaves all as it was.
         unsafe {
             libc::madvise(region.start.as_ptr().cast(), length, libc::MADV_HUGEPAGE);
@@ -84,14 +90,11 @@ impl Drop for Region {
 impl Part {
     /// `length` zero bytes that begin on a line; `None` where the system has no such memory.
     pub(crate) fn new(length: usize) -> Option<Self> {
-        if length > REGION / 2 {
-            return Arc::new(Region::new(length)?).take(length);
-        }
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = current.upgrade().and_then(|region| region.take(length)) {
             return Some(part);
         }
-        let region = Arc::new(Region::new(REGION)?);
+        let region = Arc::new(Region::new(REGION.max(length))?);
         *current = Arc::downgrade(&region);
         region.take(length)
     }
@@ -104,7 +107,6 @@ impl Part {
 impl Drop for Part {
     /// Others may keep the region for long, so the pages that were this part's alone are given back at once.
     fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
         if Arc::strong_count(&self.region) > 1 {
             // SAFETY: it only reads a number.
             let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn parts_are_zero_apart_and_on_lines() {
-        let lengths = [1, 64, 65, 4096, HUGE - 1, HUGE + 1, REGION / 2, REGION / 2 + 1, REGION + 1];
+        let lengths = [1, 64, 65, 4096, HUGE - 1, HUGE + 1];
         let parts: Vec<Part> = lengths.iter().map(|length| Part::new(*length).expect("memory")).collect();
         for (number, part) in parts.iter().enumerate() {
             assert!((part.start().as_ptr() as usize).is_multiple_of(LINE));

@@ -68,7 +68,7 @@ pub(crate) fn memory(
     options: &CompileOptions,
     (isa, threads, logits_bytes, as_nf4): (Isa, usize, usize, bool),
 ) -> Result<ProgramMemory, PlanError> {
-    let mut memory = ProgramMemory::default();
+    let (mut memory, mut all_owned) = (ProgramMemory::default(), 0);
     let as_nf4: Vec<bool> = nf4::wanted(plan).into_iter().map(|wanted| wanted && as_nf4).collect();
     let mut widest = (0, 0);
     for ((weight, is_vector), as_nf4) in plan.weights.iter().zip(vectors::wanted(plan)).zip(as_nf4) {
@@ -85,10 +85,11 @@ pub(crate) fn memory(
             match Matrix::owned_bytes(view.tensor_type, weight.rows, weight.width, isa) {
                 0 if view.bytes.is_made() => memory.weights += crate::bytes_of(&view),
                 0 => memory.mapped += crate::bytes_of(&view),
-                owned => memory.weights += owned as u64,
+                owned => all_owned += owned as u64,
             }
         }
     }
+    memory.weights += all_owned + Matrix::bytes_beside(all_owned);
     let layout = Layout::of(plan, options, logits_bytes);
     let angles: usize = plan.tables.iter().map(|table| 3 * table.frequencies.len() * options.rows).sum();
     let int8 = Int8Rows::bytes(most_rows(plan, options.rows), widest_input(plan));

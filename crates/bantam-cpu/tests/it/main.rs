@@ -33,9 +33,15 @@ impl Weights for Made {
 }
 
 fn weights(plan: &Plan, tensor_type: TensorType) -> Made {
+    weights_of(plan, &|_| tensor_type)
+}
+
+/// The same, each of a type of its own.
+fn weights_of(plan: &Plan, types: &dyn Fn(&str) -> TensorType) -> Made {
     let mut random = Random::new(3);
     let made = plan.weights.iter().map(|weight| {
         let count = weight.rows * weight.width;
+        let tensor_type = types(&weight.name);
         let (tensor_type, values) = if weight.rows == 1 {
             (TensorType::F32, (0..count).map(|_| random.between(0.5, 1.5)).collect::<Vec<f32>>())
         } else {
@@ -242,6 +248,24 @@ fn programs_compute_what_the_reference_says() {
         for (threads, piece) in [(1, 1), (2, 7), (3, 64)] {
             let found = in_pieces(&mut *compile(&plan, &weights, threads, KvFormat::F32), &tokens, piece);
             assert_bits_equal(&found, &whole, &format!("{name}: {threads} threads, pieces of {piece}"));
+        }
+    }
+}
+
+#[test]
+fn quantized_programs_do_not_depend_on_how_a_prompt_is_cut() {
+    // One type throughout, and gates whose partners have another: what runs as one for many rows must not show.
+    let mixed = |name: &str| if name.contains("ffn_up") { TensorType::Q5_0 } else { TensorType::Q4_0 };
+    let tokens = tokens(40);
+    for (name, spec) in specs() {
+        let plan = lower(&spec).unwrap();
+        for types in [&|_: &str| TensorType::Q8_0, &mixed] as [&dyn Fn(&str) -> TensorType; 2] {
+            let weights = weights_of(&plan, types);
+            let whole = in_pieces(&mut *compile(&plan, &weights, 2, KvFormat::F32), &tokens, 96);
+            for (threads, piece) in [(1, 1), (2, 17)] {
+                let found = in_pieces(&mut *compile(&plan, &weights, threads, KvFormat::F32), &tokens, piece);
+                assert_bits_equal(&found, &whole, &format!("{name}: {threads} threads, pieces of {piece}"));
+            }
         }
     }
 }

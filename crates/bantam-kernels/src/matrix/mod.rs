@@ -46,6 +46,7 @@ pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
 pub use tiles::{FillTile, multiply_through, multiply_tiles};
 
+use crate::buffer::Buffer;
 use crate::{Activation, Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
 use float_panels::FloatPanels;
@@ -213,6 +214,11 @@ impl Matrix {
             None => float_panels::bytes(float_panels::element(tensor_type, Precision::Bf16), outputs, inputs),
         };
         bytes.unwrap_or(0)
+    }
+
+    /// The most that matrices of so many bytes in all ([`Matrix::owned_bytes`]) take beside these: ends of huge pages.
+    pub fn bytes_beside(owned: u64) -> u64 {
+        if owned == 0 { 0 } else { Buffer::beside_huge(owned) }
     }
 
     /// What [`Matrix::activation`] of such a weight, made by [`Matrix::new`], would say.

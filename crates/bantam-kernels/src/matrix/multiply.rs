@@ -44,7 +44,7 @@ const AT_ONCE: usize = 8;
 const STREAM: usize = 64 * 1024;
 /// Bytes of weights that stay in the second-level cache while all tiles of rows go over them.
 pub(super) const RESIDENT: usize = 384 * 1024;
-/// Pieces of a product for each thread, at least: the last one of a region is waited for.
+/// Pieces of a product that each thread should have: the last one of a region is waited for.
 pub(super) const SHARES: usize = 8;
 
 /// `out = x · Wᵀ (+ bias)` for each product, all of the same rows.

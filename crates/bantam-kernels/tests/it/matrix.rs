@@ -311,6 +311,24 @@ fn gated_products_in_one_pass_have_the_bits_of_three() {
 }
 
 #[test]
+fn gated_products_of_unlike_matrices_are_left_alone() {
+    let (pool, mut random) = (Pool::new(1), Random(3));
+    let mut matrix = |tensor_type, outputs| {
+        let bytes = SharedBytes::from_vec(weight(tensor_type, outputs, 64, &mut random).0);
+        Matrix::new(tensor_type, outputs, 64, bytes, Isa::detect(), &pool).expect("fits")
+    };
+    let [gate, other_type, other_shape] =
+        [(TensorType::Q4_0, 32), (TensorType::Q5_0, 32), (TensorType::Q4_0, 48)].map(|(t, n)| matrix(t, n));
+    let mut int8 = Int8Rows::with_capacity(20, 64).expect("small");
+    int8.quantize(&pool, Isa::detect(), ActivationKind::Int8, &[0.5; 20 * 64], 20, 64);
+    for up in [other_type, other_shape] {
+        let mut out = vec![f32::NAN; 20 * 32];
+        assert!(!multiply_gated(&pool, &int8, (&gate, &up), Activation::Silu, &mut out), "{up:?}");
+        assert!(out.iter().all(|x| x.is_nan()));
+    }
+}
+
+#[test]
 fn weights_that_do_not_fit_are_refused() {
     let pool = Pool::new(1);
     let make = |tensor_type, outputs, inputs, length| {

@@ -39,8 +39,9 @@ fn steps_and_bytes_of_a_token_are_what_the_shape_says() {
     let model = model();
     let plan = model.plan();
     let layers = model.spec().layers.len();
-    // Embed; per layer 2 norms, q k v o gate up down, 2 ropes, attend, glu, 2 sums; select, norm, head.
-    assert_eq!(plan.steps.len(), 1 + 15 * layers + 3);
+    // Embed; per layer 2 norms, q k v o gate up down, 2 ropes, attend, glu, 2 sums; of the last one what attention
+    // gives and what it began with selected; norm, head.
+    assert_eq!(plan.steps.len(), 1 + 15 * layers + 2 + 2);
     let cost = total_cost(
         plan,
         &CostQuestion {
