@@ -89,6 +89,10 @@ pub(crate) fn check_space(target: &Path, needed: u64) -> Result<(), ConvertError
 #[cfg(unix)]
 pub fn free_space(folder: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder).ok()?;
+    // FUSE and 9p may say that there are no blocks at all, which says nothing of how much fits.
+    if found.f_blocks == 0 {
+        return None;
+    }
     found.f_bavail.checked_mul(found.f_frsize)
 }
 

@@ -96,11 +96,7 @@ impl AtomicFile {
         std::fs::rename(temporary, &self.target)?;
         self.temporary = None;
         // The new name is itself data of the directory. Not every system lets a directory be synced; the file is whole anyway.
-        let directory = match self.target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        if let Ok(directory) = File::open(directory) {
+        if let Ok(directory) = File::open(directory_of(&self.target)) {
             let _ = directory.sync_all();
         }
         Ok(())
@@ -129,6 +125,39 @@ impl Drop for AtomicFile {
         if let Some(temporary) = &self.temporary {
             let _ = std::fs::remove_file(temporary);
         }
+    }
+}
+
+/// Removes what [`AtomicFile`]s of this target have left beside it where their process was killed: `NAME.PID-NUMBER.part`.
+/// Nobody may be writing the target meanwhile.
+///
+/// # Errors
+///
+/// Where one of them cannot be removed; the sentence names it.
+pub fn remove_unfinished(path: &Path) -> Result<(), FormatError> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let Some(name) = target.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    // A folder that is not there has nothing in it; one that cannot be read says so when it is written to.
+    let Ok(entries) = std::fs::read_dir(directory_of(&target)) else { return Ok(()) };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let numbers =
+            found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".part"));
+        let ours = numbers.and_then(|numbers| numbers.split_once('-'));
+        if ours.is_some_and(|(process, number)| is_number(process) && is_number(number)) && entry.path().is_file() {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(|error| FormatError::io("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a file lies in.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

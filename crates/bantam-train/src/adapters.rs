@@ -45,6 +45,9 @@ impl Default for Lora {
     }
 }
 
+/// Most that a rank may be: more than any model is wide.
+pub const MOST_RANK: usize = 65_536;
+
 /// The target that stands for all linears of all layers.
 pub const ALL: &str = "all-linear";
 
@@ -90,14 +93,14 @@ impl Lora {
     /// The places it adapts, in the Plan's order.
     ///
     /// # Errors
-    /// A target that names nothing, with the names there are; a rank of 0 or a dropout that is none.
+    /// A target that names nothing, with the names there are; a rank of 0 or beyond [`MOST_RANK`], a dropout that is none.
     pub fn places(&self, checkpoint: &Checkpoint) -> Result<Vec<AdapterPlace>, TrainError> {
         let ranks = self.ranks.iter().map(|(_, rank)| *rank);
-        if ranks.chain([self.rank]).any(|rank| rank == 0 || !self.scale(rank).is_finite())
-            || !(0.0..1.0).contains(&self.dropout)
-        {
-            let problem = "a rank of at least 1, a finite alpha and a dropout of at least 0 and below 1 are needed";
-            return Err(TrainError::Option(problem.into()));
+        let sound = |rank: usize| (1..=MOST_RANK).contains(&rank) && self.scale(rank).is_finite();
+        if !ranks.chain([self.rank]).all(sound) || !(0.0..1.0).contains(&self.dropout) {
+            return Err(TrainError::Option(format!(
+                "a rank of at least 1 and at most {MOST_RANK}, a finite alpha and a dropout of at least 0 and below 1 are needed"
+            )));
         }
         let places = adapter_places(checkpoint);
         let patterns = self.targets.iter().chain(self.ranks.iter().map(|(pattern, _)| pattern));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bantam_convert::{Types, type_names};
 use bantam_engine::{ChatSettings, SamplingOptions};
 use bantam_tensor::TensorType;
+use bantam_train::adapters::MOST_RANK;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::commands::Command;
@@ -192,7 +193,7 @@ pub fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
 /// Accepts an adapter's inner width, up to more than any model is wide.
 pub fn rank() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser as _;
-    clap::value_parser!(u64).range(1..=65_536).map(|number| number as usize)
+    clap::value_parser!(u64).range(1..=MOST_RANK as u64).map(|number| number as usize)
 }
 
 /// Accepts as many sequences as make sense anywhere.

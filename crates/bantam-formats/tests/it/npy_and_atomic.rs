@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bantam_formats::FormatError;
-use bantam_formats::atomic::{AtomicFile, write_atomically};
+use bantam_formats::atomic::{AtomicFile, remove_unfinished, write_atomically};
 use bantam_formats::npy::NpyWriter;
 
 use crate::scratch::Scratch;
@@ -57,6 +57,22 @@ fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
     drop(first);
     assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), scratch.names()), ("second", vec!["target".into()]));
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed() {
+    let scratch = Scratch::new("unfinished");
+    let stay = ["target", "target.part", "target.1-x.part", "target.12.part", "target.1-2.part.txt", "other.1-2.part"];
+    for name in stay.iter().chain(&["target.7-0.part", "target.123456-12.part"]) {
+        scratch.file(name, "text");
+    }
+    remove_unfinished(&scratch.path().join("target")).unwrap();
+    let (mut found, mut expected) = (scratch.names(), stay.map(str::to_owned));
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    // Where nothing is, nothing is to be done.
+    remove_unfinished(&scratch.path().join("absent/target")).unwrap();
 }
 
 #[test]

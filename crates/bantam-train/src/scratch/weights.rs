@@ -1,6 +1,6 @@
 //! What a new model's weights begin with.
 //!
-//! Matrices are drawn from a normal distribution of deviation `√(2 / 5·width)` (Nguyen & Salazar 2019), those that write into
+//! Matrices are drawn from a normal distribution of deviation `√(2 / (5·width))` (Nguyen & Salazar 2019), those that write into
 //! the residual stream from one smaller by `√(2·layers)` (Radford et al. 2019), so that the stream's variance does not grow
 //! with depth; norms begin with 1.
 

@@ -119,7 +119,31 @@ impl Tokens {
     pub fn of<'e>(examples: impl IntoIterator<Item = &'e Example>, options: &TrainOptions) -> Self {
         let longest = examples.into_iter().map(|example| example.tokens.len()).max().unwrap_or(1);
         // An example's last token is only predicted.
-        let rows = options.rows.max(longest.saturating_sub(1)).max(1);
+        let most = longest.saturating_sub(1).max(1);
+        // No more than a step can have, which leaves its batches as they are.
+        let rows = options.rows.min(options.batch.max(1).saturating_mul(most)).max(most);
         Self { rows, sequences: rows.min(options.batch.max(1)), longest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Example, Tokens, TrainOptions};
+
+    #[test]
+    fn rows_are_what_a_step_can_have() {
+        let check = |rows: usize, batch: usize, lengths: &[usize], expected: [usize; 3]| {
+            let example = |length: &usize| Example { tokens: vec![0; *length], said: vec![true; *length], line: 0 };
+            let examples: Vec<Example> = lengths.iter().map(example).collect();
+            let found = Tokens::of(&examples, &TrainOptions { rows, batch, ..TrainOptions::default() });
+            assert_eq!([found.rows, found.sequences, found.longest], expected);
+        };
+        check(1024, 1, &[100, 7], [99, 1, 100]);
+        check(1024, 8, &[100, 7], [792, 8, 100]);
+        check(1024, 16, &[100], [1024, 16, 100]);
+        // An example that is longer than rows runs whole.
+        check(64, 4, &[100], [99, 4, 100]);
+        check(0, 0, &[], [1, 1, 1]);
+        check(usize::MAX, usize::MAX, &[3], [usize::MAX, usize::MAX, 3]);
     }
 }

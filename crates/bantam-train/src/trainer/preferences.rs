@@ -4,6 +4,7 @@
 //! forwards and backwards. The reference is the model before its first step, whose log-probabilities are taken once and kept
 //! in the state, so no second model is held.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::{Event, Taken, Tokens, TrainOptions, Trainer, within};
@@ -40,13 +41,14 @@ impl Trainer {
     fn answers(&self, list: &[Comparison], chosen: &[usize]) -> Result<Answers, TrainError> {
         let refuse = |what: &str| Err(TrainError::Option(format!("this loss learns from {what}")));
         let mut examples = Vec::new();
+        let mut alike = 0..0;
         for &at in chosen {
             match (&list[at], self.options.loss) {
                 (Comparison::Pair { chosen, rejected }, Loss::Dpo { .. } | Loss::Orpo { .. }) => {
                     examples.extend([chosen.clone(), rejected.clone()]);
                 }
                 (Comparison::Single { answer, .. }, Loss::Kto { .. }) => {
-                    let Comparison::Single { answer: other, .. } = &list[(at + 1) % list.len()] else {
+                    let Comparison::Single { answer: other, .. } = &list[other_prompt(list, at, &mut alike)] else {
                         return refuse("single answers");
                     };
                     examples.extend([answer.clone(), elsewhere(answer, other, self.tokens.longest)]);
@@ -185,13 +187,58 @@ impl Trainer {
     }
 }
 
+/// The first entry after `at`, going round, that has another prompt: of a pair both answers are entries here, and the other
+/// answer to the same prompt says nothing of how far the model has gone elsewhere. The next entry where all have one prompt.
+/// `alike`: entries found to have one prompt, the last time that this was asked.
+fn other_prompt(list: &[Comparison], at: usize, alike: &mut Range<usize>) -> usize {
+    let prompt = |at: usize| list[at % list.len()].answers().next().map(|example| &example.tokens[..begin(example)]);
+    if !alike.contains(&at) {
+        let own = prompt(at);
+        let more = (at + 1..at + list.len()).take_while(|other| prompt(*other) == own).count();
+        *alike = at..at + more + 1;
+    }
+    let other = if alike.len() < list.len() { alike.end } else { at + 1 };
+    other % list.len()
+}
+
+/// Where an example's answer begins.
+fn begin(example: &Example) -> usize {
+    example.said.iter().position(|said| *said).unwrap_or(example.tokens.len())
+}
+
 /// An example's prompt with another one's answer, cut where it would be longer than anything learned: it is only measured.
 fn elsewhere(prompt: &Example, answer: &Example, longest: usize) -> Example {
-    let begin = |example: &Example| example.said.iter().position(|said| *said).unwrap_or(example.tokens.len());
     let (before, from) = (begin(prompt), begin(answer));
     let mut tokens = prompt.tokens[..before].to_vec();
     tokens.extend(&answer.tokens[from..]);
     tokens.truncate(longest.max(before + 1));
     let said = (0..tokens.len()).map(|at| at >= before).collect();
     Example { tokens, said, line: prompt.line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Comparison, Example, other_prompt};
+
+    #[test]
+    fn answers_of_a_pair_are_not_each_others_measure() {
+        // Each entry by its prompt's token.
+        let check = |prompts: &[u32], expected: &[usize]| {
+            let entry = |(n, prompt): (usize, &u32)| Comparison::Single {
+                answer: Example { tokens: vec![*prompt, 90 + n as u32], said: vec![false, true], line: n },
+                good: n % 2 == 0,
+            };
+            let list: Vec<Comparison> = prompts.iter().enumerate().map(entry).collect();
+            let mut alike = 0..0;
+            let in_order: Vec<usize> = (0..list.len()).map(|at| other_prompt(&list, at, &mut alike)).collect();
+            let alone: Vec<usize> = (0..list.len()).map(|at| other_prompt(&list, at, &mut (0..0))).collect();
+            assert_eq!((in_order.as_slice(), alone.as_slice()), (expected, expected), "{prompts:?}");
+        };
+        check(&[1, 1, 2, 2, 3, 3], &[2, 2, 4, 4, 0, 0]);
+        check(&[1, 2, 3], &[1, 2, 0]);
+        // Round the end, too.
+        check(&[1, 2, 2, 1], &[1, 3, 3, 1]);
+        check(&[1, 1, 1], &[1, 2, 0]);
+        check(&[1], &[0]);
+    }
 }

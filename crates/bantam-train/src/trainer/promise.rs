@@ -12,6 +12,7 @@ use bantam_runtime::{Adapted, Model, in_words, memory_limit, with_saved};
 
 use super::{Method, Recompute, Tokens, TrainOptions};
 use crate::TrainError;
+use crate::adapters::Lora;
 use crate::optimiser::Moments;
 
 /// What training will take, said beforehand.
@@ -37,9 +38,28 @@ impl Promise {
 }
 
 pub(super) fn check_memory(needed: u64, options: &TrainOptions) -> Result<(), TrainError> {
+    check_fits(needed, "", options)
+}
+
+/// Refuses adapters that are too large by themselves, before they are drawn.
+fn check_adapters(lora: &Lora, places: &[AdapterPlace], options: &TrainOptions) -> Result<(), TrainError> {
+    let bytes = places.iter().map(|place| {
+        let rank = lora.rank_of(place);
+        let parts = [("lora_a", rank, place.inputs), ("lora_b", place.outputs, rank)];
+        let parts = parts.into_iter().map(|(part, rows, width)| {
+            let name = format!("{}.{part}", place.weight);
+            // Values, gradients and what a state is written from.
+            (8 + WRITTEN_ADAPTER) * (rows * width) as u64 + Moments::bytes(&options.optimiser, &name, rows, width)
+        });
+        parts.sum::<u64>()
+    });
+    check_fits(bytes.sum(), "at least ", options)
+}
+
+fn check_fits(needed: u64, how_surely: &str, options: &TrainOptions) -> Result<(), TrainError> {
     match memory_limit(options.memory_limit) {
         Some(limit) if limit.bytes < needed => Err(TrainError::Memory {
-            needed: in_words(needed),
+            needed: format!("{how_surely}{}", in_words(needed)),
             limit: limit.whose.to_owned(),
             available: in_words(limit.bytes),
             advice:
@@ -52,6 +72,8 @@ pub(super) fn check_memory(needed: u64, options: &TrainOptions) -> Result<(), Tr
 
 /// Bytes beside weights and activations: the program, the vocabulary, examples.
 const OVERHEAD: u64 = 96 << 20;
+/// Bytes of each number of an adapter while it is written: in a state and as a tensor of its file.
+const WRITTEN_ADAPTER: u64 = 8;
 
 /// A Plan with gradients, and what is trained in it.
 pub(super) struct Prepared<'m> {
@@ -86,6 +108,7 @@ impl<'m> Prepared<'m> {
         let (plan, weights, places) = match &options.method {
             Method::Lora(lora) => {
                 let places = lora.places(checkpoint)?;
+                check_adapters(lora, &places, options)?;
                 let saved = lora.saved_places(checkpoint)?;
                 let plan = with_saved(&plan, saved.iter().map(|place| place.weight.as_str()));
                 let (wanted, adapter) = lora.begin(&places, options.seed);
@@ -136,7 +159,7 @@ impl<'m> Prepared<'m> {
         let written = match options.method {
             Method::Full if averaged => 0,
             Method::Full => 4,
-            Method::Lora(_) => 8,
+            Method::Lora(_) => WRITTEN_ADAPTER,
         };
         let program = program.weights + program.mapped + program.scratch;
         Ok((program + beside + written * self.trained() + OVERHEAD, beside + 4 * self.trained()))

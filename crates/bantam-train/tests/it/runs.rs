@@ -293,6 +293,15 @@ fn what_cannot_be_trained_is_refused_beforehand() {
         "no linear of this model is called `query`; there are down_proj, gate_proj, k_proj, lm_head, o_proj",
     );
     refused(with(Lora { rank: 0, ..Lora::default() }), "a rank of at least 1");
+    refused(with(Lora { rank: 1 << 40, ..Lora::default() }), "at most 65536");
+    // Refused before hundreds of megabytes are drawn, also where only a promise is asked for.
+    let huge = TrainOptions {
+        memory_limit: Some(200 << 20),
+        ..with(Lora { ranks: vec![("q_proj".into(), 65_536)], ..Lora::default() })
+    };
+    let told = promise(model, &huge, Tokens::of(&examples, &huge), 0).unwrap_err().to_string();
+    assert!(told.contains("tuning this model needs at least"), "{told}");
+    refused(huge, "tuning this model needs at least");
     refused(TrainOptions { memory_limit: Some(1 << 20), ..options(&training) }, "tuning this model needs");
 }
 

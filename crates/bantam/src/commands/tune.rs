@@ -33,10 +33,12 @@ use arguments::{LearningOptions, MethodChoice};
 use report::duration;
 use steps::{Course, Place, Room, same_bits, say_end};
 
-/// What choosing by a measure lacks.
-const NO_VALIDATION: &str = "--keep-best and --patience need examples to measure on: --validation";
 /// Longest examples where nobody says how long.
 pub const DEFAULT_LENGTH: usize = 2048;
+/// Prompts that a report answers where nobody says how many.
+const SAMPLES: usize = 8;
+/// An adapter's weights.
+const ADAPTER: &str = "adapter_model.safetensors";
 /// A model that was trained in full.
 const MODEL: &str = "model.gguf";
 
@@ -75,14 +77,17 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let model = models::open_decoder(&arguments.model.model, None)?;
     arguments.check(&model)?;
     let place = Place::new(arguments.output.clone());
-    let there = ["adapter_model.safetensors", MODEL].iter().position(|name| arguments.output.join(name).exists());
+    let there = [ADAPTER, MODEL].iter().position(|name| arguments.output.join(name).exists());
     let there =
         there.map(|at| format!("{} holds {} already", arguments.output.display(), ["an adapter", "a model"][at]));
     place.check(arguments, there)?;
     let date = date(arguments, &place.state)?;
     let examples = data::load(arguments, &model, date)?;
+    // A file may hold examples that are too long, and nothing else.
     if (arguments.learning.keep_best || arguments.learning.patience.is_some()) && examples.validation.len() == 0 {
-        return Err(Usage(NO_VALIDATION.into()).into());
+        return Err(
+            Usage("--keep-best and --patience need examples to measure on: --validation has none".into()).into()
+        );
     }
     let options = arguments.options();
     let tokens = examples.room(&options);
@@ -90,6 +95,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
     let promised = promise(&model, &options, tokens, each * options.epochs as u64)?;
     if !arguments.dry_run {
         promised.check(&options)?;
+        place.sweep(&[&arguments.output.join(ADAPTER), &arguments.output.join(MODEL)])?;
         let result = match &options.method {
             Method::Lora(_) => 4 * promised.trained,
             // Its matrices in other types take less, which is not known here.
@@ -130,7 +136,6 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         }
     }
     report::write(&arguments.output.join("run.json"), &model, &options, &trainer.state, promised.memory)?;
-    place.clear();
     let (standing, adapter) = (trainer.state.clone(), trainer.adapter());
     // Both models are loaded for their answers, each when the one before is gone.
     drop(trainer);
@@ -138,13 +143,22 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         Method::Lora(_) => Ok(models::open_decoder(&arguments.model.model, None)?.with_adapters(vec![adapter])),
         Method::Full => models::open_decoder(&arguments.output.join(MODEL), None),
     };
-    let asked = samples::choose(&examples.validation.answers(), arguments.examples.samples);
-    let samples = samples::both(&model, tuned, &asked, arguments, &interrupt).unwrap_or_else(|error| {
+    let asked = samples::choose(&examples.validation.answers(), arguments.examples.samples.unwrap_or(SAMPLES));
+    let samples = samples::both(&model, tuned, &asked, arguments, &interrupt);
+    if interrupt.is_set() {
+        note(format!(
+            "stopped before the report; {} is whole, and --resume writes the report",
+            arguments.output.display()
+        ));
+        return Err(interrupted());
+    }
+    let samples = samples.unwrap_or_else(|error| {
         note(format!("the report has no answers: {error}"));
         Vec::new()
     });
     let outcome = report::Outcome { steps, best: keep_best, samples };
     report::page(&arguments.output.join("report.html"), &model, &options, &standing, outcome)?;
+    place.clear();
     say_end(begin, &standing, &arguments.output);
     Ok(())
 }

@@ -201,6 +201,12 @@ fn what_cannot_be_made_is_refused() {
     from(&run.path("bad.jsonl"), &[], "bad.jsonl:1");
     from(&run.path("none.txt"), &[], "none.txt");
     from(&text, &["--resume"], "no run to go on with");
+    let folder = run.path("folder.gguf");
+    std::fs::create_dir(&folder).expect("it is made");
+    for more in [&[][..], &["--force"]] {
+        let arguments = [&["tune", "--from-scratch", &good, &text, "-o", &folder], more].concat();
+        check(&arguments, "", &fails(1, &["is a folder: -o names the new model's file"]));
+    }
     from(&text, &["--memory", "1M"], "needs");
     // Nothing was drawn for it.
     assert!(!run.folder.0.join("model.gguf.training").exists());

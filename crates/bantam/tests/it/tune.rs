@@ -51,9 +51,14 @@ fn an_adapter_is_learned_and_used() {
     let plain = logits(&folder, &[]);
     let off = format!("{out}:0");
     assert_ne!(logits(&folder, &["--adapter", &out]), plain);
-    assert_eq!(logits(&folder, &["--adapter", &off]).len(), plain.len());
+    alike(&logits(&folder, &["--adapter", &off]), &plain, 1e-5, "an adapter times 0");
+    // Several adapters add up.
+    let (with, half) = (logits(&folder, &["--adapter", &out]), format!("{out}:0.5"));
+    let once = format!("{out}:1");
+    alike(&logits(&folder, &["--adapter", &once, "--adapter", &off]), &with, 1e-5, "an adapter beside one times 0");
+    alike(&logits(&folder, &["--adapter", &half, "--adapter", &half]), &with, 1e-4, "two halves of an adapter");
     check(&tune, "", &fails(1, &["holds an adapter already; --force replaces it"]));
-    let as_nf4: Vec<&str> = tune.iter().chain(&["--quantize", "nf4", "--force", "--samples", "0"]).copied().collect();
+    let as_nf4: Vec<&str> = tune.iter().chain(&["--quantize", "nf4", "--force"]).copied().collect();
     succeeds(&as_nf4);
     let of_dora: Vec<&str> = as_nf4.iter().chain(&["--method", "dora"]).copied().collect();
     check(&of_dora, "", &fails(1, &["weights cannot be held as NF4 here"]));
@@ -146,6 +151,18 @@ fn what_cannot_be_learned_is_refused() {
         &fails(1, &["no linear of this model is called"]),
     );
     check(&["tune", &model, &data, "-o", &out, "--memory", "1M"], "", &fails(1, &["tuning this model needs"]));
+    // Adapters that alone are too large are refused before they are drawn, whoever asks.
+    let large = ["tune", &model, &data, "-o", &out, "--rank", "65536", "--memory", "300M"];
+    for arguments in [&large[..], &[&large[..], &["--dry-run"]].concat()] {
+        check(arguments, "", &fails(1, &["tuning this model needs at least"]));
+    }
+    let bench = ["bench", &model, "--train", "--memory", "300M", "--rank"];
+    check(&[&bench[..], &["65536"]].concat(), "", &fails(1, &["tuning this model needs at least"]));
+    check(
+        &[&bench[..], &["1099511627776"]].concat(),
+        "",
+        &crate::support::Expected { code: 2, stdout: None, stderr: &["is not in 1..=65536"] },
+    );
     check(&["tune", &model, &data, "-o", &out, "--resume"], "", &fails(1, &["there is no run to go on with"]));
     check(
         &["tune", &model, &data, "-o", &out, "--schedule", "up"],
@@ -159,11 +176,48 @@ fn what_cannot_be_learned_is_refused() {
         (&["--kind", "dora"], "--kind is for answers that are compared"),
         (&["--method", "full", "--kind", "lora"], "--kind is for answers that are compared"),
         (&["--method", "orpo", "--label-smoothing", "0.1"], "--label-smoothing is for --method dpo"),
+        (&["--validate-every", "2"], "--validate-every needs examples to measure on"),
+        (&["--patience", "2", "--validation", "0.0"], "--patience needs examples to measure on"),
+        (&["--samples", "2"], "--samples needs examples to measure on"),
+        (&["--method", "full", "--f32"], "--f32 is for frozen weights"),
+        (&["--date", "2024-07-26", "--raw"], "--date is for chat templates"),
     ] {
         let arguments: Vec<&str> = ["tune", &model, &data, "-o", &out].iter().chain(options).copied().collect();
         check(&arguments, "", &crate::support::Expected { code: 2, stdout: None, stderr: &[told] });
     }
     check(&["run", &model, "x", "--adapter", &out], "", &fails(1, &["adapter_config.json"]));
+}
+
+#[test]
+fn a_loss_that_is_no_number_leaves_the_state_before_it() {
+    let folder = Folder::new("tune-not-finite");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    // The first step makes the weights so large that the second has no loss.
+    let wild = ["--rate", "1e30", "--warmup", "0", "--schedule", "constant", "--clip", "0", "--save-every", "1"];
+    let tune = [&["tune", &model, &data, "-o", &out, "--rank", "2", "--batch", "2"], &wild[..]].concat();
+    check(&tune, "", &fails(1, &["step 2: ", "training-state.safetensors holds the state after step 1", "--force"]));
+    let state = folder.0.join("adapter/training-state.safetensors");
+    assert!(state.exists() && !folder.0.join("adapter/adapter_model.safetensors").exists());
+    // It is whole: going on comes to the same.
+    let again = [&tune[..], &["--resume"]].concat();
+    check(&again, "", &fails(1, &["step 2: ", "holds the state after step 1"]));
+}
+
+#[test]
+fn a_state_stays_until_all_is_written_and_no_part_of_one_does() {
+    let folder = Folder::new("tune-report");
+    let (model, data, out) = (model(), data(&folder), path(&folder, "adapter"));
+    let inside = |name: &str| folder.0.join("adapter").join(name);
+    let (state, left) = ("training-state.safetensors", "training-state.safetensors.4711-3.part");
+    // What a run that was killed while it wrote its state leaves; and no report can be written.
+    std::fs::create_dir_all(inside("report.html")).expect("a folder in the report's place");
+    std::fs::write(inside(left), "half").expect("written");
+    let tune = ["tune", &model, &data, "-o", &out, "--rank", "2", "--epochs", "1"];
+    check(&tune, "", &fails(1, &["report.html"]));
+    assert!(inside(state).exists() && !inside(left).exists());
+    std::fs::remove_dir(inside("report.html")).expect("it goes");
+    succeeds(&[&tune[..], &["--resume"]].concat());
+    assert!(inside("report.html").is_file() && !inside(state).exists());
 }
 
 /// The numbers of a NumPy file of f32.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::report::Form;
 use super::{measure, profile};
-use crate::arguments::{LoadArguments, RecomputeChoice, positive, share};
+use crate::arguments::{LoadArguments, RecomputeChoice, positive, rank, share};
 use crate::failure::interrupted;
 use crate::interrupt::Interrupt;
 use crate::output::{emit, emit_json_pretty};
@@ -28,7 +28,7 @@ pub struct TrainingArguments {
     #[arg(long, conflicts_with_all = ["prompt", "generate", "depth", "batch", "quantize", "context", "kv", "adapter", "any_base"])]
     pub train: bool,
     /// Rank of the adapters; a list makes a test of each
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16", requires = "train", value_parser = positive())]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16", requires = "train", value_parser = rank())]
     pub rank: Vec<usize>,
     /// Examples of a step
     #[arg(long, value_name = "N", default_value = "4", requires = "train", value_parser = positive())]

@@ -7,14 +7,14 @@ use bantam_convert::Types;
 use bantam_kernels::Precision;
 use bantam_runtime::Model;
 use bantam_text::Moment;
-use bantam_train::adapters::{ALL, Lora};
+use bantam_train::adapters::{ALL, Lora, MOST_RANK};
 use bantam_train::optimiser::{AdamW, Muon};
 use bantam_train::preference::Loss;
 use bantam_train::schedule::Schedule;
 use bantam_train::{Method, TrainOptions};
 use clap::{Args, ValueEnum};
 
-use super::{MODEL, NO_VALIDATION, scratch};
+use super::{MODEL, scratch};
 use crate::arguments::{
     ModelArgument, RecomputeChoice, not_negative, positive, positive_float, rank, share, threads, types_to_write,
 };
@@ -175,7 +175,7 @@ pub enum QuantizeChoice {
 fn rank_pattern(text: &str) -> Result<(String, usize), String> {
     let parts = text.rsplit_once('=').and_then(|(name, rank)| Some((name.to_owned(), rank.parse::<usize>().ok()?)));
     parts
-        .filter(|(name, rank)| !name.is_empty() && (1..=65_536).contains(rank))
+        .filter(|(name, rank)| !name.is_empty() && (1..=MOST_RANK).contains(rank))
         .ok_or_else(|| "expected NAME=RANK".into())
 }
 
@@ -255,9 +255,9 @@ pub struct ExampleOptions {
     /// The date that chat templates are told, as 2024-07-26; by default today, in UTC
     #[arg(long, value_name = "DATE", value_parser = moment)]
     pub date: Option<Moment>,
-    /// Prompts of the validation examples that the report answers with both models; 0: none
-    #[arg(long, value_name = "N", default_value = "8")]
-    pub samples: usize,
+    /// Prompts of the validation examples that the report answers with both models; 0: none [default: 8]
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
 }
 
 fn schedule(name: &str) -> Result<Schedule, String> {
@@ -269,9 +269,6 @@ impl TuneArguments {
     /// Refuses what does not go together.
     pub fn check(&self, model: &Model) -> anyhow::Result<()> {
         let full = self.adapter.method == MethodChoice::Full;
-        if (self.learning.keep_best || self.learning.patience.is_some()) && self.validation == "0" {
-            return Err(Usage(NO_VALIDATION.into()).into());
-        }
         if self.types.is_some() && !full {
             return Err(Usage("--type is for --method full; bantam merge writes a model with an adapter".into()).into());
         }
@@ -340,6 +337,24 @@ impl TuneArguments {
         if let Some((option, _)) = of_comparisons.into_iter().find(|(_, given)| !method.compares() && *given) {
             let told = format!("{option} is for answers that are compared: --method dpo, orpo or kto");
             return Err(Usage(told).into());
+        }
+        let LearningOptions { validate_every, keep_best, patience, f32, .. } = &self.learning;
+        let of_validation = [
+            ("--validate-every", validate_every.is_some()),
+            ("--keep-best", *keep_best),
+            ("--patience", patience.is_some()),
+            ("--samples", self.examples.samples.is_some()),
+        ];
+        // A share of nothing is none, too.
+        let measures = self.validation.parse::<f64>() != Ok(0.0);
+        if let Some((option, _)) = of_validation.into_iter().find(|(_, given)| !measures && *given) {
+            return Err(Usage(format!("{option} needs examples to measure on: --validation")).into());
+        }
+        if *f32 && full {
+            return Err(Usage("--f32 is for frozen weights, and --method full has none".into()).into());
+        }
+        if self.examples.date.is_some() && self.examples.raw {
+            return Err(Usage("--date is for chat templates, and --raw uses none".into()).into());
         }
         if label_smoothing.is_some() && *method != MethodChoice::Dpo {
             return Err(Usage("--label-smoothing is for --method dpo".into()).into());

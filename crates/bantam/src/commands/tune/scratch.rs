@@ -64,6 +64,9 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
     let corpus: Vec<PathBuf> =
         [&arguments.model.model].into_iter().chain(&arguments.data).chain(&arguments.scratch.corpus).cloned().collect();
     let target = &arguments.output;
+    if target.is_dir() {
+        bail!("{} is a folder: -o names the new model's file", target.display());
+    }
     let place = Place::new(PathBuf::from(format!("{}.training", target.display())));
     place.check(arguments, target.exists().then(|| format!("{} is there already", target.display())))?;
     let interrupt = Interrupt::install_for_files()?;
@@ -89,6 +92,7 @@ pub fn run(arguments: &TuneArguments, spec_path: &Path) -> anyhow::Result<()> {
     if !arguments.dry_run {
         // Before anything of the model's size is in memory or on the disk.
         promised.check(&options)?;
+        place.sweep(&[&begun, target])?;
         let begins = if arguments.resume { 0 } else { 4 * promised.trained };
         let result = scratch::finished_bytes(&spec, promised.trained)?;
         place.check_room(&Room::new(&promised, begins, result), false)?;

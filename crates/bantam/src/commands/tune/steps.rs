@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::bail;
 use bantam_convert::free_space;
+use bantam_formats::atomic::remove_unfinished;
 use bantam_runtime::peak_memory;
-use bantam_train::checkpoint::State;
+use bantam_train::checkpoint::{self, State};
 use bantam_train::trainer::Promise;
 use bantam_train::{Recompute, TrainError, TrainOptions, Trainer};
 
@@ -53,6 +54,14 @@ impl Place {
         }
         if self.state.exists() {
             bail!("{folder} holds a run that was stopped; --resume goes on with it, --force begins anew");
+        }
+        Ok(())
+    }
+
+    /// Removes what was left where a run was killed while it wrote its states, or one of `others`.
+    pub fn sweep(&self, others: &[&Path]) -> anyhow::Result<()> {
+        for path in [self.state.as_path(), &self.best].iter().chain(others) {
+            remove_unfinished(path)?;
         }
         Ok(())
     }
@@ -142,7 +151,22 @@ impl Course<'_> {
                 note(format!("stopped after step {} of {steps}; --resume goes on", trainer.state.step));
                 Err(interrupted())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.with_last_state(error).into()),
+        }
+    }
+
+    /// Says of a loss that is no number which state stays: it may be older than the step before.
+    fn with_last_state(&self, error: TrainError) -> TrainError {
+        match (error, checkpoint::state(&self.place.state)) {
+            (TrainError::NotFinite { step, what, value, .. }, Ok(last)) => {
+                let (path, last) = (self.place.state.display(), last.step);
+                let advice = format!(
+                    "{path} holds the state after step {last}; going on would come to the same, but a lower learning rate or \
+                     stronger clipping may help: they begin anew, with --force"
+                );
+                TrainError::NotFinite { step, what, value, advice }
+            }
+            (error, _) => error,
         }
     }
 
@@ -208,7 +232,7 @@ impl Course<'_> {
         }
         let loss = examples.validation.measure(trainer, keep_on)?;
         if !loss.is_finite() {
-            let advice = "the state of the last step that was saved is kept; a lower learning rate may help".into();
+            let advice = "a lower learning rate may help".into();
             return Err(TrainError::NotFinite { step, what: "the validation loss", value: loss, advice });
         }
         trainer.state.validation.push((step, loss));
