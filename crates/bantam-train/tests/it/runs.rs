@@ -295,10 +295,7 @@ fn what_cannot_be_trained_is_refused_beforehand() {
     refused(with(Lora { rank: 0, ..Lora::default() }), "a rank of at least 1");
     refused(with(Lora { rank: 1 << 40, ..Lora::default() }), "at most 65536");
     // Refused before hundreds of megabytes are drawn, also where only a promise is asked for.
-    let huge = TrainOptions {
-        memory_limit: Some(200 << 20),
-        ..with(Lora { ranks: vec![("q_proj".into(), 65_536)], ..Lora::default() })
-    };
+    let huge = TrainOptions { memory_limit: Some(200 << 20), ..with(Lora { rank: 65_536, ..Lora::default() }) };
     let told = promise(model, &huge, Tokens::of(&examples, &huge), 0).unwrap_err().to_string();
     assert!(told.contains("tuning this model needs at least"), "{told}");
     refused(huge, "tuning this model needs at least");
