@@ -34,12 +34,9 @@ pub(crate) const MOST_PRODUCTS: usize = 3;
 /// Products that are nothing but what a gated activation reads: the gate's, and its partner's.
 fn gated_by(products: &[ProductSlot], gate: Slot, up: Slot) -> Option<[ProductSlot; 2]> {
     let [a, b] = products else { return None };
-    let plain = [a, b].into_iter().all(|product| product.bias.is_none() && !product.accumulate);
-    match (a.out == gate && b.out == up, b.out == gate && a.out == up) {
-        (true, _) if plain => Some([a.clone(), b.clone()]),
-        (_, true) if plain => Some([b.clone(), a.clone()]),
-        _ => None,
-    }
+    let (gates, ups) = if a.out == gate { (a, b) } else { (b, a) };
+    let plain = |product: &ProductSlot| product.bias.is_none() && !product.accumulate;
+    (gates.out == gate && ups.out == up && plain(gates) && plain(ups)).then(|| [gates.clone(), ups.clone()])
 }
 
 /// The layers of key-value memory a Plan needs.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
+use bantam_formats::atomic::AtomicFile;
 use serde_json::json;
 
 use crate::augment::{Augmentation, Values, cross, vary};
@@ -72,14 +73,9 @@ pub fn chat(text: &str, call: &str) -> String {
 /// # Errors
 /// What the file system says.
 pub fn write(path: &Path, lines: &[String]) -> anyhow::Result<()> {
-    let part = path.with_extension("part");
-    let result = (|| {
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&part)?);
-        for line in lines {
-            writeln!(file, "{line}")?;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    result.with_context(|| path.display().to_string())
+    let mut file = AtomicFile::create(path)?;
+    for line in lines {
+        writeln!(file, "{line}").with_context(|| path.display().to_string())?;
+    }
+    Ok(file.commit()?)
 }

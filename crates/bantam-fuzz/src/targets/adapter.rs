@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use bantam_runtime::{
-    Adapter, AnyBase, Feed, LoadOptions, Model, OpenOptions, Outputs, PeftSettings, read_gguf_adapter, read_peft,
+    Adapter, AnyBase, Feed, Model, OpenOptions, Outputs, PeftSettings, read_gguf_adapter, read_peft,
     template_of_adapter, write_gguf_adapter, write_peft,
 };
 use bantam_testkit::mutate::Region;
 
+use super::model::load_options;
 use super::{Target, directory, gguf, safetensors};
 
 pub(super) const GGUF: Target = Target {
@@ -72,8 +73,6 @@ const FILES: &[(&[u8], &[u8])] = &[
     (file!("goldens/", "tiny-phi3-a", "/model.gguf"), file!("goldens-adapters/", "tiny-phi3-a", "/random.gguf")),
 ];
 
-const MEMORY: u64 = 1 << 30;
-
 /// Files, each behind its number.
 fn seeds(files: impl Iterator<Item = &'static [u8]>) -> Vec<Vec<u8>> {
     files.zip(0u8..).map(|(file, number)| [&[number], file].concat()).collect()
@@ -136,14 +135,7 @@ fn use_it(folder: &Path, read: impl Fn(&Model) -> Option<Adapter>) -> bool {
         let found = read_gguf_adapter(&file, checkpoint, AnyBase::No).expect("what was written can be read");
         assert_eq!(found.parts.len(), adapter.parts.len());
     }
-    let options = LoadOptions {
-        threads: Some(1),
-        context: Some(8),
-        chunk_rows: 4,
-        memory_limit: Some(MEMORY),
-        ..LoadOptions::default()
-    };
-    let Ok(mut loaded) = model.with_adapters(vec![adapter]).load(&options, &mut |_| true) else { return false };
+    let Ok(mut loaded) = model.with_adapters(vec![adapter]).load(&load_options(), &mut |_| true) else { return false };
     let Ok(sequence) = loaded.open_sequence() else { return false };
     loaded.run(&[Feed { sequence, tokens: &[0, 1, 2, 3], outputs: Outputs::All }]).is_ok()
 }

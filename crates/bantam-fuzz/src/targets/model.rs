@@ -30,14 +30,19 @@ fn take(bytes: &[u8]) -> bool {
     accepted
 }
 
-fn run(path: &std::path::Path) -> bool {
-    let options = LoadOptions {
+/// How a model that may be damaged is loaded: small, and in little memory.
+pub(super) fn load_options() -> LoadOptions {
+    LoadOptions {
         threads: Some(1),
         context: Some(8),
         chunk_rows: 4,
         memory_limit: Some(MEMORY),
         ..LoadOptions::default()
-    };
+    }
+}
+
+fn run(path: &std::path::Path) -> bool {
+    let options = load_options();
     let Ok(model) = Model::open(path, &OpenOptions::default()) else {
         // What cannot be opened can still be described, or refused in words.
         let _ = describe(path, &OpenOptions::default(), &options);
