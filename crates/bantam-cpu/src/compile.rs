@@ -17,6 +17,7 @@ use crate::magnitude;
 use crate::program::{Angles, CpuProgram, Instruction, ProductSlot, Slot};
 use crate::repacked::{RepackedWeight, RepackedWeights};
 use crate::vectors;
+use crate::waiting::{self, Waiting};
 
 /// What a Program is compiled for, beside its sizes.
 pub(crate) struct Setting<'a> {
@@ -24,6 +25,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) isa: Isa,
     pub(crate) cache: KvFormat,
     pub(crate) repacked: Option<&'a dyn RepackedWeights>,
+    /// Whether weights of a file wait for the first batch.
+    pub(crate) repacking_later: bool,
     /// What BF16 weights are multiplied as.
     pub(crate) precision: Precision,
 }
@@ -166,14 +169,25 @@ pub(crate) fn compile(
         } else {
             let WeightView { tensor_type, rows, width, bytes } = view;
             let (isa, pool) = (setting.isa, setting.pool);
-            let matrix = Matrix::with_precision(setting.precision, tensor_type, rows, width, bytes, isa, pool);
+            // What is made for this model would be in memory twice.
+            let later = setting.repacking_later && !bytes.is_made();
+            let make = if later { Matrix::waiting } else { Matrix::with_precision };
+            if later {
+                waiting::look_at(&bytes, pool);
+            }
+            let matrix = make(setting.precision, tensor_type, rows, width, bytes, isa, pool);
+            let matrix = matrix.map_err(|error| kernel_error(&weight.name, error))?;
+            if later {
+                matrix.reserve_rooms(pool);
+            }
             places.push(matrices.len());
-            matrices.push(matrix.map_err(|error| kernel_error(&weight.name, error))?);
+            matrices.push(matrix);
         }
         if !progress(stored as u64) {
             return Err(PlanError::Interrupted);
         }
     }
+    let waiting = Waiting::new(&mut matrices, setting.pool);
     magnitude::by_lengths(setting, plan, weights, &places, &mut vectors)?;
     let fusions = Fusions::of(plan);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
@@ -199,6 +213,7 @@ pub(crate) fn compile(
         places_known: places_known(plan),
         instructions,
         matrices,
+        waiting,
         names,
         watch: None,
         vectors,

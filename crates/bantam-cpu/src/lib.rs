@@ -22,6 +22,7 @@ mod repacked;
 mod row_lengths;
 mod training;
 mod vectors;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub struct CpuBackend {
     /// Threads that memory is counted for.
     threads: usize,
     repacked: Option<Arc<dyn RepackedWeights>>,
+    /// Whether weights are repacked between the first batches.
+    repacking_later: bool,
     /// What training multiplies frozen weights in.
     training_precision: Precision,
     /// Most bytes of logits that training holds at a time.
@@ -63,6 +66,7 @@ impl CpuBackend {
             cache,
             threads,
             repacked: None,
+            repacking_later: false,
             training_precision: Precision::F32,
             precision: Precision::Bf16,
             logits_bytes: training::CHUNK_BYTES,
@@ -100,6 +104,12 @@ impl CpuBackend {
     /// Takes weights from here that were repacked before.
     pub fn with_repacked(self, repacked: Option<Arc<dyn RepackedWeights>>) -> Self {
         Self { repacked, ..self }
+    }
+
+    /// Multiplies the first batch by weights as the file has them, and repacks them before the next few: the first batch
+    /// is done sooner, those few later. For weights that lie in a file, and for more of them than repack in a moment.
+    pub fn with_repacking_later(self, repacking_later: bool) -> Self {
+        Self { repacking_later, ..self }
     }
 }
 
@@ -149,7 +159,8 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError> {
         let (isa, cache, precision) = (self.isa, self.cache, self.precision);
-        let setting = compile::Setting { pool: &self.pool, isa, cache, repacked: self.repacked.as_deref(), precision };
+        let (repacked, repacking_later) = (self.repacked.as_deref(), self.repacking_later);
+        let setting = compile::Setting { pool: &self.pool, isa, cache, repacked, repacking_later, precision };
         Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
     }
 

@@ -12,6 +12,7 @@ use bantam_plan::{Batch, CompileOptions, EmbedBy, NormKind, PlanError, Profile, 
 
 use crate::experts::{ExpertJob, Routed};
 use crate::profile::{self, Watch};
+use crate::waiting::Waiting;
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,7 @@ pub(crate) struct CpuProgram {
     pub(crate) places_known: usize,
     pub(crate) instructions: Vec<Instruction>,
     pub(crate) matrices: Vec<Matrix>,
+    pub(crate) waiting: Waiting,
     /// By matrix: the weight's name.
     pub(crate) names: Vec<String>,
     pub(crate) watch: Option<Watch>,
@@ -242,6 +244,7 @@ impl Program for CpuProgram {
         if let Some(place) = batch.places.iter().find(|place| place.position as usize >= self.places_known) {
             return refuse("positions", place.position as usize + 1, self.places_known);
         }
+        self.waiting.before_batch(&mut self.matrices, &self.pool);
         self.positions.clear();
         self.positions.extend(batch.places.iter().map(|place| place.position));
         self.places.clear();

@@ -68,6 +68,7 @@ pub struct Pool {
     /// Per worker, the pieces it still has: start in the low half, end in the high half.
     ranges: Vec<Apart<AtomicU64>>,
     scratch: Vec<Mutex<Vec<f32>>>,
+    rooms: Vec<Mutex<[Vec<f32>; 2]>>,
     rows: Mutex<Vec<f32>>,
     /// Regions run, the clock of waiting, and whether it is looked at.
     regions: AtomicU64,
@@ -121,6 +122,7 @@ impl Pool {
             busy: Mutex::new(()),
             ranges: (0..threads).map(|_| Apart(AtomicU64::new(0))).collect(),
             scratch: (0..threads).map(|_| Mutex::new(Vec::new())).collect(),
+            rooms: (0..threads).map(|_| Mutex::default()).collect(),
             rows: Mutex::new(Vec::new()),
             regions: AtomicU64::new(0),
             waited: AtomicU64::new(0),
@@ -200,6 +202,20 @@ impl Pool {
             let mut scratch = self.scratch(worker);
             if scratch.len() < length {
                 scratch.resize(length, 0.0);
+            }
+        }
+    }
+
+    /// Rooms of a worker for weights that are repacked within a product, as [`Pool::scratch`].
+    pub(crate) fn rooms(&self, worker: usize) -> MutexGuard<'_, [Vec<f32>; 2]> {
+        self.rooms[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every worker's rooms at least `length` long.
+    pub(crate) fn reserve_rooms(&self, length: usize) {
+        for worker in 0..self.threads() {
+            for room in self.rooms(worker).iter_mut().filter(|room| room.len() < length) {
+                room.resize(length, 0.0);
             }
         }
     }

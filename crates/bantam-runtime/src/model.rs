@@ -44,6 +44,9 @@ pub struct LoadOptions {
     /// What BF16 weights are multiplied as: bf16 rounds activations to it, as BF16 models are run elsewhere, and is about
     /// twice as fast on long prompts where the processor multiplies bf16.
     pub precision: Precision,
+    /// Whether the weights of a file are repacked between the first batches instead of before them: the first token comes
+    /// sooner, the next four later.
+    pub repacking_later: bool,
     /// Rows that run together in a long prompt.
     pub chunk_rows: usize,
     /// Most memory to take, where the user says so.
@@ -63,6 +66,7 @@ impl Default for LoadOptions {
             sequences: 1,
             kv: KvFormat::F16,
             precision: Precision::Bf16,
+            repacking_later: false,
             chunk_rows: 512,
             memory_limit: None,
         }
@@ -376,8 +380,10 @@ impl Model {
         let optimised = self.optimised.as_deref().filter(|_| !replaced);
         let kept = optimised.and_then(|directory| Kept::find(self, directory, &pool));
         let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn RepackedWeights>);
-        let backend =
-            CpuBackend::new(pool, Isa::detect(), options.kv).with_precision(options.precision).with_repacked(kept);
+        let backend = CpuBackend::new(pool, Isa::detect(), options.kv)
+            .with_precision(options.precision)
+            .with_repacked(kept)
+            .with_repacking_later(options.repacking_later);
         let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
         let plan = self.checkpoint.plan_for(self.context_for(options));
         let plan = plan.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;

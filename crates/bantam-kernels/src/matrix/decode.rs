@@ -4,14 +4,14 @@ use super::float_panels::FloatPanels;
 use super::float_tile::{Element, PANEL};
 use super::forms::{FORMS, Form, minimum_factor};
 use super::multiply::expand_function;
-use super::panels::{BLOCK, COLUMNS, Panels, STEPS};
+use super::panels::{BLOCK, COLUMNS, STEPS, ReadyPanels};
 use super::wide::{Blocks, TOGETHER, Wide};
 use crate::Isa;
 use crate::simd::{LANES, Simd, Task, dispatch};
 use std::ops::Range;
 
 /// Some blocks of some rows, `[rows, inputs]`.
-pub(super) fn blocks(isa: Isa, panels: &Panels, rows: Range<usize>, inputs: Range<usize>, out: &mut [f32]) {
+pub(super) fn blocks(isa: Isa, panels: ReadyPanels, rows: Range<usize>, inputs: Range<usize>, out: &mut [f32]) {
     let whole = inputs.start.is_multiple_of(BLOCK) && inputs.end.is_multiple_of(BLOCK);
     assert!(whole, "{inputs:?} of a weight in blocks of {BLOCK}");
     let width = inputs.len();

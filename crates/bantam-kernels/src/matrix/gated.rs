@@ -8,7 +8,7 @@ use super::int8_avx512::PAIR;
 use super::int8_rows::{Int8Rows, TILE, Tile};
 use super::multiply::{RESIDENT, SHARES};
 use super::pairs::{self, Pairs, Sums};
-use super::panels::{COLUMNS, Panels};
+use super::panels::{COLUMNS, ReadyPanels};
 use super::{Matrix, Store};
 use crate::buffer::Shared;
 use crate::elementwise::{Activation, gate_sums};
@@ -35,22 +35,26 @@ pub(super) fn multiply(
     let out = Shared::new(out);
     pool.pieces_with(gates.count.div_ceil(each), |worker, piece| {
         let range = piece * each..((piece + 1) * each).min(gates.count);
+        let mut rooms = pool.rooms(worker);
+        let [first, second] = &mut *rooms;
+        let gates = gates.view(Isa::Avx512, range.clone(), first);
+        let ups = ups.view(Isa::Avx512, range.clone(), second);
         let pairs = GateAndUp { gates, ups, range, outputs: gate.outputs, activation, out };
         pairs::multiply(&pairs, x, &mut pool.scratch(worker));
     });
     true
 }
 
-struct GateAndUp<'a> {
-    gates: &'a Panels,
-    ups: &'a Panels,
+struct GateAndUp {
+    gates: ReadyPanels,
+    ups: ReadyPanels,
     range: Range<usize>,
     outputs: usize,
     activation: Activation,
     out: Shared<f32>,
 }
 
-impl Pairs for GateAndUp<'_> {
+impl Pairs for GateAndUp {
     fn kind(&self) -> &'static PanelKind {
         self.gates.kind
     }

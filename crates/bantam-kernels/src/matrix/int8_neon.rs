@@ -715,7 +715,9 @@ mod tests {
             })
             .collect();
         let source = SharedBytes::from_vec(source);
-        let panels = Panels::pack(kind, COLUMNS, inputs, &source, &pool).expect("small");
+        let panels = Panels::waiting(kind, COLUMNS, inputs, source).expect("small");
+        let mut room = Vec::new();
+        let panels = panels.view(Isa::Portable, 0..1, &mut room);
         let x: Vec<f32> = (0..rows * inputs).map(|i| ((i * 37) % 255) as f32 - 127.0).collect();
         let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
         int8.quantize(&pool, Isa::detect(), kind.activation(), &x, rows, inputs);

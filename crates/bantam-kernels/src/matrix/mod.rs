@@ -146,6 +146,26 @@ impl Matrix {
         isa: Isa,
         pool: &Pool,
     ) -> Result<Self, KernelError> {
+        let mut matrix = Self::waiting(precision, tensor_type, outputs, inputs, bytes, isa, pool)?;
+        matrix.repack(pool)?;
+        Ok(matrix)
+    }
+
+    /// As [`Matrix::with_precision`], with block formats that repack quickly left as they are in `bytes` until
+    /// [`Matrix::repack`]. Until then each product repacks what it multiplies, piece by piece in the caches, and gives the same
+    /// bits: less work for one or two products than fresh memory for all of it, more for many.
+    ///
+    /// # Errors
+    /// As [`Matrix::new`].
+    pub fn waiting(
+        precision: Precision,
+        tensor_type: TensorType,
+        outputs: usize,
+        inputs: usize,
+        bytes: SharedBytes,
+        isa: Isa,
+        pool: &Pool,
+    ) -> Result<Self, KernelError> {
         let shape_error = KernelError::WeightShape { tensor_type, outputs, inputs };
         let Ok(expected) = tensor_type.bytes(outputs, inputs) else {
             return Err(shape_error);
@@ -159,8 +179,11 @@ impl Matrix {
         }
         let store = match PanelKind::of(tensor_type) {
             Some(kind) => {
-                let panels = Panels::pack(kind, outputs, inputs, &bytes, pool)?;
                 pool.reserve_scratch(multiply::scratch_length(isa, kind, inputs));
+                let mut panels = Panels::waiting(kind, outputs, inputs, bytes)?;
+                if !raw::is_turned(tensor_type) {
+                    panels.pack(pool)?;
+                }
                 Store::Panels(panels)
             }
             None => {
@@ -198,11 +221,37 @@ impl Matrix {
         Ok(Self { tensor_type, outputs, inputs, isa: isa.usable(), store: Store::Panels(panels) })
     }
 
+    /// Repacks it in parallel, where it waits for that. Where there is no memory, it stays as it was.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn repack(&mut self, pool: &Pool) -> Result<(), KernelError> {
+        match &mut self.store {
+            Store::Panels(panels) => panels.pack(pool),
+            Store::Float(_) => Ok(()),
+        }
+    }
+
+    /// Whether it was made by [`Matrix::waiting`] and not repacked since.
+    pub fn is_waiting(&self) -> bool {
+        match &self.store {
+            Store::Panels(panels) => panels.is_waiting(),
+            Store::Float(_) => false,
+        }
+    }
+
+    /// Makes room in the pool for products that repack for themselves, so that they need no memory.
+    pub fn reserve_rooms(&self, pool: &Pool) {
+        if let Store::Panels(panels) = &self.store {
+            pool.reserve_rooms(panels.room(multiply::RESIDENT));
+        }
+    }
+
     /// The repacked form of a block format, for [`Matrix::from_panels`] on a machine that lays panels out alike
-    /// ([`PANEL_LAYOUT`], and the same byte order).
+    /// ([`PANEL_LAYOUT`], and the same byte order); `None` while it waits.
     pub fn panels(&self) -> Option<&[u8]> {
         match &self.store {
-            Store::Panels(panels) => Some(panels.packed()),
+            Store::Panels(panels) => panels.packed(),
             Store::Float(_) => None,
         }
     }
@@ -302,7 +351,11 @@ impl Matrix {
             return;
         }
         match &self.store {
-            Store::Panels(panels) => decode::blocks(self.isa, panels, outputs, inputs, out),
+            Store::Panels(panels) => {
+                let mut room = Vec::new();
+                let wanted = outputs.start / panels::COLUMNS..outputs.end.div_ceil(panels::COLUMNS);
+                decode::blocks(self.isa, panels.view(self.isa, wanted, &mut room), outputs, inputs, out);
+            }
             Store::Float(panels) => decode::numbers(self.isa, panels, outputs, inputs, out),
         }
     }

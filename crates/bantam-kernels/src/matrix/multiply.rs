@@ -5,7 +5,7 @@ use super::float_rows::{self, CHUNK, Precision, Source, View};
 use super::float_tile::{Element, FloatTile, PANEL, Sums};
 use super::forms::{PanelKind, number};
 use super::int8_rows::{self, Int8Rows, RECORD, TILE, Tile};
-use super::panels::{BLOCK, COLUMNS, Panels};
+use super::panels::{BLOCK, COLUMNS, ReadyPanels};
 use super::wide::{Expand, Wide, WideTile};
 use super::{ActivationKind, Matrix, Store, int8_portable};
 
@@ -127,6 +127,8 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
             (Store::Panels(panels), Activations::Int8(x)) => {
                 let range = first..(first + job.each).min(panels.count);
                 let isa = job.matrix.isa;
+                let mut rooms = pool.rooms(worker);
+                let panels = panels.view(isa, range.clone(), &mut rooms[0]);
                 #[cfg(target_arch = "x86_64")]
                 if isa.usable() == Isa::Avx512 && rows > TILE {
                     let neighbours = pairs::Neighbours { panels, range, out: &job.out };
@@ -245,7 +247,7 @@ fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: Vie
 
 /// A run of panels times all rows.
 struct Work<'a> {
-    panels: &'a Panels,
+    panels: ReadyPanels,
     range: Range<usize>,
     x: &'a Int8Rows,
     out: &'a Target<'a>,

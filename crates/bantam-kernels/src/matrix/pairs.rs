@@ -8,7 +8,7 @@ use super::forms::{FORMS, PanelKind, SPAN};
 use super::int8_avx512::{OF_MANY, PAIR, expand_units, pair, wide_pair};
 use super::int8_rows::{HALVES, Int8Rows, RECORD, Tile};
 use super::multiply::{LINE, Target};
-use super::panels::{COLUMNS, Panels};
+use super::panels::{COLUMNS, ReadyPanels};
 use std::ops::Range;
 
 /// Rows from which on blocks are taken apart beforehand.
@@ -39,7 +39,7 @@ pub(super) type Sums = [[f32; COLUMNS]; PAIR];
 
 /// Neighbours of one matrix. A last one alone is multiplied twice.
 pub(super) struct Neighbours<'a> {
-    pub(super) panels: &'a Panels,
+    pub(super) panels: ReadyPanels,
     pub(super) range: Range<usize>,
     pub(super) out: &'a Target<'a>,
 }

@@ -20,13 +20,13 @@
 //! The bytes a file has for 16 rows are exceeded by no more than 2%, but for TQ1_0 (2 bits a number here) and the formats with
 //! codebooks, whose entries' numbers take 3 or 4 bits each here instead of 1.5 to 3.4.
 
-use super::forms::{Form, PanelKind, Scales};
+use super::forms::{FORMS, Form, PanelKind, Scales, number};
 use super::raw::Raw;
 use super::unpack::{Parts, half_at, unpack, unpack_scales};
 use crate::buffer::{Buffer, Shared};
 use crate::simd::{Simd, Task, dispatch};
 use crate::{Isa, KernelError, Pool};
-use bantam_tensor::SharedBytes;
+use bantam_tensor::{SharedBytes, TensorType};
 use std::ops::Range;
 
 /// Output columns of a panel.
@@ -35,6 +35,8 @@ pub(super) const COLUMNS: usize = 16;
 pub(super) const BLOCK: usize = 32;
 /// What the first panel is aligned to.
 const LINE: usize = 64;
+/// Bytes that a processor reads at a time.
+const CACHED: usize = 64;
 /// Bytes that are repacked before the file's are let go.
 pub(super) const AT_ONCE: usize = 8 << 20;
 /// Bytes of panels in a piece of work.
@@ -200,13 +202,13 @@ pub(super) fn bytes(kind: &PanelKind, outputs: usize, inputs: usize) -> Option<u
     outputs.div_ceil(COLUMNS).checked_mul(kind.form().panel_bytes(inputs / BLOCK)?)
 }
 
-/// A weight in panels.
+/// A weight in panels, or to be put into panels.
 pub(super) struct Panels {
     pub(super) kind: &'static PanelKind,
     pub(super) blocks: usize,
     pub(super) count: usize,
     pub(super) panel_bytes: usize,
-    buffer: Memory,
+    memory: Memory,
 }
 
 /// Where panels lie.
@@ -214,6 +216,58 @@ enum Memory {
     Owned(Buffer),
     /// A file of panels, and its first byte here.
     Shared(SharedBytes, Start),
+    /// Nowhere yet: the rows of a file, which products repack piece by piece for themselves.
+    Waiting(Rows),
+}
+
+/// Rows of a file.
+struct Rows {
+    bytes: SharedBytes,
+    row_bytes: usize,
+    outputs: usize,
+}
+
+/// Panels that are in memory, some or all of a weight's.
+#[derive(Clone, Copy)]
+pub(super) struct ReadyPanels {
+    pub(super) kind: &'static PanelKind,
+    pub(super) blocks: usize,
+    panel_bytes: usize,
+    /// Where the weight's first panel is, or would be.
+    start: *const u8,
+}
+
+impl ReadyPanels {
+    /// The first byte of a panel, which must be one of the view's.
+    pub(super) fn panel(&self, panel: usize) -> *const u8 {
+        self.start.wrapping_add(panel * self.panel_bytes)
+    }
+
+    /// Some blocks of a row: the plain twin of [`decode::blocks`](super::decode::blocks).
+    pub(super) fn decode(&self, row: usize, inputs: Range<usize>, out: &mut [f32]) {
+        assert!(
+            inputs.start.is_multiple_of(BLOCK) && inputs.end.is_multiple_of(BLOCK),
+            "{inputs:?} in blocks of {BLOCK}"
+        );
+        let (kind, form, column) = (self.kind, self.kind.form(), row % COLUMNS);
+        // SAFETY: the panel is one of the view's, and whole.
+        let panel = unsafe { std::slice::from_raw_parts(self.panel(row / COLUMNS), self.panel_bytes) };
+        let parts = form.parts();
+        for (block, out) in (inputs.start / BLOCK..).zip(out.chunks_exact_mut(BLOCK)) {
+            let (header, codes, index) = form.places(block);
+            let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
+            for (part, out) in out.chunks_exact_mut(BLOCK / parts).enumerate() {
+                let (scale, minimum) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
+                let fours = part * STEPS / parts..(part + 1) * STEPS / parts;
+                let codes = fours.flat_map(|step| form.step::<4>(codes, step, 4 * column));
+                for (out, code) in out.iter_mut().zip(codes) {
+                    let unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
+                    let value = scale * (i32::from(unsigned) - form.offset as i32) as f32;
+                    *out = if form.has_minimum() { value - minimum } else { value };
+                }
+            }
+        }
+    }
 }
 
 struct Start(*const u8);
@@ -223,39 +277,40 @@ unsafe impl Send for Start {}
 // SAFETY: as above.
 unsafe impl Sync for Start {}
 
-impl Memory {
-    fn as_ptr(&self) -> *const u8 {
-        match self {
-            Self::Owned(buffer) => buffer.as_ptr(),
-            Self::Shared(_, start) => start.0,
-        }
-    }
-}
-
-impl AsRef<[u8]> for Memory {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Owned(buffer) => buffer.as_ref(),
-            Self::Shared(bytes, _) => bytes,
+impl Rows {
+    /// Repacks some panels.
+    fn pack(&self, isa: Isa, kind: &PanelKind, panels: Range<usize>, panel_bytes: usize, target: &mut [u8]) {
+        let bytes = &self.bytes[..];
+        for (panel, target) in panels.zip(target.chunks_exact_mut(panel_bytes)) {
+            let first = panel * COLUMNS;
+            let rows = &bytes[first * self.row_bytes..(first + COLUMNS).min(self.outputs) * self.row_bytes];
+            dispatch(isa, Pack { kind, rows, row_bytes: self.row_bytes, target });
         }
     }
 }
 
 impl Panels {
-    /// Repacks the rows of a file; `inputs` is a multiple of the format's block and `source` has the right length.
-    pub(super) fn pack(
+    /// The rows of a file, to be repacked; `inputs` is a multiple of the format's block and `source` has the right length.
+    /// Memory for the panels is taken by [`Panels::pack`].
+    pub(super) fn waiting(
         kind: &'static PanelKind,
         outputs: usize,
         inputs: usize,
-        source: &SharedBytes,
-        pool: &Pool,
+        source: SharedBytes,
     ) -> Result<Self, KernelError> {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
-        let panel_bytes = total / count;
-        let mut buffer = Buffer::huge(total, "repacked weights")?;
+        let row_bytes = source.len() / outputs;
+        let memory = Memory::Waiting(Rows { bytes: source, row_bytes, outputs });
+        Ok(Self { kind, blocks, count, panel_bytes: total / count, memory })
+    }
+
+    /// Repacks all that is waiting.
+    pub(super) fn pack(&mut self, pool: &Pool) -> Result<(), KernelError> {
+        let Memory::Waiting(rows) = &self.memory else { return Ok(()) };
+        let (kind, count, panel_bytes) = (self.kind, self.count, self.panel_bytes);
+        let mut buffer = Buffer::huge(count * panel_bytes, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
-        let (row_bytes, bytes) = (source.len() / outputs, &source[..]);
         let together = (AT_ONCE / panel_bytes).max(1);
         let isa = Isa::detect();
         for start in (0..count).step_by(together) {
@@ -263,18 +318,52 @@ impl Panels {
             let each = (PIECE / panel_bytes).max(1);
             pool.pieces(some.div_ceil(each), |piece| {
                 let panels = start + piece * each..start + ((piece + 1) * each).min(some);
-                // SAFETY: each panel belongs to one piece, and `total` is `count` panels.
-                let targets = unsafe { target.part(panels.start * panel_bytes, panels.len() * panel_bytes) };
-                for (panel, target) in panels.zip(targets.chunks_exact_mut(panel_bytes)) {
-                    let first = panel * COLUMNS;
-                    let rows = &bytes[first * row_bytes..(first + COLUMNS).min(outputs) * row_bytes];
-                    dispatch(isa, Pack { kind, rows, row_bytes, target });
-                }
+                // SAFETY: each panel belongs to one piece, and the buffer is of `count` panels.
+                let target = unsafe { target.part(panels.start * panel_bytes, panels.len() * panel_bytes) };
+                rows.pack(isa, kind, panels, panel_bytes, target);
             });
-            let last = ((start + some) * COLUMNS).min(outputs);
-            source.done_with(start * COLUMNS * row_bytes..last * row_bytes);
+            let last = ((start + some) * COLUMNS).min(rows.outputs);
+            rows.bytes.done_with(start * COLUMNS * rows.row_bytes..last * rows.row_bytes);
         }
-        Ok(Self { kind, blocks, count, panel_bytes, buffer: Memory::Owned(buffer) })
+        self.memory = Memory::Owned(buffer);
+        Ok(())
+    }
+
+    /// Whether they are still to be repacked.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.memory, Memory::Waiting(_))
+    }
+
+    /// Some panels for a product. Those that wait are repacked into `room`, which must be [`Panels::room`] long for as many as
+    /// products take at a time.
+    pub(super) fn view(&self, isa: Isa, panels: Range<usize>, room: &mut Vec<f32>) -> ReadyPanels {
+        let Self { kind, blocks, panel_bytes, .. } = *self;
+        let start = match &self.memory {
+            Memory::Owned(buffer) => buffer.as_ptr(),
+            Memory::Shared(_, start) => start.0,
+            Memory::Waiting(rows) => {
+                let length = panels.len() * panel_bytes;
+                if room.len() < length / 4 + LINE {
+                    // Only for a pool that the matrix was not made with.
+                    room.resize(length / 4 + LINE, 0.0);
+                }
+                let aligned = room.as_ptr().align_offset(LINE).min(LINE);
+                let target = room[aligned..][..length / 4].as_mut_ptr().cast::<u8>();
+                // SAFETY: an f32 is four initialised bytes, and any four bytes are one.
+                let target = unsafe { std::slice::from_raw_parts_mut(target, length) };
+                // Sub-scales are added bit by bit.
+                target.fill(0);
+                let first = panels.start * panel_bytes;
+                rows.pack(isa, kind, panels, panel_bytes, target);
+                target.as_ptr().wrapping_sub(first)
+            }
+        };
+        ReadyPanels { kind, blocks, panel_bytes, start }
+    }
+
+    /// f32 of room that so many bytes of panels, and two panels more, are repacked into.
+    pub(super) fn room(&self, bytes: usize) -> usize {
+        (bytes + 2 * self.panel_bytes) / 4 + LINE
     }
 
     /// Panels that were packed before, or `None` where they are not as long as they should be or begin between lines.
@@ -291,48 +380,21 @@ impl Panels {
             return None;
         }
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
-        let buffer = Memory::Shared(packed, Start(start));
-        Some(Self { kind, blocks, count, panel_bytes: total / count, buffer })
+        let memory = Memory::Shared(packed, Start(start));
+        Some(Self { kind, blocks, count, panel_bytes: total / count, memory })
     }
 
-    /// All panels.
-    pub(super) fn packed(&self) -> &[u8] {
-        self.buffer.as_ref()
+    /// All panels, where they are there.
+    pub(super) fn packed(&self) -> Option<&[u8]> {
+        match &self.memory {
+            Memory::Owned(buffer) => Some(buffer.as_ref()),
+            Memory::Shared(bytes, _) => Some(bytes),
+            Memory::Waiting(_) => None,
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.count * self.panel_bytes
-    }
-
-    /// The first byte of a panel.
-    pub(super) fn panel(&self, panel: usize) -> *const u8 {
-        debug_assert!(panel < self.count);
-        self.buffer.as_ptr().wrapping_add(panel * self.panel_bytes)
-    }
-
-    /// Some blocks of a row: the plain twin of [`decode::blocks`](super::decode::blocks).
-    pub(super) fn decode(&self, row: usize, inputs: Range<usize>, out: &mut [f32]) {
-        assert!(
-            inputs.start.is_multiple_of(BLOCK) && inputs.end.is_multiple_of(BLOCK),
-            "{inputs:?} in blocks of {BLOCK}"
-        );
-        let (kind, form, column) = (self.kind, self.kind.form(), row % COLUMNS);
-        let panel = &self.buffer.as_ref()[row / COLUMNS * self.panel_bytes..][..self.panel_bytes];
-        let parts = form.parts();
-        for (block, out) in (inputs.start / BLOCK..).zip(out.chunks_exact_mut(BLOCK)) {
-            let (header, codes, index) = form.places(block);
-            let (header, codes) = (&panel[header..][..form.header_bytes()], &panel[codes..][..form.code_bytes()]);
-            for (part, out) in out.chunks_exact_mut(BLOCK / parts).enumerate() {
-                let (scale, minimum) = form.scale_and_minimum(kind.unit, header, parts * index + part, column);
-                let fours = part * STEPS / parts..(part + 1) * STEPS / parts;
-                let codes = fours.flat_map(|step| form.step::<4>(codes, step, 4 * column));
-                for (out, code) in out.iter_mut().zip(codes) {
-                    let unsigned = if form.table { kind.table[usize::from(code & 15)] } else { code };
-                    let value = scale * (i32::from(unsigned) - form.offset as i32) as f32;
-                    *out = if form.has_minimum() { value - minimum } else { value };
-                }
-            }
-        }
     }
 }
 
@@ -362,10 +424,19 @@ impl Task for Pack<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        match Raw::new(self.kind.tensor_type) {
-            Some(raw) => pack_raw(self, raw),
-            None => pack_panel(self.kind, self.rows, self.row_bytes, self.target),
+    fn run<S: Simd>(self, s: S) {
+        match self.kind.tensor_type {
+            TensorType::Q8_0 => pack_raw::<S, { number::Q8 }, 8>(s, self),
+            TensorType::Q4_0 => pack_raw::<S, { number::Q4 }, 4>(s, self),
+            TensorType::IQ4_NL => pack_raw::<S, { number::TABLE4 }, 4>(s, self),
+            TensorType::Q4_1 => pack_raw::<S, { number::Q4_OFFSET }, 4>(s, self),
+            TensorType::Q5_0 => pack_raw::<S, { number::Q5 }, 5>(s, self),
+            TensorType::Q5_1 => pack_raw::<S, { number::Q5_OFFSET }, 5>(s, self),
+            TensorType::IQ4_XS => pack_raw::<S, { number::TABLE4_SIX }, 32>(s, self),
+            TensorType::Q4_K => pack_raw::<S, { number::Q4_SIX }, 32>(s, self),
+            TensorType::Q5_K => pack_raw::<S, { number::Q5_SIX }, 40>(s, self),
+            TensorType::Q6_K => pack_raw::<S, { number::Q6_EIGHT }, 48>(s, self),
+            _ => pack_panel(self.kind, self.rows, self.row_bytes, self.target),
         }
     }
 }
@@ -380,38 +451,40 @@ fn write_lines(form: &Form, codes: &[Words; STEPS], target: &mut [u8]) {
     }
 }
 
+/// A format whose codes are turned sixteen columns at a time: `FORM` is its form, `WORDS` how many words of codes a block has.
 #[inline(always)]
-fn pack_raw(task: Pack<'_>, mut raw: Raw) {
+fn pack_raw<S: Simd, const FORM: u8, const WORDS: usize>(s: S, task: Pack<'_>) {
     let Pack { kind, rows, row_bytes, target } = task;
-    let form = kind.form();
+    let form = &FORMS[usize::from(FORM)];
     let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
     let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
     let per_unit = form.unit_blocks() / blocks * block_bytes;
     let columns = rows.len() / row_bytes;
-    let mut parts = Parts::default();
+    let (mut raw, mut parts) = (Raw::<S, FORM, WORDS>::new(s, columns), Parts::default());
+    let whole = columns == COLUMNS;
+    // As much of the next rows is asked for as is read of these, which begin behind each other.
+    let mut ahead = rows.as_ptr().wrapping_add(rows.len());
     for (unit, target) in target.chunks_mut(form.unit_bytes()).enumerate() {
         let (header, codes) = target.split_at_mut(header_bytes);
         for (at, codes) in codes.chunks_exact_mut(blocks * code_bytes).enumerate() {
             let start = unit * per_unit + at * block_bytes;
-            // Their scale comes first in a block.
-            if let (Scales::Half(_), 1) = (form.scales, blocks) {
-                let header = header[32 * at..][..32].as_chunks_mut::<2>().0;
-                for (half, row) in header.iter_mut().zip(rows.chunks_exact(row_bytes)) {
-                    half.copy_from_slice(&row[start..start + 2]);
-                }
+            assert!(start + block_bytes <= row_bytes, "a block inside its row");
+            for _ in 0..(COLUMNS * block_bytes).div_ceil(CACHED) {
+                s.prefetch(ahead);
+                ahead = ahead.wrapping_add(CACHED);
+            }
+            if whole {
+                // SAFETY: the block is inside each of sixteen rows.
+                unsafe { raw.take(rows.as_ptr().add(start), row_bytes, header, at) };
             } else {
                 for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
                     unpack_scales(kind, &row[start..start + block_bytes], &mut parts);
                     form.write_scales(header, at, column, &parts);
                 }
+                raw.take_few(rows, row_bytes, start);
             }
-            raw.take(rows, row_bytes, start);
             for (block, target) in codes.chunks_exact_mut(code_bytes).enumerate() {
-                let mut codes = raw.codes(block);
-                for words in &mut codes {
-                    words[columns..].fill(0);
-                }
-                write_lines(form, &codes, target);
+                raw.put_lines(block, target);
             }
         }
     }

@@ -3,124 +3,234 @@
 //!
 //! The same as [`super::unpack`] for a column. Layouts: the files of `bantam-tensor`, one for each format.
 
-use super::panels::{COLUMNS, STEPS, Words};
+use super::forms::{FORMS, number};
+use super::panels::{COLUMNS, STEPS};
+use crate::simd::Simd;
 use bantam_tensor::TensorType;
 
-/// Most words of codes in a block.
-const MOST: usize = 48;
+/// Whether a format is turned so: those that repack about as fast as memory is read.
+pub(super) fn is_turned(tensor_type: TensorType) -> bool {
+    use TensorType as T;
+    matches!(
+        tensor_type,
+        T::Q8_0 | T::Q4_0 | T::Q4_1 | T::Q5_0 | T::Q5_1 | T::IQ4_NL | T::IQ4_XS | T::Q4_K | T::Q5_K | T::Q6_K
+    )
+}
+
+/// The lowest bit of each byte.
 const ONES: u32 = 0x0101_0101;
 
-/// The words of a file's block that hold codes, for each column.
-pub(super) struct Raw {
-    tensor_type: TensorType,
-    first: usize,
-    count: usize,
-    words: [Words; MOST],
+/// The words of a file's block that hold codes, each of all columns. Of the formats that are turned so, each has a form of its own.
+pub(super) struct Raw<S: Simd, const FORM: u8, const WORDS: usize> {
+    s: S,
+    words: [S::I; WORDS],
+    /// The columns there are, all bits set.
+    columns: S::I,
 }
 
-/// Bits of words: `(words >> right) & mask`.
+/// The lower or upper halves of words, as they stand in a header.
 #[inline(always)]
-fn bits(words: &Words, right: usize, mask: u32) -> Words {
-    let mut out = *words;
-    for out in &mut out {
-        *out = *out >> right & mask;
+fn halves(words: &[u32; COLUMNS], upper: bool) -> [u8; 2 * COLUMNS] {
+    let mut out = [0; 2 * COLUMNS];
+    for (out, word) in out.as_chunks_mut::<2>().0.iter_mut().zip(words) {
+        *out = ((word >> if upper { 16 } else { 0 }) as u16).to_le_bytes();
     }
     out
 }
 
-/// Adds bits of other words: `into | (words >> right & mask) << left`.
+/// Writes the lowest bytes of words.
 #[inline(always)]
-fn with(into: Words, words: &Words, right: usize, mask: u32, left: usize) -> Words {
-    let mut out = into;
-    for (out, word) in out.iter_mut().zip(words) {
-        *out |= (word >> right & mask) << left;
+fn put_low<S: Simd>(s: S, words: S::I, out: &mut [u8]) {
+    for (out, byte) in out.iter_mut().zip(s.low_bytes(words)) {
+        *out = byte as u8;
     }
-    out
 }
 
-/// Adds the fifth bits: four from bit `right` on, one to each byte.
+/// Writes the four bytes of words as four runs of bytes.
 #[inline(always)]
-fn with_fifth(into: Words, words: &Words, right: usize) -> Words {
-    let mut out = into;
-    for (out, word) in out.iter_mut().zip(words) {
-        *out |= ((word >> right & 15).wrapping_mul(0x0020_4081) & ONES) << 4;
+fn put_bytes<S: Simd>(s: S, words: S::I, out: &mut [u8]) {
+    for (byte, out) in out.chunks_exact_mut(COLUMNS).enumerate().take(4) {
+        put_low(s, s.bits_i(words, 8 * byte as u32, u32::MAX), out);
     }
-    out
 }
 
-impl Raw {
-    /// For the formats that are turned so.
-    pub(super) fn new(tensor_type: TensorType) -> Option<Self> {
-        let (first, count) = match tensor_type {
-            TensorType::Q8_0 => (2, 8),
-            TensorType::Q4_0 | TensorType::IQ4_NL => (2, 4),
-            TensorType::Q4_1 => (4, 4),
-            TensorType::Q5_0 => (2, 5),
-            TensorType::Q5_1 => (4, 5),
-            TensorType::IQ4_XS => (8, 32),
-            TensorType::Q4_K => (16, 32),
-            TensorType::Q5_K => (16, 40),
-            TensorType::Q6_K => (0, 48),
-            _ => return None,
-        };
-        Some(Self { tensor_type, first, count, words: [[0; COLUMNS]; MOST] })
-    }
+impl<S: Simd, const FORM: u8, const WORDS: usize> Raw<S, FORM, WORDS> {
+    /// Bytes of a block before its codes.
+    const FIRST: usize = match FORM {
+        number::Q8 | number::Q4 | number::TABLE4 | number::Q5 => 2,
+        number::Q4_OFFSET | number::Q5_OFFSET => 4,
+        number::TABLE4_SIX => 8,
+        number::Q4_SIX | number::Q5_SIX => 16,
+        _ => 0,
+    };
 
-    /// Takes the block that begins at `start` of every row; columns without a row are left zero.
+    /// For so many columns, sixteen or fewer.
     #[inline(always)]
-    pub(super) fn take(&mut self, rows: &[u8], row_bytes: usize, start: usize) {
-        let start = start + self.first;
-        match self.count {
-            4 => self.turn::<4>(rows, row_bytes, start),
-            5 => self.turn::<5>(rows, row_bytes, start),
-            8 => self.turn::<8>(rows, row_bytes, start),
-            32 => self.turn::<32>(rows, row_bytes, start),
-            40 => self.turn::<40>(rows, row_bytes, start),
-            _ => self.turn::<MOST>(rows, row_bytes, start),
-        }
+    pub(super) fn new(s: S, columns: usize) -> Self {
+        let mut mask = [0; COLUMNS];
+        mask[..columns].fill(u32::MAX);
+        Self { s, words: [s.zero_i(); WORDS], columns: s.load_words(&mask) }
     }
 
+    /// Takes the block that begins at `start` of every row, of fewer than sixteen.
     #[inline(always)]
-    fn turn<const N: usize>(&mut self, rows: &[u8], row_bytes: usize, start: usize) {
+    pub(super) fn take_few(&mut self, rows: &[u8], row_bytes: usize, start: usize) {
+        let start = start + Self::FIRST;
+        let mut words = [[0; COLUMNS]; WORDS];
         for (column, row) in rows.chunks_exact(row_bytes).enumerate().take(COLUMNS) {
-            let bytes = row[start..start + 4 * N].as_chunks::<4>().0;
-            for (words, four) in self.words.iter_mut().zip(bytes) {
+            let bytes = row[start..start + 4 * WORDS].as_chunks::<4>().0;
+            for (words, four) in words.iter_mut().zip(bytes) {
                 words[column] = u32::from_le_bytes(*four);
             }
         }
+        for (own, words) in self.words.iter_mut().zip(&words) {
+            *own = self.s.load_words(words);
+        }
     }
 
-    /// Codes of one of its blocks of 32 inputs.
+    /// Takes a block of sixteen rows, and writes their scales into the header; `at` is the number of the block in the unit.
+    ///
+    /// # Safety
+    /// `from` must be readable for a block in each of sixteen rows that are `stride` bytes apart.
     #[inline(always)]
-    pub(super) fn codes(&self, block: usize) -> [Words; STEPS] {
-        let (raw, mut codes) = (&self.words, [[0; COLUMNS]; STEPS]);
-        for (s, codes) in codes.iter_mut().enumerate() {
-            // Inputs 0 .. 16 in the low and 16 .. 32 in the high four bits of sixteen bytes.
-            let (quarter, upper) = (s % 4, 4 * (s / 4));
-            *codes = match self.tensor_type {
-                TensorType::Q8_0 => bits(&raw[s], 0, u32::MAX),
-                TensorType::Q4_0 | TensorType::IQ4_NL | TensorType::Q4_1 => bits(&raw[quarter], upper, 15 * ONES),
-                TensorType::Q5_0 | TensorType::Q5_1 => {
-                    with_fifth(bits(&raw[1 + quarter], upper, 15 * ONES), &raw[0], 4 * s)
+    pub(super) unsafe fn take(&mut self, from: *const u8, stride: usize, header: &mut [u8], at: usize) {
+        let s = self.s;
+        // Of five words the first is alone. A block has 16 bytes and more from each of these places on.
+        let single = WORDS % 4;
+        if single > 0 {
+            // SAFETY: the caller gives a whole block of each row.
+            self.words[0] = unsafe { s.turn_words(from.add(Self::FIRST), stride) }[0];
+        }
+        for first in (single..WORDS).step_by(4) {
+            // SAFETY: as above.
+            let four = unsafe { s.turn_words(from.add(Self::FIRST + 4 * first), stride) };
+            self.words[first..first + 4].copy_from_slice(&four);
+        }
+        // SAFETY: as above.
+        let [first, second, third, fourth] = unsafe { s.turn_words(from, stride) };
+        match FORM {
+            number::Q8 | number::Q4 | number::TABLE4 | number::Q5 => {
+                header[32 * at..][..32].copy_from_slice(&halves(&s.words(first), false));
+            }
+            number::Q4_OFFSET | number::Q5_OFFSET => {
+                header[..32].copy_from_slice(&halves(&s.words(first), false));
+                header[32..64].copy_from_slice(&halves(&s.words(first), true));
+            }
+            number::TABLE4_SIX => {
+                header[..32].copy_from_slice(&halves(&s.words(first), false));
+                // Lower four bits of a block are a half byte here, the odd ones' the upper; there those of the last four are.
+                let (even, odd) = (s.bits_i(second, 0, 15 * ONES), s.bits_i(second, 4, 15 * ONES));
+                for sub in 0..4 {
+                    let from = if sub % 2 == 0 { even } else { odd };
+                    let right = 8 * (sub / 2);
+                    let both = s.or_left_i(s.bits_i(from, right, 15), s.bits_i(from, right + 16, 15), 4);
+                    put_low(s, both, &mut header[64 + 16 * sub as usize..][..16]);
                 }
-                TensorType::IQ4_XS => bits(&raw[4 * block + quarter], upper, 15 * ONES),
-                TensorType::Q4_K => bits(&raw[8 * (block / 2) + s], 4 * (block % 2), 15 * ONES),
-                TensorType::Q5_K => {
-                    let low = bits(&raw[8 + 8 * (block / 2) + s], 4 * (block % 2), 15 * ONES);
-                    with(low, &raw[s], block, ONES, 4)
+                // Upper two bits: of four even ones in a byte, then of four odd ones.
+                for parity in 0..2 {
+                    let mut four = s.zero_i();
+                    for half in 0..4 {
+                        four = s.or_left_i(four, s.bits_i(first, 16 + 2 * parity + 4 * half, 3), 2 * half);
+                    }
+                    put_low(s, four, &mut header[32 + 16 * parity as usize..][..16]);
+                }
+            }
+            number::Q4_SIX | number::Q5_SIX => {
+                let (scales, minima, rest) = (second, third, fourth);
+                header[..32].copy_from_slice(&halves(&s.words(first), false));
+                header[32..64].copy_from_slice(&halves(&s.words(first), true));
+                // The first four have their six bits together, the last four their lower four in `rest` and their upper two above
+                // those of the first.
+                let low = s.or_left_i(s.bits_i(scales, 0, 15 * ONES), s.bits_i(rest, 0, 15 * ONES), 4);
+                let low_minima = s.or_left_i(s.bits_i(minima, 0, 15 * ONES), s.bits_i(rest, 4, 15 * ONES), 4);
+                let upper = s.or_left_i(s.bits_i(scales, 4, 3 * ONES), s.bits_i(scales, 6, 3 * ONES), 2);
+                let upper = s.or_left_i(upper, s.bits_i(minima, 4, 3 * ONES), 4);
+                let upper = s.or_left_i(upper, s.bits_i(minima, 6, 3 * ONES), 6);
+                put_bytes(s, low, &mut header[64..128]);
+                put_bytes(s, low_minima, &mut header[128..192]);
+                put_bytes(s, upper, &mut header[192..256]);
+            }
+            _ => {
+                // SAFETY: as above; the block's last bytes are 16 sub-scales and the scale.
+                let (subs, last) = unsafe { (s.turn_words(from.add(192), stride), s.turn_words(from.add(194), stride)) };
+                for (words, out) in subs.into_iter().zip(header[64..320].chunks_exact_mut(64)) {
+                    put_bytes(s, words, out);
+                }
+                header[..32].copy_from_slice(&halves(&s.words(last[3]), true));
+            }
+        }
+    }
+
+    /// Codes of one of its blocks of 32 inputs: four inputs of each column in a word.
+    #[inline(always)]
+    fn codes(&self, block: usize) -> [S::I; STEPS] {
+        let (s, raw, mut codes) = (self.s, &self.words, [self.s.zero_i(); STEPS]);
+        for (step, codes) in codes.iter_mut().enumerate() {
+            // Inputs 0 .. 16 in the low and 16 .. 32 in the high four bits of sixteen bytes.
+            let (quarter, upper) = (step % 4, 4 * (step / 4) as u32);
+            *codes = match FORM {
+                number::Q8 => s.turn_bits_i(raw[step], 128 * ONES),
+                number::Q4 | number::TABLE4 | number::Q4_OFFSET => s.bits_i(raw[quarter], upper, 15 * ONES),
+                number::Q5 | number::Q5_OFFSET => {
+                    let low = s.bits_i(raw[1 + quarter], upper, 15 * ONES);
+                    // The fifth bits of four codes behind each other, to bit 4 of each byte.
+                    let four = s.bits_i(raw[0], 4 * step as u32, 15);
+                    let two = s.or_left_i(four, four, 7);
+                    s.or_left_i(low, s.bits_i(s.or_left_i(two, two, 14), 0, ONES), 4)
+                }
+                number::TABLE4_SIX => s.bits_i(raw[4 * block + quarter], upper, 15 * ONES),
+                number::Q4_SIX => s.bits_i(raw[8 * (block / 2) + step], 4 * (block % 2) as u32, 15 * ONES),
+                number::Q5_SIX => {
+                    let low = s.bits_i(raw[8 + 8 * (block / 2) + step], 4 * (block % 2) as u32, 15 * ONES);
+                    s.or_left_i(low, s.bits_i(raw[step], block as u32, ONES), 4)
                 }
                 _ => {
                     let (half, quarter) = (block / 4, block % 4);
-                    let low = bits(&raw[16 * half + 8 * (quarter % 2) + s], 4 * (quarter / 2), 15 * ONES);
-                    with(low, &raw[32 + 8 * half + s], 2 * quarter, 3 * ONES, 4)
+                    let low = s.bits_i(raw[16 * half + 8 * (quarter % 2) + step], 4 * (quarter / 2) as u32, 15 * ONES);
+                    s.or_left_i(low, s.bits_i(raw[32 + 8 * half + step], 2 * quarter as u32, 3 * ONES), 4)
                 }
             };
-            if self.tensor_type == TensorType::Q8_0 {
-                for code in codes.iter_mut() {
-                    *code ^= 128 * ONES;
-                }
-            }
         }
         codes
+    }
+
+    /// Writes a line, but for columns that are not there.
+    #[inline(always)]
+    fn put(&self, words: S::I, line: &mut [u8; 64]) {
+        // SAFETY: a line is 64 bytes.
+        unsafe { self.s.store_i_at(self.s.and_i(words, self.columns), line.as_mut_ptr()) };
+    }
+
+    /// Writes the lines of one of its blocks of 32 inputs.
+    #[inline(always)]
+    pub(super) fn put_lines(&self, block: usize, target: &mut [u8]) {
+        let (s, codes) = (self.s, self.codes(block));
+        let lines = target.as_chunks_mut::<64>().0;
+        if FORMS[FORM as usize].bits == 8 {
+            for (line, codes) in lines.iter_mut().zip(codes) {
+                self.put(codes, line);
+            }
+            return;
+        }
+        for (line, two) in lines.iter_mut().zip(codes.as_chunks::<2>().0) {
+            let (even, odd) = (s.bits_i(two[0], 0, 15 * ONES), s.bits_i(two[1], 0, 15 * ONES));
+            self.put(s.or_left_i(even, odd, 4), line);
+        }
+        if FORMS[FORM as usize].bits == 5 {
+            let mut all = s.zero_i();
+            for (step, codes) in codes.iter().enumerate() {
+                all = s.or_left_i(all, s.bits_i(*codes, 4, ONES), step as u32);
+            }
+            self.put(all, &mut lines[4]);
+        }
+        if FORMS[FORM as usize].bits == 6 {
+            for (line, four) in lines[4..].iter_mut().zip(codes.as_chunks::<4>().0) {
+                let mut all = s.zero_i();
+                for (step, codes) in four.iter().enumerate() {
+                    all = s.or_left_i(all, s.bits_i(*codes, 4, 3 * ONES), 2 * step as u32);
+                }
+                self.put(all, line);
+            }
+        }
     }
 }

@@ -121,6 +121,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn turn_words(self, from: *const u8, stride: usize) -> [Self::I; 4] {
+        // SAFETY: the token vouches for the instructions; the caller gives 16 readable bytes of each row.
+        unsafe {
+            let row = |row: usize| _mm_loadu_si128(from.add(row * stride).cast());
+            let two = |first: usize| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(first)), row(first + 4));
+            let eight = |first: usize| {
+                let (a, b, c, d) = (two(first), two(first + 1), two(first + 2), two(first + 3));
+                let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+                let (low_rest, high_rest) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+                [
+                    _mm256_unpacklo_epi64(low, high),
+                    _mm256_unpackhi_epi64(low, high),
+                    _mm256_unpacklo_epi64(low_rest, high_rest),
+                    _mm256_unpackhi_epi64(low_rest, high_rest),
+                ]
+            };
+            let (lower, upper) = (eight(0), eight(8));
+            [[lower[0], upper[0]], [lower[1], upper[1]], [lower[2], upper[2]], [lower[3], upper[3]]]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8) {
         // SAFETY: the token vouches for the instructions; the caller gives 64 writable bytes.
         unsafe {
@@ -298,6 +320,55 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
         both!(_mm256_add_epi32, a, b)
+    }
+
+    #[inline(always)]
+    fn bits_i(self, a: Self::I, right: u32, mask: u32) -> Self::I {
+        // SAFETY: the token vouches for the instructions.
+        let (right, mask) = unsafe { (_mm_cvtsi32_si128(right as i32), _mm256_set1_epi32(mask as i32)) };
+        // SAFETY: as above.
+        unsafe {
+            [_mm256_and_si256(_mm256_srl_epi32(a[0], right), mask), _mm256_and_si256(_mm256_srl_epi32(a[1], right), mask)]
+        }
+    }
+
+    #[inline(always)]
+    fn or_left_i(self, a: Self::I, b: Self::I, left: u32) -> Self::I {
+        // SAFETY: the token vouches for the instructions.
+        unsafe {
+            let left = _mm_cvtsi32_si128(left as i32);
+            [
+                _mm256_or_si256(a[0], _mm256_sll_epi32(b[0], left)),
+                _mm256_or_si256(a[1], _mm256_sll_epi32(b[1], left)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I {
+        both!(_mm256_and_si256, a, b)
+    }
+
+    #[inline(always)]
+    fn turn_bits_i(self, a: Self::I, mask: u32) -> Self::I {
+        // SAFETY: the token vouches for the instructions.
+        let mask = unsafe { [_mm256_set1_epi32(mask as i32); 2] };
+        both!(_mm256_xor_si256, a, mask)
+    }
+
+    #[inline(always)]
+    unsafe fn store_i_at(self, a: Self::I, to: *mut u8) {
+        // SAFETY: the caller gives 64 writable bytes.
+        unsafe {
+            _mm256_storeu_si256(to.cast(), a[0]);
+            _mm256_storeu_si256(to.add(32).cast(), a[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn words(self, a: Self::I) -> [u32; LANES] {
+        // SAFETY: both are 64 bytes, and any bytes are words.
+        unsafe { std::mem::transmute::<[__m256i; 2], [u32; LANES]>(a) }
     }
 
     #[inline(always)]

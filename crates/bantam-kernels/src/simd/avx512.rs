@@ -93,6 +93,29 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn turn_words(self, from: *const u8, stride: usize) -> [Self::I; 4] {
+        // SAFETY: the token vouches for the instructions; the caller gives 16 readable bytes of each row.
+        unsafe {
+            let row = |row: usize| _mm_loadu_si128(from.add(row * stride).cast());
+            // Every fourth row, from a first on.
+            let four = |first: usize| {
+                let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(first)), row(first + 4));
+                let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(first + 8)), row(first + 12));
+                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+            };
+            let (a, b, c, d) = (four(0), four(1), four(2), four(3));
+            let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+            let (low_rest, high_rest) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(low, high),
+                _mm512_unpackhi_epi64(low, high),
+                _mm512_unpacklo_epi64(low_rest, high_rest),
+                _mm512_unpackhi_epi64(low_rest, high_rest),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_bf16_pairs_at(self, lower: Self::F, upper: Self::F, to: *mut u8) {
         // SAFETY: the token vouches for the instructions; the caller gives 64 writable bytes.
         unsafe {
@@ -272,6 +295,39 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I {
         with_token!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn bits_i(self, a: Self::I, right: u32, mask: u32) -> Self::I {
+        let right = with_token!(_mm512_srl_epi32(a, _mm_cvtsi32_si128(right as i32)));
+        with_token!(_mm512_and_si512(right, _mm512_set1_epi32(mask as i32)))
+    }
+
+    #[inline(always)]
+    fn or_left_i(self, a: Self::I, b: Self::I, left: u32) -> Self::I {
+        with_token!(_mm512_or_si512(a, _mm512_sll_epi32(b, _mm_cvtsi32_si128(left as i32))))
+    }
+
+    #[inline(always)]
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I {
+        with_token!(_mm512_and_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn turn_bits_i(self, a: Self::I, mask: u32) -> Self::I {
+        with_token!(_mm512_xor_si512(a, _mm512_set1_epi32(mask as i32)))
+    }
+
+    #[inline(always)]
+    unsafe fn store_i_at(self, a: Self::I, to: *mut u8) {
+        // SAFETY: the caller gives 64 writable bytes.
+        unsafe { _mm512_storeu_si512(to.cast(), a) }
+    }
+
+    #[inline(always)]
+    fn words(self, a: Self::I) -> [u32; LANES] {
+        // SAFETY: both are 64 bytes, and any bytes are words.
+        unsafe { std::mem::transmute::<__m512i, [u32; LANES]>(a) }
     }
 
     #[inline(always)]

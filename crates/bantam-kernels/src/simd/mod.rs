@@ -103,6 +103,29 @@ pub(crate) trait Simd: Copy {
         }
         std::array::from_fn(|i| self.load(&std::array::from_fn(|j| numbers[j][i])))
     }
+    /// Four little-endian words of each of sixteen rows that begin `stride` bytes apart: word `w` of row `i` is lane `i` of `w`.
+    ///
+    /// # Safety
+    /// Each row must be readable for 16 bytes.
+    #[inline(always)]
+    unsafe fn turn_words(self, from: *const u8, stride: usize) -> [Self::I; 4] {
+        let mut words = [[0u32; LANES]; 4];
+        for row in 0..LANES {
+            // SAFETY: the caller gives so many rows of 16 bytes.
+            let four = unsafe { from.add(row * stride).cast::<[u32; 4]>().read_unaligned() };
+            for (words, word) in words.iter_mut().zip(four) {
+                words[row] = u32::from_le(word);
+            }
+        }
+        let [a, b, c, d] = words;
+        [self.load_words(&a), self.load_words(&b), self.load_words(&c), self.load_words(&d)]
+    }
+    /// Sixteen words.
+    #[inline(always)]
+    fn load_words(self, words: &[u32; LANES]) -> Self::I {
+        // SAFETY: the array is 64 readable bytes.
+        unsafe { self.load_i_at(words.as_ptr().cast()) }
+    }
     /// Asks for the cache line of `from`, which need not be readable.
     #[inline(always)]
     fn prefetch(self, from: *const u8) {
@@ -135,6 +158,20 @@ pub(crate) trait Simd: Copy {
     fn to_whole(self, a: Self::F) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn sum_i(self, a: Self::I) -> i32;
+    /// `(a >> right) & mask`, lanes without a sign, `right` below 32.
+    fn bits_i(self, a: Self::I, right: u32, mask: u32) -> Self::I;
+    /// `a | b << left`, `left` below 32.
+    fn or_left_i(self, a: Self::I, b: Self::I, left: u32) -> Self::I;
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Every lane with the bits of `mask` turned.
+    fn turn_bits_i(self, a: Self::I, mask: u32) -> Self::I;
+    /// Writes the lanes as little-endian words.
+    ///
+    /// # Safety
+    /// `to` must be writable for 64 bytes.
+    unsafe fn store_i_at(self, a: Self::I, to: *mut u8);
+    /// The lanes as they are.
+    fn words(self, a: Self::I) -> [u32; LANES];
     /// The low bytes of the lanes.
     fn low_bytes(self, a: Self::I) -> [i8; LANES];
 
@@ -310,6 +347,13 @@ mod tests {
                 note(s.load_i8_at(halves.as_ptr().cast()));
                 s.store_bf16_pairs_at(a, b, pairs.as_mut_ptr());
                 note(s.dot_bf16(a, s.load_i_at(pairs.as_ptr()), s.splat_i_at(pairs.as_ptr().add(8))));
+            }
+            for stride in [16, 3] {
+                let bytes: Vec<u8> = self.0.iter().chain(self.1).flat_map(|x| x.to_le_bytes()).collect();
+                let bytes = [&bytes[..], &bytes].concat();
+                // SAFETY: there are 256 bytes, enough for sixteen rows 16 apart.
+                let [a, b, c, d] = unsafe { s.turn_words(bytes.as_ptr(), stride) };
+                results.extend([a, b, c, d, s.bits_i(a, 5, 0x0707_ff07), s.or_left_i(c, d, 9)].map(|a| s.words(a)).concat());
             }
             results.extend(halves.map(u32::from));
             results.extend(pairs.map(u32::from));

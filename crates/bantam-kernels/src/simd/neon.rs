@@ -296,6 +296,55 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn bits_i(self, a: Self::I, right: u32, mask: u32) -> Self::I {
+        let mut out = a;
+        for out in &mut out {
+            // SAFETY: the token vouches for the instructions.
+            *out = unsafe {
+                let shifted = vshlq_u32(vreinterpretq_u32_s32(*out), vdupq_n_s32(-(right as i32)));
+                vreinterpretq_s32_u32(vandq_u32(shifted, vdupq_n_u32(mask)))
+            };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn or_left_i(self, a: Self::I, b: Self::I, left: u32) -> Self::I {
+        let mut out = a;
+        for (out, b) in out.iter_mut().zip(b) {
+            // SAFETY: the token vouches for the instructions.
+            *out = unsafe { vorrq_s32(*out, vshlq_s32(b, vdupq_n_s32(left as i32))) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I {
+        quarters!(vandq_s32, a, b)
+    }
+
+    #[inline(always)]
+    fn turn_bits_i(self, a: Self::I, mask: u32) -> Self::I {
+        // SAFETY: the token vouches for the instructions.
+        let mask = unsafe { [vdupq_n_s32(mask as i32); 4] };
+        quarters!(veorq_s32, a, mask)
+    }
+
+    #[inline(always)]
+    unsafe fn store_i_at(self, a: Self::I, to: *mut u8) {
+        for (i, a) in a.into_iter().enumerate() {
+            // SAFETY: the caller gives 64 writable bytes.
+            unsafe { vst1q_u8(to.add(16 * i), vreinterpretq_u8_s32(a)) };
+        }
+    }
+
+    #[inline(always)]
+    fn words(self, a: Self::I) -> [u32; LANES] {
+        // SAFETY: both are 64 bytes, and any bytes are words.
+        unsafe { std::mem::transmute::<[int32x4_t; 4], [u32; LANES]>(a) }
+    }
+
+    #[inline(always)]
     fn sum_i(self, a: Self::I) -> i32 {
         // SAFETY: the token vouches for the instructions.
         unsafe { vaddvq_s32(vaddq_s32(vaddq_s32(a[0], a[1]), vaddq_s32(a[2], a[3]))) }

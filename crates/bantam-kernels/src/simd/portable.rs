@@ -233,6 +233,61 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn bits_i(self, a: Self::I, right: u32, mask: u32) -> Self::I {
+        let mut result = a;
+        for lane in 0..LANES {
+            result[lane] = (a[lane] as u32 >> right & mask) as i32;
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn or_left_i(self, a: Self::I, b: Self::I, left: u32) -> Self::I {
+        let mut result = a;
+        for lane in 0..LANES {
+            result[lane] |= b[lane] << left;
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I {
+        let mut result = a;
+        for lane in 0..LANES {
+            result[lane] &= b[lane];
+        }
+        result
+    }
+
+    #[inline(always)]
+    fn turn_bits_i(self, a: Self::I, mask: u32) -> Self::I {
+        let mut result = a;
+        for lane in &mut result {
+            *lane ^= mask as i32;
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn store_i_at(self, a: Self::I, to: *mut u8) {
+        let mut words = a;
+        for word in &mut words {
+            *word = word.to_le();
+        }
+        // SAFETY: the caller gives 64 writable bytes.
+        unsafe { to.cast::<[i32; LANES]>().write_unaligned(words) }
+    }
+
+    #[inline(always)]
+    fn words(self, a: Self::I) -> [u32; LANES] {
+        let mut words = [0; LANES];
+        for lane in 0..LANES {
+            words[lane] = a[lane] as u32;
+        }
+        words
+    }
+
+    #[inline(always)]
     fn sum_i(self, a: Self::I) -> i32 {
         a.into_iter().fold(0, i32::wrapping_add)
     }

@@ -310,6 +310,58 @@ fn gated_products_in_one_pass_have_the_bits_of_three() {
     check_gated(TensorType::Q8_0, Activation::Silu, 16, 32, 16);
 }
 
+fn check_waiting(tensor_type: TensorType, outputs: usize, inputs: usize, rows: usize) {
+    let mut random = Random(11);
+    let x = random.numbers(rows * inputs);
+    let weights = [0; 2].map(|_| unaligned(&weight(tensor_type, outputs, inputs, &mut random).0));
+    for &isa in Isa::available() {
+        let pool = Pool::new(2);
+        let made = |bytes: &SharedBytes, pool| {
+            Matrix::waiting(Precision::F32, tensor_type, outputs, inputs, bytes.clone(), isa, pool).expect("fits")
+        };
+        let mut pair = weights.each_ref().map(|bytes| made(bytes, &pool));
+        let name = format!("{tensor_type:?}, {outputs} by {inputs}, {rows} rows, {}", isa.name());
+        let results = |[first, second]: &[Matrix; 2]| {
+            let [mut plain, mut gated] = [(); 2].map(|()| vec![0f32; rows * outputs]);
+            product(&pool, first, &x, rows, None, &mut plain, false);
+            if first.activation().is_int8() {
+                let mut int8 = Int8Rows::with_capacity(rows, inputs).expect("small");
+                int8.quantize(&pool, isa, first.activation(), &x, rows, inputs);
+                multiply_gated(&pool, &int8, (first, second), Activation::Silu, &mut gated);
+            }
+            let [mut row, mut tile] = [inputs, outputs.min(20) * inputs].map(|length| vec![0f32; length]);
+            first.decode_row(outputs - 1, &mut row);
+            first.decode_tile(outputs - outputs.min(20)..outputs, 0..inputs, &mut tile);
+            [plain, gated, row, tile].map(|numbers| bits(&numbers))
+        };
+        let waits = pair[0].is_waiting();
+        assert!(!waits || pair[0].panels().is_none(), "{name}");
+        let before = results(&pair);
+        pair.iter_mut().for_each(|matrix| matrix.repack(&pool).expect("small"));
+        assert!(!pair[0].is_waiting(), "{name}");
+        assert!(before == results(&pair), "{name}: another result once it was repacked (it waited: {waits})");
+        if waits {
+            let elsewhere = Matrix::new(tensor_type, outputs, inputs, weights[0].clone(), Isa::Portable, &pool);
+            assert!(pair[0].panels() == elsewhere.expect("fits").panels(), "{name}: other panels");
+        }
+    }
+}
+
+#[test]
+fn weights_that_wait_give_the_bits_of_those_that_were_repacked() {
+    let mut waiting = 0;
+    for tensor_type in types() {
+        for (outputs, rows) in [(48, 1), (37, 12), (20, 13), (100, 70)] {
+            check_waiting(tensor_type, outputs, 512, rows);
+        }
+        let pool = Pool::new(1);
+        let bytes = SharedBytes::from_vec(vec![0; tensor_type.bytes(16, 256).expect("fits")]);
+        let made = Matrix::waiting(Precision::F32, tensor_type, 16, 256, bytes, Isa::detect(), &pool);
+        waiting += usize::from(made.expect("fits").is_waiting());
+    }
+    assert_eq!(waiting, 10, "formats that wait");
+}
+
 #[test]
 fn gated_products_of_unlike_matrices_are_left_alone() {
     let (pool, mut random) = (Pool::new(1), Random(3));

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use bantam_engine::ChatSettings;
-use bantam_runtime::{Loaded, Model};
+use bantam_runtime::{LoadOptions, Loaded, Model};
 use clap::Args;
 
 use crate::answer::Thoughts;
@@ -184,7 +184,8 @@ impl Asked<'_> {
     /// # Errors
     /// Where it doesn't fit, can't be loaded, or Ctrl-C came.
     pub fn load(&self, sequences: usize, interrupt: &Interrupt) -> anyhow::Result<Loaded> {
-        models::load(self.model, &models::load_options(&self.arguments.load, sequences), interrupt)
+        let options = LoadOptions { repacking_later: true, ..models::load_options(&self.arguments.load, sequences) };
+        models::load(self.model, &options, interrupt)
     }
 
     /// Positions that a sequence will hold once loaded.

@@ -1,0 +1,69 @@
+//! Weights that are repacked between the first batches instead of before them.
+//!
+//! Repacking writes as many bytes as the model has to memory that the system gives page by page, which takes longer than
+//! multiplying a short prompt does. Until a weight's turn comes, products repack what they multiply in the caches.
+
+use std::hint::black_box;
+
+use bantam_kernels::{Matrix, Pool};
+use bantam_tensor::SharedBytes;
+
+/// Bytes of weights that repack in a moment: not worth waiting for.
+const LEAST: usize = 64 << 20;
+/// Batches, after the first, that repack all that waits.
+const BATCHES: usize = 4;
+/// Bytes of a file in a piece of work.
+const PIECE: usize = 1 << 20;
+/// The smallest page there is.
+const PAGE: usize = 4096;
+
+/// How far the repacking is.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Whether there was a batch.
+    begun: bool,
+    /// Matrices before this one do not wait.
+    next: usize,
+    /// Bytes that each batch repacks.
+    each: usize,
+}
+
+impl Waiting {
+    /// Of a Program's matrices, those few that are not worth it being repacked at once.
+    pub(crate) fn new(matrices: &mut [Matrix], pool: &Pool) -> Self {
+        let total: usize = matrices.iter().filter(|matrix| matrix.is_waiting()).map(Matrix::bytes_read).sum();
+        let mut waiting = Self { begun: false, next: 0, each: total.div_ceil(BATCHES) };
+        if total < LEAST {
+            waiting.repack(matrices, pool, total);
+        }
+        waiting
+    }
+
+    /// Before a batch: repacks its share, but for the first.
+    pub(crate) fn before_batch(&mut self, matrices: &mut [Matrix], pool: &Pool) {
+        if std::mem::replace(&mut self.begun, true) {
+            self.repack(matrices, pool, self.each);
+        }
+    }
+
+    fn repack(&mut self, matrices: &mut [Matrix], pool: &Pool, bytes: usize) {
+        let mut done = 0;
+        while let Some(matrix) = matrices.get_mut(self.next).filter(|_| done < bytes) {
+            if matrix.is_waiting() {
+                // Where there is no memory it goes on waiting: slower, and as right.
+                let _ = matrix.repack(pool);
+                done += matrix.bytes_read();
+            }
+            self.next += 1;
+        }
+    }
+}
+
+/// Looks at each page of a file's bytes, so that what must be read from a disk is read now, where progress is shown.
+pub(crate) fn look_at(bytes: &SharedBytes, pool: &Pool) {
+    let bytes = &bytes[..];
+    pool.pieces(bytes.len().div_ceil(PIECE), |piece| {
+        let some = &bytes[piece * PIECE..((piece + 1) * PIECE).min(bytes.len())];
+        black_box(some.iter().step_by(PAGE).fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
+    });
+}
