@@ -65,15 +65,16 @@ impl Arena {
                 life.1 = index;
             }
         }
+        // What the Plan gives is read when all is done, and made by repeats it keeps its place through all of them.
+        if let Some(life) = plan.output.and_then(|ValueId(output)| lives[output].as_mut()) {
+            life.1 = plan.steps.len();
+        }
         for (start, end) in lives.iter_mut().flatten() {
             let reaches_in = *start < repeated.end && *end >= repeated.start;
             let reaches_out = *start < repeated.start || *end >= repeated.end;
             if reaches_in && reaches_out {
                 (*start, *end) = ((*start).min(repeated.start), (*end).max(repeated.end - 1));
             }
-        }
-        if let Some(life) = plan.output.and_then(|ValueId(output)| lives[output].as_mut()) {
-            life.1 = plan.steps.len();
         }
         // A value written over another shares its place: both are one life, from the first's start to the last's end.
         let mut home: Vec<usize> = (0..plan.values.len()).collect();

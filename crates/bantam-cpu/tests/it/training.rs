@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bantam_cpu::CpuBackend;
 use bantam_kernels::{ActivationKind, Isa, KvFormat, Matrix, Pool};
 use bantam_model::lower;
-use bantam_model::spec::{Dense, FeedForward};
+use bantam_model::spec::{Dense, FeedForward, Head};
 use bantam_plan::reference::Interpreter;
 use bantam_plan::rewrite::{Adapter, recompute, train, with_adapters};
 use bantam_plan::{
@@ -192,6 +192,28 @@ fn gradients_pass_through_frozen_weights_of_every_type() {
         batch.dropout = Some(11);
         check(tensor_type.name(), &training.plan, &weights, &batch, tolerance);
         evidence::shown("tensor type", tensor_type.name(), "train");
+    }
+}
+
+#[test]
+fn losses_of_every_chunk_stay() {
+    // Between the head and the loss there is more that is made anew for each chunk: nothing of it may lie where losses are.
+    let tokens = tokens(90);
+    for (name, vocabulary, rank, scale) in
+        [("an adapter", 200, 4, None), ("a wide one", 60, 80, None), ("scaled logits", 200, 1, Some(0.7))]
+    {
+        let base = lower(&spec(|spec, _| {
+            spec.vocabulary = vocabulary;
+            spec.head = Some(Head { scale, ..spec.head.take().unwrap_or_default() });
+        }))
+        .unwrap();
+        let adapter = Adapter { weight: "output.weight".into(), rank, scale: 1.0, dropout: 0.0, dora: None };
+        for adapters in [&[][..], &[adapter]] {
+            let plan = with_adapters(&base, adapters).unwrap();
+            let training = train(&plan, |name| adapters.is_empty() || name.contains(".lora_")).unwrap();
+            let weights = weights(&plan, TensorType::F32);
+            check(name, &training.plan, &weights, &batch(&tokens, vocabulary), 1e-4);
+        }
     }
 }
 
