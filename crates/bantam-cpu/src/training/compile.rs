@@ -71,7 +71,7 @@ pub(crate) fn memory(
     let (mut memory, mut all_owned) = (ProgramMemory::default(), 0);
     let as_nf4: Vec<bool> = nf4::wanted(plan).into_iter().map(|wanted| wanted && as_nf4).collect();
     let mut widest = (0, 0);
-    for ((weight, is_vector), as_nf4) in plan.weights.iter().zip(vectors::wanted(plan)).zip(as_nf4) {
+    for ((weight, is_vector), &as_nf4) in plan.weights.iter().zip(vectors::wanted(plan)).zip(&as_nf4) {
         let view = fetch_weight(weights, weight)?;
         let numbers = 4 * (weight.rows * weight.width) as u64;
         if weight.trainable {
@@ -93,18 +93,33 @@ pub(crate) fn memory(
     let layout = Layout::of(plan, options, logits_bytes);
     let angles: usize = plan.tables.iter().map(|table| 3 * table.frequencies.len() * options.rows).sum();
     let int8 = Int8Rows::bytes(most_rows(plan, options.rows), widest_input(plan));
-    let most = |of: fn(&bantam_plan::Weight) -> usize| plan.weights.iter().map(of).max().unwrap_or(0);
-    // The head's rows go back a chunk at a time.
-    let in_layers = plan.weights.iter().map(|weight| weight.rows).filter(|rows| *rows <= 1 << 15).max().unwrap_or(0);
-    let (head, rows) = (most(|weight| weight.rows), most_rows(plan, options.rows));
-    let chunk = layout.tail.rows.min(options.outputs);
-    let width = most(|weight| weight.width);
-    let products = ProductScratch::bytes(rows, in_layers, width).max(ProductScratch::bytes(chunk, head, width));
+    let rows = most_rows(plan, options.rows);
+    let products = products(plan, &layout.tail, &as_nf4, options);
     let attention = SequenceScratch::bytes(threads, &shapes(plan), options.rows);
     let own = if widest.0 > 0 { Nf4Scratch::bytes(rows, widest.0, widest.1) } else { 0 };
     memory.scratch +=
         (4 * layout.arena.length + 4 * angles + int8 + products + attention + Lengths::bytes(plan) + own) as u64;
     Ok(memory)
+}
+
+/// What products take: rows that go back through a frozen weight are put into another form first, all of a step's.
+fn products(plan: &Plan, tail: &Tail, as_nf4: &[bool], options: &CompileOptions) -> usize {
+    let width = plan.weights.iter().map(|weight| weight.width).max().unwrap_or(0);
+    let chunk = tail.rows.min(options.outputs);
+    let of = |(index, step): (usize, &Step)| {
+        let Op::Backward(backward) = &step.op else { return 0 };
+        let weights = if let Op::Linear(linear) = &*backward.of {
+            std::slice::from_ref(&linear.weight)
+        } else if let Op::ExpertLinear(experts) = &*backward.of {
+            &experts.weights
+        } else {
+            return 0;
+        };
+        let rows = if tail.steps.contains(&index) { chunk } else { most_rows(plan, options.rows) };
+        let frozen = weights.iter().filter(|id| !plan.weights[id.0].trainable && !as_nf4[id.0]);
+        frozen.map(|id| ProductScratch::bytes(rows, plan.weights[id.0].rows, width)).max().unwrap_or(0)
+    };
+    plan.steps.iter().enumerate().map(of).max().unwrap_or(0).max(ProductScratch::bytes(0, 0, width))
 }
 
 /// Loads weights and plans buffers.

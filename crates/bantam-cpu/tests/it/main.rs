@@ -2,6 +2,7 @@
 
 #[path = "../../../bantam-model/tests/it/load.rs"]
 mod load;
+mod memory;
 mod training;
 
 use std::collections::HashMap;
@@ -19,7 +20,10 @@ use bantam_plan::{
     WeightView, Weights,
 };
 use bantam_tensor::{SharedBytes, TensorType};
-use bantam_testkit::{Random, assert_bits_equal, assert_close, evidence};
+use bantam_testkit::{CountingAllocator, Random, assert_bits_equal, assert_close, evidence};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const VOCABULARY: usize = 40;
 
