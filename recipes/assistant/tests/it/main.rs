@@ -1,6 +1,8 @@
 //! The recipe's own steps, on a few utterances and, where they are, on the data sets.
 #![allow(missing_docs)]
 
+mod make;
+
 use std::collections::{BTreeSet, HashSet};
 
 use assistant_recipe::augment::{Augmentation, Values, cross, vary};
