@@ -7,7 +7,8 @@ For each family a model in f32 is made on the spot, a Hugging Face directory tha
 kind of adapter (LoRA, rank-stabilised LoRA, DoRA, LoRA beside a norm that is saved whole):
 
 * PEFT makes one with random matrices; `bantam logits --adapter` and PEFT must agree.
-* `bantam tune` learns one in a few steps; PEFT loads what it wrote, and must give the logits that Bantam gives.
+* `bantam tune` learns one in a few steps; PEFT loads what it wrote without a warning, and must give the logits that Bantam gives. Its
+  configuration has only keys that PEFT has known for long.
 * `bantam merge --adapter-only` writes both as GGUF; llama.cpp and Bantam run that beside the GGUF model. What does not fit is refused by name.
 * PyPI's gguf writes a random LoRA; llama.cpp and Bantam run it.
 * `bantam merge` makes each part of the model, whose logits must be those with the adapter beside it.
@@ -28,6 +29,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import gguf
 import llama_cpp
@@ -63,6 +65,11 @@ KINDS = {
     "DoRA": ({"use_dora": True}, ["--method", "dora"]),
     "LoRA and a saved norm": ({"modules_to_save": ["model.norm"]}, ["--method", "lora", "--save-modules", "model.norm"]),
 }
+# The fields of LoraConfig in PEFT 0.10.0. PEFT up to 0.13 refuses a configuration with another key, later ones warn of it.
+PEFT_0_10 = {"alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights",
+             "layer_replication", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout",
+             "megatron_config", "megatron_core", "modules_to_save", "peft_type", "r", "rank_pattern", "revision", "target_modules",
+             "task_type", "use_dora", "use_rslora"}
 # By which word of the refusal GGUF's form has no place for it.
 NOT_IN_GGUF = {"DoRA": "DoRA", "LoRA and a saved norm": "saved"}
 # Modules that a checkpoint has fused are adapted as one: q and v of rank r each are one pair of rank 2r.
@@ -78,7 +85,8 @@ left out, scaled otherwise or put elsewhere would be seen.
 * **PEFT's here**: an adapter that PEFT made, on every linear layer, with random matrices (rank 4, alpha 6; DoRA with other lengths than its
   rows have): `bantam logits DIR --adapter` against PEFT.
 * **Ours in PEFT**: what `bantam tune` learned in twelve steps (rank 4, alpha 6), loaded by `PeftModel.from_pretrained` beside the directory, against
-  `bantam logits`; once learned on the directory, once on the GGUF file that `bantam convert` made of it; the greater of the two.
+  `bantam logits`; once learned on the directory, once on the GGUF file that `bantam convert` made of it; the greater of the two. PEFT loads
+  them without a warning, and their configurations have no key that PEFT 0.10 does not know; either fails the script.
 * **In llama.cpp**: PEFT's and ours, written by `bantam merge --adapter-only`, beside that GGUF file in llama.cpp with keys and
   values in f32, against Bantam with the PEFT directory; the greater difference of the two. rsLoRA is
   written with an alpha that llama.cpp's alpha / r makes the same of.
@@ -260,7 +268,16 @@ class Exchange:
               sep=" | ", flush=True)
 
     def peft(self, adapter: pathlib.Path) -> np.ndarray:
-        return run(PeftModel.from_pretrained(load(self.directory), adapter).eval(), TOKENS).numpy()
+        if unknown := set(json.loads((adapter / "adapter_config.json").read_text())) - PEFT_0_10:
+            self.failures.append(f"{self.family}, {adapter.name}: PEFT 0.10 does not know {sorted(unknown)}")
+        base = load(self.directory)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model = PeftModel.from_pretrained(base, adapter).eval()
+        # Others are about how PEFT itself uses transformers and torch.
+        own = [warning.message for warning in told if issubclass(warning.category, UserWarning)]
+        self.failures += [f"{self.family}, {adapter.name}: PEFT warns: {message}" for message in own]
+        return run(model, TOKENS).numpy()
 
     def tune(self, model: pathlib.Path, name: str, *options: str) -> pathlib.Path:
         out = self.folder / name

@@ -28,8 +28,8 @@ mod quantize;
 
 pub use adapter::{
     Adapted, Adapter, AdapterPart, AdapterTensor, AnyBase, Dora, Fingerprint, PeftSettings, SavedWeight,
-    adapter_tensors, base_fingerprint, fingerprint, read_gguf_adapter, read_peft, template_of_adapter, with_saved,
-    write_gguf_adapter, write_peft,
+    adapter_tensors, base_fingerprint, fingerprint, read_gguf_adapter, read_peft, with_saved, write_gguf_adapter,
+    write_peft,
 };
 pub use bantam_kernels::{KvFormat, Precision};
 pub use bantam_plan::{Profile, ProfiledStep};

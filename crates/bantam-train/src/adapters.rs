@@ -166,7 +166,7 @@ impl Lora {
             let dora = self.dora.then(|| Dora { magnitude: vec![0.0; place.outputs], factor: 1.0 });
             AdapterPart { weight: place.weight.clone(), rank, scale, a, b, dora }
         });
-        (wanted.collect(), Adapter { parts: parts.collect(), saved: Vec::new() })
+        (wanted.collect(), Adapter { parts: parts.collect(), ..Adapter::default() })
     }
 }
 

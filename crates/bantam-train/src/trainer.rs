@@ -81,12 +81,6 @@ impl Trainer {
         run: String,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self, TrainError> {
-        if tokens.longest > model.context_length() {
-            let (longest, context) = (tokens.longest, model.context_length());
-            return Err(TrainError::Option(format!(
-                "an example has {longest} tokens, but the model's context is {context}"
-            )));
-        }
         let pool = pool(options.threads);
         let (prepared, places) = Prepared::new(model, options, tokens, &pool)?;
         check_memory(prepared.memory, options)?;
@@ -279,7 +273,7 @@ impl Trainer {
             let values = weights.remove(name)?;
             Some(SavedWeight { weight: name.clone(), rows: rows.get(name).copied().unwrap_or(1), values })
         });
-        Adapter { parts, saved: saved.collect() }
+        Adapter { parts, saved: saved.collect(), template: None }
     }
 
     /// Sets a trained weight before the first step, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).

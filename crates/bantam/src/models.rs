@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bantam_engine::SamplingOptions;
 use bantam_runtime::{
     Adapter, AnyBase, GenerationDefaults, KvFormat, LoadOptions, Loaded, Model, OpenOptions, RuntimeError, fingerprint,
-    read_gguf_adapter, read_peft, template_of_adapter,
+    read_gguf_adapter, read_peft,
 };
 use bantam_tensor::TensorType;
 use bantam_text::{Special, TextError, Tokenizer};
@@ -58,9 +58,11 @@ pub fn adapters(model: &Model, named: &[String], any_base: AnyBase) -> anyhow::R
         let adapter = if path.is_file() {
             read_gguf_adapter(path, model.checkpoint(), any_base)?
         } else {
-            check_template(path, model, any_base)?;
             read_peft(path, model.checkpoint(), any_base)?
         };
+        if any_base == AnyBase::No {
+            check_template(path, model, &adapter)?;
+        }
         if let Some(saved) = adapter.saved.first().filter(|_| scale != 1.0) {
             anyhow::bail!(
                 "{} brings `{}` of its own, which is used or not: it takes no factor",
@@ -74,10 +76,10 @@ pub fn adapters(model: &Model, named: &[String], any_base: AnyBase) -> anyhow::R
 }
 
 /// Refuses an adapter that was trained with another chat template than the model has.
-fn check_template(path: &Path, model: &Model, any_base: AnyBase) -> anyhow::Result<()> {
-    let Some(trained) = template_of_adapter(path)?.filter(|_| any_base == AnyBase::No) else { return Ok(()) };
+fn check_template(path: &Path, model: &Model, adapter: &Adapter) -> anyhow::Result<()> {
+    let Some(trained) = &adapter.template else { return Ok(()) };
     let own = model.chat_template(false)?.map(|template| fingerprint(template.source().as_bytes()));
-    if own.as_deref() != Some(trained.as_str()) {
+    if own.as_ref() != Some(trained) {
         anyhow::bail!(
             "{}: it was trained with another chat template than this model has; --any-base uses it all the same",
             path.display()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bantam_runtime::{
     Adapter, AnyBase, Feed, Model, OpenOptions, Outputs, PeftSettings, read_gguf_adapter, read_peft,
-    template_of_adapter, write_gguf_adapter, write_peft,
+    write_gguf_adapter, write_peft,
 };
 use bantam_testkit::mutate::Region;
 
@@ -113,7 +113,6 @@ fn take_peft(bytes: &[u8], part: Part) -> bool {
     };
     let files = [("model.gguf", whole.model), (CONFIG_NAME, config), ("adapter_model.safetensors", tensors)];
     directory::with_files("adapter-peft", &files, |folder| {
-        let _ = template_of_adapter(folder);
         use_it(folder, |model| read_peft(folder, model.checkpoint(), AnyBase::No).ok())
     })
 }

@@ -13,12 +13,9 @@ use bantam_model::exchange::{AdapterPlace, adapter_places};
 use bantam_model::{Checkpoint, TOKEN_EMBEDDING};
 use bantam_tensor::TensorType;
 
-use super::{Adapter, AdapterPart, AnyBase, base_fingerprint};
+use super::{Adapter, AdapterPart, AnyBase, BASE, TEMPLATE, base_fingerprint};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
-
-/// Our note of the model it was trained on.
-const BASE: &str = "bantam.base_fingerprint";
 
 fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
     RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
@@ -99,7 +96,7 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
         pairs.entry(name).or_default()[which] = Some(at);
     }
     let places = adapter_tensors(checkpoint);
-    let mut adapter = Adapter::default();
+    let mut adapter = Adapter { template: text(TEMPLATE)?.map(str::to_owned), ..Adapter::default() };
     for (name, pair) in pairs {
         let [Some(a), Some(b)] = pair else {
             return Err(refuse(path, format!("weight `{name}` has only one of its two matrices")));
@@ -190,6 +187,9 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
         (BASE, base_fingerprint(checkpoint)),
     ] {
         writer.set(key, value);
+    }
+    if let Some(template) = &adapter.template {
+        writer.set(TEMPLATE, template.clone());
     }
     writer.set("adapter.lora.alpha", Value::F32(alpha));
     writer.set("general.file_type", Value::U32(0));

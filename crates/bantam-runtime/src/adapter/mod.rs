@@ -15,8 +15,13 @@ use bantam_tensor::{SharedBytes, TensorType};
 
 pub use fingerprint::{Fingerprint, base_fingerprint, fingerprint};
 pub use gguf::{AdapterTensor, adapter_tensors, read_gguf_adapter, write_gguf_adapter};
-pub use peft::{AnyBase, read_peft, template_of_adapter};
+pub use peft::{AnyBase, read_peft};
 pub use write::{PeftSettings, write_peft};
+
+/// Where an adapter's file notes the fingerprint of the model it was trained on: in metadata that other programs pass over.
+const BASE: &str = "bantam.base_fingerprint";
+/// That of the chat template it was trained with.
+const TEMPLATE: &str = "bantam.template_fingerprint";
 
 /// An adapter of one weight: `y += scale · (x · Aᵀ) · Bᵀ`.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +62,8 @@ pub struct Adapter {
     pub parts: Vec<AdapterPart>,
     /// Weights that stand in the place of the model's own (PEFT's `modules_to_save`).
     pub saved: Vec<SavedWeight>,
+    /// [`fingerprint`] of the chat template it was trained with, where it says one; its files note it.
+    pub template: Option<String>,
 }
 
 /// A weight that was trained wholly beside an adapter.

@@ -9,12 +9,15 @@ use bantam_model::{Checkpoint, ModelError};
 use bantam_tensor::SharedBytes;
 use serde_json::{Map, Value};
 
-use super::{Adapter, AdapterPart, Dora, SavedWeight, base_fingerprint};
+use super::{Adapter, AdapterPart, BASE, Dora, SavedWeight, TEMPLATE, base_fingerprint};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
 /// Largest `adapter_config.json`.
 const LARGEST_CONFIG: u64 = 1 << 20;
+
+/// Where adapters written before their notes went to the tensors' file have them.
+const NOTES: &str = "bantam";
 
 /// Settings that say how an adapter was made and change nothing of what it computes.
 const HARMLESS: [&str; 23] = [
@@ -40,7 +43,7 @@ const HARMLESS: [&str; 23] = [
     "fan_in_fan_out",
     "lora_ga_config",
     "monteclora_config",
-    "bantam",
+    NOTES,
 ];
 /// Settings that are read.
 const READ: [&str; 9] = [
@@ -71,10 +74,8 @@ struct Config {
     saved: Vec<String>,
     /// Alphas of modules whose path ends so.
     alphas: Vec<(String, f64)>,
-    /// The fingerprint of the model it was trained on, where it says one.
-    base: Option<String>,
-    /// That of the chat template it was trained with.
-    template: Option<String>,
+    /// Our notes, where they stood before they went to the tensors' file: under a key that PEFT does not know.
+    notes: Option<Value>,
 }
 
 impl Config {
@@ -140,9 +141,15 @@ impl Config {
         }
         let is_on = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
         let (rank_stabilised, dora) = (is_on("use_rslora"), is_on("use_dora"));
-        let note = |key: &str| config.get("bantam").and_then(|notes| notes.get(key)?.as_str().map(str::to_owned));
-        let (base, template) = (note("base_fingerprint"), note("template_fingerprint"));
-        Ok(Self { alpha, rank_stabilised, dora, saved, alphas, base, template })
+        let notes = config.get(NOTES).cloned();
+        Ok(Self { alpha, rank_stabilised, dora, saved, alphas, notes })
+    }
+
+    /// A note of ours: from the metadata of the tensors' file, or from where it stood before.
+    fn note(&self, file: &SafeTensors, key: &str) -> Option<String> {
+        let noted = file.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let before = || self.notes.as_ref()?.get(key.strip_prefix("bantam.")?)?.as_str();
+        noted.or_else(before).map(str::to_owned)
     }
 
     fn scale(&self, module: &str, rank: usize) -> f32 {
@@ -171,14 +178,6 @@ pub enum AnyBase {
     Yes,
     /// Only its own, where the adapter says which that is.
     No,
-}
-
-/// The fingerprint of the chat template that an adapter in a PEFT directory was trained with, where it says one.
-///
-/// # Errors
-/// As those of [`read_peft`] about its configuration.
-pub fn template_of_adapter(directory: &Path) -> Result<Option<String>, RuntimeError> {
-    Ok(Config::read(&directory.join("adapter_config.json"))?.template)
 }
 
 /// Reads a weight that comes whole.
@@ -214,13 +213,13 @@ fn saved_weight(
 /// What the files say that cannot be honoured, by name; modules that the model does not have; shapes that do not fit it.
 pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -> Result<Adapter, RuntimeError> {
     let config = Config::read(&directory.join("adapter_config.json"))?;
-    let is_other = |base: &String| *base != base_fingerprint(checkpoint);
-    if any_base == AnyBase::No && config.base.as_ref().is_some_and(is_other) {
-        return Err(refuse(directory, "it was trained on another model, or on this one in another form or type"));
-    }
     let path = directory.join("adapter_model.safetensors");
     let bytes = map(&path)?;
     let file = SafeTensors::parse(&bytes).map_err(|error| error.in_file(&path))?;
+    let is_other = |base: String| base != base_fingerprint(checkpoint);
+    if any_base == AnyBase::No && config.note(&file, BASE).is_some_and(is_other) {
+        return Err(refuse(directory, "it was trained on another model, or on this one in another form or type"));
+    }
     // Numbers are decoded into memory: no more of them than there is room for.
     let numbers: u64 = file.tensors().iter().map(|tensor| tensor.range.len() as u64).sum();
     if let Some(limit) = memory_limit(None).filter(|limit| limit.bytes < numbers.saturating_mul(2)) {
@@ -231,7 +230,7 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     let mut modules: BTreeMap<String, [Option<Numbers>; 3]> = BTreeMap::new();
     let failed = |error: ModelError| refuse(directory, error.to_string());
     let whole = if config.saved.is_empty() { Vec::new() } else { saved_places(checkpoint).map_err(failed)? };
-    let mut adapter = Adapter::default();
+    let mut adapter = Adapter { template: config.note(&file, TEMPLATE), ..Adapter::default() };
     for tensor in file.tensors() {
         let unknown = || refuse(&path, format!("tensor `{}` is no part of a LoRA adapter of this model", tensor.name));
         let name = tensor.name.strip_prefix("base_model.model.").ok_or_else(unknown)?;

@@ -14,7 +14,7 @@ use bantam_model::exchange::{AdapterPlace, SavedPlace, adapter_places, saved_pla
 use bantam_plan::{PlanError, Weights};
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, AdapterPart, SavedWeight};
+use super::{Adapter, AdapterPart, BASE, SavedWeight, TEMPLATE, base_fingerprint};
 use crate::RuntimeError;
 
 /// What a PEFT directory says beside its matrices.
@@ -30,8 +30,6 @@ pub struct PeftSettings {
     pub dropout: f32,
     /// The model it belongs to, as the user named it.
     pub base: String,
-    /// Notes of our own, under `bantam`: what it was trained on and how.
-    pub notes: Map<String, Value>,
 }
 
 /// A module's adapter as PEFT keeps it.
@@ -108,6 +106,9 @@ fn module_to_save(place: &SavedPlace, all: &[SavedPlace], saved: &[SavedWeight])
 
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into a directory, both or, where the disk is full, neither.
 ///
+/// The configuration has only keys that PEFT 0.10 knows: older versions refuse others and newer ones warn of them. The model
+/// and the template it belongs to are noted in the tensors' metadata, which nobody else reads.
+///
 /// # Errors
 /// A part of a weight that the model has no module for, and what the file system says.
 pub fn write_peft(
@@ -128,6 +129,10 @@ pub fn write_peft(
     let (mut names, mut transposed) = (BTreeSet::new(), false);
     let mut writer = SafeTensorsWriter::new();
     writer.set("format", "pt");
+    writer.set(BASE, base_fingerprint(checkpoint));
+    if let Some(template) = &adapter.template {
+        writer.set(TEMPLATE, template.clone());
+    }
     let mut data: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     let dora = adapter.is_dora();
     // Threads for those that need lengths of rows; most adapters do not.
@@ -182,7 +187,7 @@ pub fn write_peft(
         let values = data.get(&tensor.name).map_or(&[][..], Vec::as_slice);
         values.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))
     })?;
-    let mut config = json!({
+    let config = json!({
         "alpha_pattern": alphas,
         "base_model_name_or_path": settings.base,
         "bias": "none",
@@ -200,9 +205,6 @@ pub fn write_peft(
         "use_dora": dora,
         "use_rslora": settings.rank_stabilised,
     });
-    if let (Some(config), false) = (config.as_object_mut(), settings.notes.is_empty()) {
-        config.insert("bantam".into(), Value::Object(settings.notes.clone()));
-    }
     let path = directory.join("adapter_config.json");
     let mut file = AtomicFile::create(&path)?;
     let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";

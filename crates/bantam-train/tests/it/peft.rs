@@ -2,7 +2,9 @@
 
 use bantam_formats::safetensors::SafeTensors;
 use bantam_model::exchange::adapter_places;
-use bantam_runtime::{AnyBase, PeftSettings, read_peft, write_gguf_adapter, write_peft};
+use bantam_runtime::{
+    AnyBase, PeftSettings, base_fingerprint, read_gguf_adapter, read_peft, write_gguf_adapter, write_peft,
+};
 use bantam_testkit::{assert_close, range_of};
 
 use crate::support::{AdapterGolden, Folder, json, logits};
@@ -87,6 +89,97 @@ fn what_is_written_is_what_peft_has_written() {
             }
         }
     }
+}
+
+/// The fields of `LoraConfig` in PEFT 0.10.0, by `dataclasses.fields`: whoever loads a configuration with another key is refused by
+/// PEFT up to 0.13 and warned by later ones.
+const KNOWN_TO_PEFT: [&str; 24] = [
+    "alpha_pattern",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "fan_in_fan_out",
+    "inference_mode",
+    "init_lora_weights",
+    "layer_replication",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_alpha",
+    "lora_dropout",
+    "megatron_config",
+    "megatron_core",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "revision",
+    "target_modules",
+    "task_type",
+    "use_dora",
+    "use_rslora",
+];
+
+#[test]
+fn configurations_have_only_keys_that_peft_knows() {
+    for name in ["tiny-qwen2-a", "tiny-qwen2-a-dora", "tiny-qwen2-a-saved", "tiny-phi3-a"] {
+        let golden = AdapterGolden::load(name);
+        let model = &golden.models()[0];
+        let mut adapter = read_peft(&golden.path.join("random"), model.checkpoint(), AnyBase::No).unwrap();
+        adapter.template = Some("0123456789abcdef".into());
+        let folder = Folder::new("keys");
+        let settings = PeftSettings { rank: 8, alpha: 12.0, dropout: 0.05, ..PeftSettings::default() };
+        write_peft(&folder.0, model.checkpoint(), &adapter, &settings).unwrap();
+        let config = json(&folder.0.join("adapter_config.json"));
+        for key in config.as_object().unwrap().keys() {
+            assert!(KNOWN_TO_PEFT.contains(&key.as_str()), "{name}: PEFT does not know `{key}`");
+        }
+    }
+}
+
+#[test]
+fn an_adapter_notes_its_base_and_template() {
+    let golden = AdapterGolden::load("tiny-qwen2-a");
+    let models = golden.models();
+    // One model in two forms: what fits both, and is two bases.
+    let (own, other) = (models[1].checkpoint(), models[0].checkpoint());
+    let theirs = golden.path.join("random");
+    let mut adapter = read_peft(&theirs, own, AnyBase::No).unwrap();
+    assert_eq!(adapter.template, None);
+    adapter.template = Some("0123456789abcdef".into());
+    let folder = Folder::new("notes");
+    write_peft(&folder.0, own, &adapter, &PeftSettings { rank: 4, alpha: 8.0, ..PeftSettings::default() }).unwrap();
+    let written = std::fs::read(folder.0.join("adapter_model.safetensors")).unwrap();
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let noted = [
+        pair("format", "pt"),
+        pair("bantam.base_fingerprint", &base_fingerprint(own)),
+        pair("bantam.template_fingerprint", "0123456789abcdef"),
+    ];
+    assert_eq!(SafeTensors::parse(&written).unwrap().metadata(), noted);
+    // Where the notes stood before, beside matrices that say nothing.
+    let before = Folder::new("notes-before");
+    std::fs::copy(theirs.join("adapter_model.safetensors"), before.0.join("adapter_model.safetensors")).unwrap();
+    let mut config = json(&theirs.join("adapter_config.json"));
+    config["bantam"] = serde_json::json!({
+        "base_fingerprint": base_fingerprint(own), "template_fingerprint": "0123456789abcdef", "steps": 3,
+    });
+    std::fs::write(before.0.join("adapter_config.json"), config.to_string()).unwrap();
+    for directory in [&folder.0, &before.0] {
+        let found = read_peft(directory, own, AnyBase::No).unwrap();
+        assert_eq!(found.template, adapter.template);
+        let refused = read_peft(directory, other, AnyBase::No).unwrap_err().to_string();
+        assert!(refused.contains("it was trained on another model"), "{refused}");
+        assert_eq!(read_peft(directory, other, AnyBase::Yes).unwrap().parts.len(), adapter.parts.len());
+    }
+    // The metadata is what is written now, so it goes before what stands in the old place.
+    config["bantam"]["base_fingerprint"] = "0".into();
+    std::fs::write(folder.0.join("adapter_config.json"), config.to_string()).unwrap();
+    read_peft(&folder.0, own, AnyBase::No).unwrap();
+    // GGUF's form has both under the same names.
+    let file = folder.0.join("adapter.gguf");
+    write_gguf_adapter(&file, own, &adapter).unwrap();
+    assert_eq!(read_gguf_adapter(&file, own, AnyBase::No).unwrap().template, adapter.template);
 }
 
 #[test]

@@ -12,13 +12,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use bantam_convert::Types;
-use bantam_runtime::{Model, PeftSettings, base_fingerprint, write_peft};
+use bantam_runtime::{Adapter, Model, PeftSettings, base_fingerprint, fingerprint, write_peft};
 use bantam_text::Moment;
 use bantam_train::adapters::Lora;
 use bantam_train::checkpoint;
 use bantam_train::trainer::{Promise, promise};
 use bantam_train::{Method, TrainError, Trainer};
-use serde_json::{Map, json};
 
 use super::merge::Replaced;
 use super::template::moment;
@@ -129,7 +128,7 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
         note(format!("the weights after step {step} measured best and are kept"));
     }
     match &options.method {
-        Method::Lora(lora) => write_adapter(arguments, &model, lora, &mut trainer, &base.to_string())?,
+        Method::Lora(lora) => write_adapter(arguments, &model, lora, &mut trainer)?,
         Method::Full => {
             let (target, types) = (arguments.output.join(MODEL), arguments.types.unwrap_or(Types::AsIs));
             Replaced::write(&arguments.model.model, &target, trainer.weights(), (types, arguments.threads))?;
@@ -164,30 +163,17 @@ pub fn run(arguments: &TuneArguments) -> anyhow::Result<()> {
 }
 
 /// Writes the adapter's directory.
-fn write_adapter(
-    arguments: &TuneArguments,
-    model: &Model,
-    lora: &Lora,
-    trainer: &mut Trainer,
-    base: &str,
-) -> anyhow::Result<()> {
+fn write_adapter(arguments: &TuneArguments, model: &Model, lora: &Lora, trainer: &mut Trainer) -> anyhow::Result<()> {
     let template = model.chat_template(false)?.filter(|_| !arguments.examples.raw);
-    let mut notes = Map::new();
-    notes.insert("base_fingerprint".into(), json!(base));
-    notes.insert(
-        "template_fingerprint".into(),
-        json!(template.map(|template| bantam_runtime::fingerprint(template.source().as_bytes()))),
-    );
-    notes.insert("steps".into(), json!(trainer.state.step));
     let settings = PeftSettings {
         rank: lora.rank,
         alpha: f64::from(lora.alpha),
         rank_stabilised: lora.rank_stabilised,
         dropout: lora.dropout,
         base: arguments.model.model.display().to_string(),
-        notes,
     };
-    let adapter = trainer.adapter();
+    let template = template.map(|template| fingerprint(template.source().as_bytes()));
+    let adapter = Adapter { template, ..trainer.adapter() };
     Ok(write_peft(&arguments.output, model.checkpoint(), &adapter, &settings)?)
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod adapters;
 mod arguments;
 mod assistant;
 mod bad_models;
