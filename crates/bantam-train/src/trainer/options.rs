@@ -117,12 +117,19 @@ pub struct Tokens {
 impl Tokens {
     /// What examples need.
     pub fn of<'e>(examples: impl IntoIterator<Item = &'e Example>, options: &TrainOptions) -> Self {
-        let longest = examples.into_iter().map(|example| example.tokens.len()).max().unwrap_or(1);
+        let (count, longest) =
+            examples.into_iter().fold((0, 1), |(count, longest), each| (count + 1, each.tokens.len().max(longest)));
+        Self::for_lengths(count, longest, options)
+    }
+
+    /// What so many examples of at most `longest` tokens need.
+    pub fn for_lengths(examples: usize, longest: usize, options: &TrainOptions) -> Self {
         // An example's last token is only predicted.
         let most = longest.saturating_sub(1).max(1);
+        let together = options.batch.min(examples).max(1);
         // No more than a step can have, which leaves its batches as they are.
-        let rows = options.rows.min(options.batch.max(1).saturating_mul(most)).max(most);
-        Self { rows, sequences: rows.min(options.batch.max(1)), longest }
+        let rows = options.rows.min(together.saturating_mul(most)).max(most);
+        Self { rows, sequences: rows.min(together), longest }
     }
 }
 
@@ -139,11 +146,15 @@ mod tests {
             assert_eq!([found.rows, found.sequences, found.longest], expected);
         };
         check(1024, 1, &[100, 7], [99, 1, 100]);
-        check(1024, 8, &[100, 7], [792, 8, 100]);
-        check(1024, 16, &[100], [1024, 16, 100]);
+        check(1024, 2, &[100, 7, 8], [198, 2, 100]);
+        check(1024, 16, &[100; 16], [1024, 16, 100]);
+        // Nor more than there are.
+        check(1024, 8, &[100, 7], [198, 2, 100]);
+        check(usize::MAX, usize::MAX, &[3], [2, 1, 3]);
         // An example that is longer than rows runs whole.
-        check(64, 4, &[100], [99, 4, 100]);
+        check(64, 4, &[100; 4], [99, 4, 100]);
         check(0, 0, &[], [1, 1, 1]);
-        check(usize::MAX, usize::MAX, &[3], [usize::MAX, usize::MAX, 3]);
+        let most = TrainOptions { rows: usize::MAX, batch: usize::MAX, ..TrainOptions::default() };
+        assert_eq!(Tokens::for_lengths(usize::MAX, 3, &most).rows, usize::MAX);
     }
 }

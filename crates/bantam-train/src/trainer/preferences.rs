@@ -31,9 +31,12 @@ pub enum Set {
 impl Tokens {
     /// What comparisons need.
     pub fn of_comparisons(lists: &[&[Comparison]], options: &TrainOptions) -> Self {
-        let examples = lists.iter().flat_map(|list| list.iter()).flat_map(Comparison::answers);
+        let answers = lists.iter().flat_map(|list| list.iter()).flat_map(Comparison::answers);
+        let longest = answers.map(|answer| answer.tokens.len()).max().unwrap_or(1);
+        let comparisons: usize = lists.iter().map(|list| list.len()).sum();
         // Two for each comparison.
-        Self::of(examples, &TrainOptions { batch: 2 * options.batch.max(1), ..options.clone() })
+        let batch = options.batch.max(1).saturating_mul(2);
+        Self::for_lengths(2 * comparisons, longest, &TrainOptions { batch, ..options.clone() })
     }
 }
 

@@ -93,6 +93,11 @@ impl<'m> Prepared<'m> {
         tokens: Tokens,
         pool: &Arc<Pool>,
     ) -> Result<(Self, Vec<AdapterPlace>), TrainError> {
+        let (longest, context) = (tokens.longest, model.context_length());
+        if longest > context {
+            let problem = format!("an example has {longest} tokens, but the model's context is {context}");
+            return Err(TrainError::Option(problem));
+        }
         let checkpoint = model.checkpoint();
         let unsound = match &options.method {
             Method::Lora(lora) if lora.dora => Some("DoRA looks at the lengths of the model's own rows"),
@@ -102,7 +107,7 @@ impl<'m> Prepared<'m> {
         if let Some(why) = unsound.filter(|_| options.nf4) {
             return Err(TrainError::Option(format!("weights cannot be held as NF4 here: {why}")));
         }
-        let plan = checkpoint.plan_for(tokens.longest.min(model.context_length()).max(1));
+        let plan = checkpoint.plan_for(longest.max(1));
         let plan =
             plan.map_err(|error| bantam_runtime::RuntimeError::Model { path: model.path().to_owned(), error })?;
         let (plan, weights, places) = match &options.method {

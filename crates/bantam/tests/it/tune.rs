@@ -157,9 +157,21 @@ fn what_cannot_be_learned_is_refused() {
         check(arguments, "", &fails(1, &["tuning this model needs at least"]));
     }
     let bench = ["bench", &model, "--train", "--memory", "300M", "--rank"];
-    let told = ["tuning this model needs at least"];
-    let refused = crate::support::Expected { code: 1, stdout: None, stderr: &told };
-    check(&[&bench[..], &["65536"]].concat(), "", &refused);
+    check(&[&bench[..], &["16,65536"]].concat(), "", &fails(1, &["tuning this model needs at least"]));
+    let bench = ["bench", &model, "--train", "--memory", "300M", "-r", "1"];
+    for (options, told) in [
+        // Before a table begins, and before terabytes of tokens are drawn.
+        (&["--examples", "8000", "--length", "500"][..], "tuning this model needs"),
+        (
+            &["--examples", "1099511627776", "--length", "1099511627776"],
+            "more than the 16777216 tokens that a step may have",
+        ),
+        (&["--examples", "1", "--length", "512"], "an example has 513 tokens, but the model's context is 512"),
+        (&["--target", "query"], "no linear of this model is called `query`"),
+    ] {
+        check(&[&bench[..], options].concat(), "", &fails(1, &[told]));
+    }
+    let bench = [&bench[..], &["--rank"]].concat();
     check(
         &[&bench[..], &["1099511627776"]].concat(),
         "",

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::bail;
 use bantam_plan::{Op, Rows, Step};
 use bantam_runtime::Model;
 use bantam_train::adapters::Lora;
@@ -53,6 +54,9 @@ pub struct TrainingArguments {
     pub recompute: RecomputeChoice,
 }
 
+/// Most tokens of a step: more than any machine trains with at once, and few enough to be counted with.
+const MOST_TOKENS: usize = 1 << 24;
+
 /// Measures and prints.
 pub fn run(
     model: &Model,
@@ -61,35 +65,14 @@ pub fn run(
     repetitions: usize,
     (as_json, profiled): (bool, bool),
 ) -> anyhow::Result<()> {
-    let interrupt = Interrupt::install()?;
-    let vocabulary = model.spec().vocabulary as u64;
-    let mut state = 7u64;
-    let mut draw = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 33) % vocabulary) as u32
+    let TrainingArguments { examples: count, length, .. } = *arguments;
+    let tokens_in_step = count.checked_mul(length).filter(|tokens| *tokens <= MOST_TOKENS);
+    let Some(tokens_in_step) = tokens_in_step else {
+        bail!("{count} examples of {length} tokens are more than the {MOST_TOKENS} tokens that a step may have");
     };
-    let silent = ((1.0 - arguments.learned) * arguments.length as f32) as usize;
-    let examples: Vec<Example> = (0..arguments.examples)
-        .map(|_| Example {
-            // The last token is only predicted.
-            tokens: (0..=arguments.length).map(|_| draw()).collect(),
-            said: (0..=arguments.length).map(|at| at > silent.min(arguments.length - 1)).collect(),
-            line: 0,
-        })
-        .collect();
-    // A product each forwards and backwards with every frozen matrix; what adapters and attention add is not counted.
-    let plan = model.plan();
-    let outputs = |step: &Step| step.outputs.iter().any(|id| plan.get(*id).rows == Rows::Outputs);
-    let share = |step: &Step| if outputs(step) { 1.0 - silent as f64 / arguments.length as f64 } else { 1.0 };
-    let products = plan.steps.iter().filter(|step| matches!(step.op, Op::Linear(_)));
-    let frozen: f64 = products.map(|step| step.op.flops(plan, &step.inputs, 0) as f64 * share(step)).sum();
-    let peak = product_speed(load.size.threads);
-    let mut rows = Vec::new();
-    if !as_json {
-        emit("| test | tokens/s | Gflop/s | of f32 products | peak memory |\n|---|--:|--:|--:|--:|\n")?;
-    }
+    // Every test before anything is drawn or printed.
+    let mut tests = Vec::new();
     for &rank in &arguments.rank {
-        let tokens_in_step = arguments.examples * arguments.length;
         let options = TrainOptions {
             method: Method::Lora(Lora {
                 rank,
@@ -98,7 +81,7 @@ pub fn run(
                 dropout: arguments.dropout,
                 ..Lora::default()
             }),
-            batch: arguments.examples,
+            batch: count,
             rows: tokens_in_step,
             epochs: repetitions + 1,
             recompute: arguments.recompute.into(),
@@ -107,8 +90,39 @@ pub fn run(
             memory_limit: load.memory,
             ..TrainOptions::default()
         };
-        let tokens = Tokens::of(&examples, &options);
+        let tokens = Tokens::for_lengths(count, length + 1, &options);
         let promised = promise(model, &options, tokens, 0)?;
+        promised.check(&options)?;
+        tests.push((rank, options, tokens, promised));
+    }
+    let interrupt = Interrupt::install()?;
+    let vocabulary = model.spec().vocabulary as u64;
+    let mut state = 7u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % vocabulary) as u32
+    };
+    let silent = ((1.0 - arguments.learned) * length as f32) as usize;
+    let examples: Vec<Example> = (0..count)
+        .map(|_| Example {
+            // The last token is only predicted.
+            tokens: (0..=length).map(|_| draw()).collect(),
+            said: (0..=length).map(|at| at > silent.min(length - 1)).collect(),
+            line: 0,
+        })
+        .collect();
+    // A product each forwards and backwards with every frozen matrix; what adapters and attention add is not counted.
+    let plan = model.plan();
+    let outputs = |step: &Step| step.outputs.iter().any(|id| plan.get(*id).rows == Rows::Outputs);
+    let share = |step: &Step| if outputs(step) { 1.0 - silent as f64 / length as f64 } else { 1.0 };
+    let products = plan.steps.iter().filter(|step| matches!(step.op, Op::Linear(_)));
+    let frozen: f64 = products.map(|step| step.op.flops(plan, &step.inputs, 0) as f64 * share(step)).sum();
+    let peak = product_speed(load.size.threads);
+    let mut rows = Vec::new();
+    if !as_json {
+        emit("| test | tokens/s | Gflop/s | of f32 products | peak memory |\n|---|--:|--:|--:|--:|\n")?;
+    }
+    for (rank, options, tokens, promised) in tests {
         let counts_memory = measure::forget_peak_memory();
         let mut bar = Progress::start();
         let loading = &mut |_: u64| !interrupt.is_set();
@@ -134,14 +148,14 @@ pub fn run(
         let flops = speed * 2.0 * frozen;
         let memory = if counts_memory { bantam_runtime::peak_memory() } else { None };
         let held = if arguments.nf4 { "nf4 " } else { "" };
-        let name = format!("{held}lora r{rank} {}x{}", arguments.examples, arguments.length);
+        let name = format!("{held}lora r{rank} {count}x{length}");
         if as_json {
             rows.push(json!({
                 "test": name,
                 "model": model.name(),
                 "rank": rank,
-                "examples": arguments.examples,
-                "length": arguments.length,
+                "examples": count,
+                "length": length,
                 "recompute": promised.recompute,
                 "learned": arguments.learned,
                 "profile": if profiled { profile::json(&profile) } else { Value::Null },
