@@ -293,15 +293,12 @@ impl CpuProgram {
         let (pool, isa) = (&**pool, *isa);
         match &self.instructions[index] {
             Instruction::Embed { matrix, by, out } => {
-                let rows = arena[out.range(extent)].chunks_exact_mut(out.width);
-                for (row, (&token, place)) in rows.zip(batch.tokens.iter().zip(&batch.places)) {
-                    let named = match by {
-                        EmbedBy::Token => token,
-                        EmbedBy::Position => place.position,
-                        EmbedBy::First => 0,
-                    };
-                    matrices[*matrix].decode_row(named as usize, row);
-                }
+                let named = |row: usize| match by {
+                    EmbedBy::Token => batch.tokens[row] as usize,
+                    EmbedBy::Position => batch.places[row].position as usize,
+                    EmbedBy::First => 0,
+                };
+                matrices[*matrix].decode_rows(pool, extent.tokens, &named, &mut arena[out.range(extent)]);
             }
             Instruction::Factor { by, x } => {
                 let factor = &vectors[*by];

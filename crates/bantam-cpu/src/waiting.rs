@@ -29,11 +29,15 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Of a Program's matrices, those few that are not worth it being repacked at once.
+    /// For a Program's matrices. Where those that wait are not worth it, they are repacked at once.
     pub(crate) fn new(matrices: &mut [Matrix], pool: &Pool) -> Self {
+        Self::from(LEAST, matrices, pool)
+    }
+
+    fn from(least: usize, matrices: &mut [Matrix], pool: &Pool) -> Self {
         let total: usize = matrices.iter().filter(|matrix| matrix.is_waiting()).map(Matrix::bytes_read).sum();
         let mut waiting = Self { begun: false, next: 0, each: total.div_ceil(BATCHES) };
-        if total < LEAST {
+        if total < least {
             waiting.repack(matrices, pool, total);
         }
         waiting
@@ -66,4 +70,52 @@ pub(crate) fn look_at(bytes: &SharedBytes, pool: &Pool) {
         let some = &bytes[piece * PIECE..((piece + 1) * PIECE).min(bytes.len())];
         black_box(some.iter().step_by(PAGE).fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use bantam_kernels::{Isa, Precision};
+    use bantam_tensor::TensorType;
+
+    use super::*;
+
+    fn matrices(pool: &Pool) -> Vec<Matrix> {
+        let make = |outputs: usize| {
+            let bytes = SharedBytes::from_vec(vec![0x11; TensorType::Q4_0.bytes(outputs, 64).expect("fits")]);
+            Matrix::waiting(Precision::F32, TensorType::Q4_0, outputs, 64, bytes, Isa::detect(), pool).expect("fits")
+        };
+        [16; 8].map(make).into()
+    }
+
+    /// How many wait before any batch, and after each.
+    fn check(least: usize, expected: &[usize]) {
+        let pool = Pool::new(1);
+        let mut matrices = matrices(&pool);
+        let count = |matrices: &[Matrix]| matrices.iter().filter(|matrix| matrix.is_waiting()).count();
+        let mut waiting = Waiting::from(least, &mut matrices, &pool);
+        let mut found = vec![count(&matrices)];
+        while found.len() < expected.len() {
+            waiting.before_batch(&mut matrices, &pool);
+            found.push(count(&matrices));
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_first_batch_repacks_nothing_and_the_next_four_all() {
+        check(0, &[8, 8, 6, 4, 2, 0, 0]);
+    }
+
+    #[test]
+    fn little_is_repacked_at_once() {
+        check(usize::MAX, &[0, 0]);
+    }
+
+    #[test]
+    fn looking_at_bytes_is_for_any_number_of_them() {
+        let pool = Pool::new(2);
+        for length in [0, 1, PAGE + 1, 3 * PIECE + 5] {
+            look_at(&SharedBytes::from_vec(vec![1; length]), &pool);
+        }
+    }
 }

@@ -24,7 +24,7 @@ fn main() {
         let tensor_type = TensorType::from_name(name).expect("a type");
         let (outputs, inputs) = SHAPE;
         let bytes = tensor_type.bytes(outputs, inputs).expect("fits");
-        let source = SharedBytes::from_vec((0..bytes).map(|i| (i * 2_654_435_761 >> 7) as u8).collect());
+        let source = SharedBytes::from_vec((0..bytes).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect());
         let matrix = Matrix::waiting(Precision::F32, tensor_type, outputs, inputs, source, isa, &pool);
         let mut matrix = matrix.expect("fits");
         let x: Vec<f32> = (0..inputs).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0).collect();

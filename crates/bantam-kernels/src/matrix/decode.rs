@@ -4,7 +4,7 @@ use super::float_panels::FloatPanels;
 use super::float_tile::{Element, PANEL};
 use super::forms::{FORMS, Form, minimum_factor};
 use super::multiply::expand_function;
-use super::panels::{BLOCK, COLUMNS, STEPS, ReadyPanels};
+use super::panels::{BLOCK, COLUMNS, ReadyPanels, STEPS};
 use super::wide::{Blocks, TOGETHER, Wide};
 use crate::Isa;
 use crate::simd::{LANES, Simd, Task, dispatch};

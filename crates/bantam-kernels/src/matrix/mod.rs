@@ -46,7 +46,7 @@ pub use int8_rows::Int8Rows;
 pub use multiply::{Activations, Product, multiply};
 pub use tiles::{FillTile, multiply_through, multiply_tiles};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Shared};
 use crate::{Activation, Isa, KernelError, Pool};
 use bantam_tensor::{SharedBytes, TensorType};
 use float_panels::FloatPanels;
@@ -78,6 +78,9 @@ pub fn multiply_gated(
 
 /// Number of the way in which panels are laid out: another one whenever a byte of them changes its place or meaning.
 pub const PANEL_LAYOUT: u32 = 1;
+
+/// Rows that are decoded by a thread before it asks for more.
+const TOGETHER: usize = 8;
 
 /// What a matrix wants to be multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -336,6 +339,21 @@ impl Matrix {
     /// Where `row` is not below [`Matrix::outputs`] or `out` is not [`Matrix::inputs`] long.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
         self.decode_tile(row..row + 1, 0..self.inputs, out);
+    }
+
+    /// Writes some rows, `[rows, inputs]`, as [`Matrix::decode_row`] does: for each the one that `named` gives.
+    ///
+    /// # Panics
+    /// As [`Matrix::decode_row`].
+    pub fn decode_rows(&self, pool: &Pool, rows: usize, named: &(dyn Fn(usize) -> usize + Sync), out: &mut [f32]) {
+        assert_eq!(Some(out.len()), rows.checked_mul(self.inputs), "length of decoded rows");
+        let out = Shared::new(out);
+        pool.pieces(rows.div_ceil(TOGETHER), |piece| {
+            for row in piece * TOGETHER..((piece + 1) * TOGETHER).min(rows) {
+                // SAFETY: each row belongs to one piece.
+                self.decode_row(named(row), unsafe { out.part(row * self.inputs, self.inputs) });
+            }
+        });
     }
 
     /// Writes some rows' values of some inputs, `[outputs, inputs]`, as [`Matrix::decode_row`] does.

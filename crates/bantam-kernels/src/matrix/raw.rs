@@ -152,7 +152,8 @@ impl<S: Simd, const FORM: u8, const WORDS: usize> Raw<S, FORM, WORDS> {
             }
             _ => {
                 // SAFETY: as above; the block's last bytes are 16 sub-scales and the scale.
-                let (subs, last) = unsafe { (s.turn_words(from.add(192), stride), s.turn_words(from.add(194), stride)) };
+                let (subs, last) =
+                    unsafe { (s.turn_words(from.add(192), stride), s.turn_words(from.add(194), stride)) };
                 for (words, out) in subs.into_iter().zip(header[64..320].chunks_exact_mut(64)) {
                     put_bytes(s, words, out);
                 }

@@ -328,7 +328,10 @@ impl Simd for Avx2 {
         let (right, mask) = unsafe { (_mm_cvtsi32_si128(right as i32), _mm256_set1_epi32(mask as i32)) };
         // SAFETY: as above.
         unsafe {
-            [_mm256_and_si256(_mm256_srl_epi32(a[0], right), mask), _mm256_and_si256(_mm256_srl_epi32(a[1], right), mask)]
+            [
+                _mm256_and_si256(_mm256_srl_epi32(a[0], right), mask),
+                _mm256_and_si256(_mm256_srl_epi32(a[1], right), mask),
+            ]
         }
     }
 
@@ -337,10 +340,7 @@ impl Simd for Avx2 {
         // SAFETY: the token vouches for the instructions.
         unsafe {
             let left = _mm_cvtsi32_si128(left as i32);
-            [
-                _mm256_or_si256(a[0], _mm256_sll_epi32(b[0], left)),
-                _mm256_or_si256(a[1], _mm256_sll_epi32(b[1], left)),
-            ]
+            [_mm256_or_si256(a[0], _mm256_sll_epi32(b[0], left)), _mm256_or_si256(a[1], _mm256_sll_epi32(b[1], left))]
         }
     }
 

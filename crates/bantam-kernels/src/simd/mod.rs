@@ -353,7 +353,9 @@ mod tests {
                 let bytes = [&bytes[..], &bytes].concat();
                 // SAFETY: there are 256 bytes, enough for sixteen rows 16 apart.
                 let [a, b, c, d] = unsafe { s.turn_words(bytes.as_ptr(), stride) };
-                results.extend([a, b, c, d, s.bits_i(a, 5, 0x0707_ff07), s.or_left_i(c, d, 9)].map(|a| s.words(a)).concat());
+                results.extend(
+                    [a, b, c, d, s.bits_i(a, 5, 0x0707_ff07), s.or_left_i(c, d, 9)].map(|a| s.words(a)).concat(),
+                );
             }
             results.extend(halves.map(u32::from));
             results.extend(pairs.map(u32::from));
