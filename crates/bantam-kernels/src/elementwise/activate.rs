@@ -34,7 +34,6 @@ pub fn glu(pool: &Pool, isa: Isa, activation: Activation, gate: &[f32], up: &[f3
 }
 
 /// `activation(row[0]) · row[1]` in the place of `row[0]`, lane by lane as [`glu`] has it.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn gate_sums(isa: Isa, activation: Activation, rows: &mut [[[f32; LANES]; 2]]) {
     match activation {
         Activation::Silu => dispatch(isa, Rows(Gated(Silu), rows)),
@@ -173,10 +172,8 @@ impl<A: Function> Task for Unary<'_, A> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 struct Rows<'a, A>(A, &'a mut [[[f32; LANES]; 2]]);
 
-#[cfg(target_arch = "x86_64")]
 impl<A: Function2> Task for Rows<'_, A> {
     type Output = ();
 

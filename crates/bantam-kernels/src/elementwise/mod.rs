@@ -7,7 +7,6 @@ mod activate;
 mod norm;
 mod rope;
 
-#[cfg(target_arch = "x86_64")]
 pub(crate) use activate::gate_sums;
 pub use activate::{Activation, activate, add, glu, scale, softcap};
 pub use norm::{norm_layer, norm_rms};

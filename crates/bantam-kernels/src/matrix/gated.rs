@@ -1,19 +1,27 @@
-//! The two products of a gated activation and the activation itself in one pass over many rows.
+//! The two products of a gated activation and the activation itself in one pass: what comes of a panel of the gate and of the
+//! same panel of its partner is at hand together, so neither product is written to memory and read again.
 //!
-//! A panel of the gate and the same panel of its partner are the two that the kernel takes at a time, so what comes of them is
-//! at hand together: neither product is written to memory and read again.
+//! Few rows go along one panel after the other, in the way of every product; many, with AVX-512, along both at a time.
 
-use super::forms::PanelKind;
-use super::int8_avx512::PAIR;
 use super::int8_rows::{Int8Rows, TILE, Tile};
-use super::multiply::{RESIDENT, SHARES};
-use super::pairs::{self, Pairs, Sums};
+use super::multiply::{RESIDENT, SHARES, STREAM, tile_function};
 use super::panels::{COLUMNS, ReadyPanels};
 use super::{Matrix, Store};
 use crate::buffer::Shared;
 use crate::elementwise::{Activation, gate_sums};
 use crate::{Isa, Pool};
 use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::{
+    forms::PanelKind,
+    pairs::{self, Pairs},
+};
+
+/// Panels of a pair: the gate's and its partner's.
+const PAIR: usize = 2;
+/// Of a row with a pair.
+type Sums = [[f32; COLUMNS]; PAIR];
 
 /// See [`super::multiply_gated`].
 pub(super) fn multiply(
@@ -25,27 +33,34 @@ pub(super) fn multiply(
 ) -> bool {
     let (Store::Panels(gates), Store::Panels(ups)) = (&gate.store, &up.store) else { return false };
     let same = gate.tensor_type == up.tensor_type && gate.inputs == up.inputs && gate.outputs == up.outputs;
-    if !same || gate.isa.usable() != Isa::Avx512 || up.isa.usable() != Isa::Avx512 || x.rows() <= TILE {
+    let (isa, few) = (gate.isa.usable(), x.rows() <= TILE);
+    if !same || up.isa.usable() != isa || !(few || isa == Isa::Avx512) {
         return false;
     }
     assert_eq!((x.kind(), x.width()), (gate.activation(), gate.inputs), "activations for {gate:?}");
     assert_eq!(Some(out.len()), x.rows().checked_mul(gate.outputs), "results of {} rows by {gate:?}", x.rows());
+    let bytes = if few { STREAM } else { RESIDENT };
     let fair = gates.count.div_ceil(SHARES * pool.threads());
-    let each = (RESIDENT / PAIR / gates.panel_bytes).min(fair).max(1);
+    let each = (bytes / PAIR / gates.panel_bytes).min(fair).max(1);
     let out = Shared::new(out);
     pool.pieces_with(gates.count.div_ceil(each), |worker, piece| {
         let range = piece * each..((piece + 1) * each).min(gates.count);
         let mut rooms = pool.rooms(worker);
         let [first, second] = &mut *rooms;
-        let gates = gates.view(Isa::Avx512, range.clone(), first);
-        let ups = ups.view(Isa::Avx512, range.clone(), second);
-        let pairs = GateAndUp { gates, ups, range, outputs: gate.outputs, activation, out };
-        pairs::multiply(&pairs, x, &mut pool.scratch(worker));
+        let gates = gates.view(isa, range.clone(), first);
+        let ups = ups.view(isa, range.clone(), second);
+        let both = GateAndUp { isa, gates, ups, range, outputs: gate.outputs, activation, out };
+        #[cfg(target_arch = "x86_64")]
+        if !few {
+            return pairs::multiply(&both, x, &mut pool.scratch(worker));
+        }
+        both.by_tiles(x);
     });
     true
 }
 
 struct GateAndUp {
+    isa: Isa,
     gates: ReadyPanels,
     ups: ReadyPanels,
     range: Range<usize>,
@@ -54,6 +69,41 @@ struct GateAndUp {
     out: Shared<f32>,
 }
 
+impl GateAndUp {
+    /// One panel after the other.
+    fn by_tiles(&self, x: &Int8Rows) {
+        let multiply = tile_function(self.isa);
+        for tile in x.tiles() {
+            let records = x.tile(tile).as_ptr();
+            for (pair, panel) in self.range.clone().enumerate() {
+                let mut both = [[[0f32; COLUMNS]; TILE]; PAIR];
+                for (panels, sums) in [self.gates, self.ups].into_iter().zip(&mut both) {
+                    // SAFETY: the panel and the tile's records are whole, of as many blocks (the widths have been compared), and
+                    // `tile_function` gives only what the machine has.
+                    unsafe {
+                        multiply(panels.kind, panels.panel(panel), panels.blocks, records, &mut sums[..tile.rows])
+                    };
+                }
+                let mut sums: [Sums; TILE] = std::array::from_fn(|row| [both[0][row], both[1][row]]);
+                self.put(pair, tile, &mut sums[..tile.rows]);
+            }
+        }
+    }
+
+    /// Takes a tile's sums with a pair of panels to where they go, gated.
+    fn put(&self, pair: usize, tile: Tile, sums: &mut [Sums]) {
+        let first = (self.range.start + pair) * COLUMNS;
+        let columns = COLUMNS.min(self.outputs - first);
+        gate_sums(self.isa, self.activation, sums);
+        for (row, [made, _]) in sums.iter().enumerate() {
+            // SAFETY: the row is below the rows, and these outputs belong to this pair of this piece alone.
+            let out = unsafe { self.out.part((tile.first + row) * self.outputs + first, columns) };
+            out.copy_from_slice(&made[..columns]);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
 impl Pairs for GateAndUp {
     fn kind(&self) -> &'static PanelKind {
         self.gates.kind
@@ -73,13 +123,6 @@ impl Pairs for GateAndUp {
     }
 
     fn take(&self, pair: usize, tile: Tile, sums: &mut [Sums]) {
-        let first = (self.range.start + pair) * COLUMNS;
-        let columns = COLUMNS.min(self.outputs - first);
-        gate_sums(Isa::Avx512, self.activation, sums);
-        for (row, [made, _]) in sums.iter().enumerate() {
-            // SAFETY: the row is below the rows, and these outputs belong to this pair of this piece alone.
-            let out = unsafe { self.out.part((tile.first + row) * self.outputs + first, columns) };
-            out.copy_from_slice(&made[..columns]);
-        }
+        self.put(pair, tile, sums);
     }
 }

@@ -15,7 +15,6 @@ mod float_tile;
     allow(dead_code, unused_macros, reason = "what only kernels of an instruction set ask for")
 )]
 mod forms;
-#[cfg(target_arch = "x86_64")]
 mod gated;
 #[cfg(target_arch = "x86_64")]
 mod int8_avx2;
@@ -55,8 +54,8 @@ use panels::Panels;
 use std::ops::Range;
 
 /// `out = activation(x · gateᵀ) · (x · upᵀ)`, `[rows, outputs]`, in one pass, with the bits that [`multiply`] and [`glu`](crate::glu) give.
-/// `false`, and nothing done, where there is no kernel for it: there is one for more than 12 rows by two matrices of one shape and
-/// block format, with AVX-512.
+/// `false`, and nothing done, where there is no kernel for it: there is one for two matrices of one shape and block format, for up to
+/// 12 rows and, with AVX-512, for more.
 ///
 /// # Panics
 /// Where a length does not fit, or the rows are not what the matrices ask for.
@@ -67,13 +66,7 @@ pub fn multiply_gated(
     activation: Activation,
     out: &mut [f32],
 ) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return gated::multiply(pool, x, factors, activation, out);
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = (pool, x, factors, activation, out);
-        false
-    }
+    gated::multiply(pool, x, factors, activation, out)
 }
 
 /// Number of the way in which panels are laid out: another one whenever a byte of them changes its place or meaning.

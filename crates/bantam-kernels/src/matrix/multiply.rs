@@ -41,7 +41,7 @@ pub struct Product<'a> {
 /// Products handled in one region.
 const AT_ONCE: usize = 8;
 /// Bytes of weights in a piece of work for few rows.
-const STREAM: usize = 64 * 1024;
+pub(super) const STREAM: usize = 64 * 1024;
 /// Bytes of weights that stay in the second-level cache while all tiles of rows go over them.
 pub(super) const RESIDENT: usize = 384 * 1024;
 /// Pieces of a product that each thread should have: the last one of a region is waited for.
@@ -372,9 +372,9 @@ fn wide_functions(isa: Isa, kind: &PanelKind) -> Option<(Expand, WideTile)> {
     }
 }
 
-type TileFunction = unsafe fn(&PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
+pub(super) type TileFunction = unsafe fn(&PanelKind, *const u8, usize, *const u8, &mut [[f32; COLUMNS]]);
 
-fn tile_function(isa: Isa) -> TileFunction {
+pub(super) fn tile_function(isa: Isa) -> TileFunction {
     match isa.usable() {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => int8_avx512::tile,

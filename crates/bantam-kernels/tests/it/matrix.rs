@@ -283,7 +283,7 @@ fn check_gated(tensor_type: TensorType, activation: Activation, outputs: usize, 
         int8.quantize(&pool, isa, gate.activation(), &x, rows, inputs);
         let [mut gated, mut plain, mut expected, mut found] = [(); 4].map(|()| vec![f32::NAN; rows * outputs]);
         let made = multiply_gated(&pool, &int8, (&gate, &up), activation, &mut found);
-        assert_eq!(made, isa == Isa::Avx512 && rows > 12, "{tensor_type:?}, {rows} rows, {}", isa.name());
+        assert_eq!(made, isa == Isa::Avx512 || rows <= 12, "{tensor_type:?}, {rows} rows, {}", isa.name());
         let product = |matrix, out| Product { matrix, out, bias: None, accumulate: false };
         let mut products = [product(&gate, &mut gated[..]), product(&up, &mut plain[..])];
         multiply(&pool, Activations::Int8(&int8), rows, &mut products);
