@@ -25,8 +25,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) isa: Isa,
     pub(crate) cache: KvFormat,
     pub(crate) repacked: Option<&'a dyn RepackedWeights>,
-    /// Whether weights of a file wait for the first batch.
-    pub(crate) repacking_later: bool,
+    /// From how many bytes on weights of a file wait for the first batch to be over.
+    pub(crate) repacked_later: Option<usize>,
     /// What BF16 weights are multiplied as.
     pub(crate) precision: Precision,
 }
@@ -170,15 +170,12 @@ pub(crate) fn compile(
             let WeightView { tensor_type, rows, width, bytes } = view;
             let (isa, pool) = (setting.isa, setting.pool);
             // What is made for this model would be in memory twice.
-            let later = setting.repacking_later && !bytes.is_made();
+            let later = setting.repacked_later.is_some() && !bytes.is_made();
             let make = if later { Matrix::waiting } else { Matrix::with_precision };
-            if later {
-                waiting::look_at(&bytes, pool);
-            }
-            let matrix = make(setting.precision, tensor_type, rows, width, bytes, isa, pool);
+            let matrix = make(setting.precision, tensor_type, rows, width, bytes.clone(), isa, pool);
             let matrix = matrix.map_err(|error| kernel_error(&weight.name, error))?;
-            if later {
-                matrix.reserve_rooms(pool);
+            if matrix.is_waiting() {
+                waiting::look_at(&bytes, pool);
             }
             places.push(matrices.len());
             matrices.push(matrix);
@@ -187,7 +184,8 @@ pub(crate) fn compile(
             return Err(PlanError::Interrupted);
         }
     }
-    let waiting = Waiting::new(&mut matrices, setting.pool);
+    let waiting = Waiting::new(setting.repacked_later.unwrap_or(0), &mut matrices, setting.pool);
+    let waiting = waiting.map_err(|error| kernel_error("the weights", error))?;
     magnitude::by_lengths(setting, plan, weights, &places, &mut vectors)?;
     let fusions = Fusions::of(plan);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));

@@ -5,7 +5,8 @@
 //!
 //! Invariants
 //! * A row's result does not depend on the rest of its batch, on chunking or on the number of threads, bit for bit.
-//! * A run allocates nothing; all buffers are made by [`CpuBackend::compile`].
+//! * A run allocates nothing; all buffers are made by [`CpuBackend::compile`]. Only where weights are repacked later
+//!   ([`CpuBackend::with_repacking_later`]) do the first five runs make the memory for them.
 //! * Every fused or repacked path computes what `bantam_plan::reference` says, up to the format's own rounding.
 //!
 //! Not here: the kernels themselves (`bantam-kernels`), what a model is, who owns which page of the memory.
@@ -46,8 +47,8 @@ pub struct CpuBackend {
     /// Threads that memory is counted for.
     threads: usize,
     repacked: Option<Arc<dyn RepackedWeights>>,
-    /// Whether weights are repacked between the first batches.
-    repacking_later: bool,
+    /// Weights of so many bytes in all are repacked between the first batches.
+    repacked_later: Option<usize>,
     /// What training multiplies frozen weights in.
     training_precision: Precision,
     /// Most bytes of logits that training holds at a time.
@@ -66,7 +67,7 @@ impl CpuBackend {
             cache,
             threads,
             repacked: None,
-            repacking_later: false,
+            repacked_later: None,
             training_precision: Precision::F32,
             precision: Precision::Bf16,
             logits_bytes: training::CHUNK_BYTES,
@@ -106,10 +107,11 @@ impl CpuBackend {
         Self { repacked, ..self }
     }
 
-    /// Multiplies the first batch by weights as the file has them, and repacks them before the next few: the first batch
-    /// is done sooner, those few later. For weights that lie in a file, and for more of them than repack in a moment.
-    pub fn with_repacking_later(self, repacking_later: bool) -> Self {
-        Self { repacking_later, ..self }
+    /// Multiplies the first batch by weights as the file has them, where there are at least so many bytes of them, and repacks them
+    /// before the next four: the first batch is done sooner, those four later. `None`: before the first. For weights that lie in
+    /// a mapped file; others would be in memory twice.
+    pub fn with_repacking_later(self, least: Option<usize>) -> Self {
+        Self { repacked_later: least, ..self }
     }
 }
 
@@ -119,7 +121,7 @@ impl Backend for CpuBackend {
     }
 
     fn memory(&self, plan: &Plan, weights: &dyn Weights, options: &CompileOptions) -> Result<ProgramMemory, PlanError> {
-        let (mut memory, mut all_owned) = (ProgramMemory::default(), 0);
+        let (mut memory, mut all_owned, mut room) = (ProgramMemory::default(), 0, 0);
         let vectors = vectors::wanted(plan);
         // Rows of plain numbers are packed in the pool's memory.
         let (mut packed, rows) = (0, experts::most_rows(plan, options.rows));
@@ -138,7 +140,11 @@ impl Backend for CpuBackend {
                 0 => memory.mapped += bytes_of(&view),
                 owned => all_owned += owned as u64,
             }
+            if self.repacked_later.is_some() {
+                room = room.max(Matrix::room_bytes(view.tensor_type, weight.rows, weight.width));
+            }
         }
+        memory.scratch += (room * self.threads) as u64;
         memory.weights += all_owned + Matrix::bytes_beside(all_owned);
         let layers = compile::memory_layers(plan);
         compile::check_cache(&layers, self.cache)?;
@@ -159,8 +165,8 @@ impl Backend for CpuBackend {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Box<dyn Program>, PlanError> {
         let (isa, cache, precision) = (self.isa, self.cache, self.precision);
-        let (repacked, repacking_later) = (self.repacked.as_deref(), self.repacking_later);
-        let setting = compile::Setting { pool: &self.pool, isa, cache, repacked, repacking_later, precision };
+        let (repacked, repacked_later) = (self.repacked.as_deref(), self.repacked_later);
+        let setting = compile::Setting { pool: &self.pool, isa, cache, repacked, repacked_later, precision };
         Ok(Box::new(compile::compile(&setting, plan, weights, options, progress)?))
     }
 

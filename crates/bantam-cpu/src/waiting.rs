@@ -5,11 +5,9 @@
 
 use std::hint::black_box;
 
-use bantam_kernels::{Matrix, Pool};
+use bantam_kernels::{KernelError, Matrix, Pool};
 use bantam_tensor::SharedBytes;
 
-/// Bytes of weights that repack in a moment: not worth waiting for.
-const LEAST: usize = 64 << 20;
 /// Batches, after the first, that repack all that waits.
 const BATCHES: usize = 4;
 /// Bytes of a file in a piece of work.
@@ -29,37 +27,41 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// For a Program's matrices. Where those that wait are not worth it, they are repacked at once.
-    pub(crate) fn new(matrices: &mut [Matrix], pool: &Pool) -> Self {
-        Self::from(LEAST, matrices, pool)
-    }
-
-    fn from(least: usize, matrices: &mut [Matrix], pool: &Pool) -> Self {
+    /// For a Program's matrices. Where those that wait have fewer bytes than `least`, they are repacked at once.
+    pub(crate) fn new(least: usize, matrices: &mut [Matrix], pool: &Pool) -> Result<Self, KernelError> {
         let total: usize = matrices.iter().filter(|matrix| matrix.is_waiting()).map(Matrix::bytes_read).sum();
         let mut waiting = Self { begun: false, next: 0, each: total.div_ceil(BATCHES) };
         if total < least {
-            waiting.repack(matrices, pool, total);
+            waiting.repack(matrices, pool, total)?;
         }
-        waiting
+        Ok(waiting)
     }
 
-    /// Before a batch: repacks its share, but for the first.
+    /// Before a batch: repacks its share, but for the first. Where there is no memory for a matrix it waits on, which is slower
+    /// and as right, and is asked for again by the next batch.
     pub(crate) fn before_batch(&mut self, matrices: &mut [Matrix], pool: &Pool) {
-        if std::mem::replace(&mut self.begun, true) {
-            self.repack(matrices, pool, self.each);
+        let over = self.next == matrices.len();
+        if !over && std::mem::replace(&mut self.begun, true) {
+            let _ = self.repack(matrices, pool, self.each);
+            if self.next == matrices.len() {
+                pool.drop_rooms();
+            }
         }
     }
 
-    fn repack(&mut self, matrices: &mut [Matrix], pool: &Pool, bytes: usize) {
+    fn repack(&mut self, matrices: &mut [Matrix], pool: &Pool, bytes: usize) -> Result<(), KernelError> {
         let mut done = 0;
-        while let Some(matrix) = matrices.get_mut(self.next).filter(|_| done < bytes) {
+        while let Some(matrix) = matrices.get_mut(self.next) {
             if matrix.is_waiting() {
-                // Where there is no memory it goes on waiting: slower, and as right.
-                let _ = matrix.repack(pool);
+                if done >= bytes {
+                    break;
+                }
+                matrix.repack(pool)?;
                 done += matrix.bytes_read();
             }
             self.next += 1;
         }
+        Ok(())
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
         let pool = Pool::new(1);
         let mut matrices = matrices(&pool);
         let count = |matrices: &[Matrix]| matrices.iter().filter(|matrix| matrix.is_waiting()).count();
-        let mut waiting = Waiting::from(least, &mut matrices, &pool);
+        let mut waiting = Waiting::new(least, &mut matrices, &pool).expect("memory");
         let mut found = vec![count(&matrices)];
         while found.len() < expected.len() {
             waiting.before_batch(&mut matrices, &pool);
@@ -109,13 +111,5 @@ mod tests {
     #[test]
     fn little_is_repacked_at_once() {
         check(usize::MAX, &[0, 0]);
-    }
-
-    #[test]
-    fn looking_at_bytes_is_for_any_number_of_them() {
-        let pool = Pool::new(2);
-        for length in [0, 1, PAGE + 1, 3 * PIECE + 5] {
-            look_at(&SharedBytes::from_vec(vec![1; length]), &pool);
-        }
     }
 }

@@ -79,10 +79,6 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn as_ptr(&self) -> *const u8 {
-        self.start.as_ptr()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.length
     }
@@ -153,7 +149,7 @@ mod tests {
             let mut buffer = Buffer::zeroed(length, "a test").expect("small");
             assert_eq!(buffer.as_ref().len(), length);
             assert!(buffer.as_ref().iter().all(|&byte| byte == 0));
-            assert!(length == 0 || (buffer.as_ptr() as usize).is_multiple_of(LINE));
+            assert!(length == 0 || (buffer.as_ref().as_ptr() as usize).is_multiple_of(LINE));
             buffer.as_mut().fill(1);
         }
         for length in [16_383, 16_384, 4_198_401] {

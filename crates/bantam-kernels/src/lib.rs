@@ -8,7 +8,8 @@
 //! **Invariants.**
 //! * A row's result is the same bits whatever other rows are in the batch, however work is cut into tiles, chunks and
 //!   spans, and on any number of threads: every sum has one fixed order.
-//! * No call that belongs to a decode step allocates; what it needs is in objects made before.
+//! * No call that belongs to a decode step allocates; what it needs is in objects made before. Products with weights that wait
+//!   to be repacked ([`Matrix::waiting`]) do, once for each thread.
 //! * Each kernel has a portable twin that the tests compare it with. Asking for an [`Isa`] that the machine lacks is safe.
 //! * A length that does not fit is the caller's mistake and panics with both lengths; what can be wrong with a model or a
 //!   machine is a [`KernelError`].

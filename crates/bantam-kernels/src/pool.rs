@@ -211,12 +211,11 @@ impl Pool {
         self.rooms[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes every worker's rooms at least `length` long.
-    pub(crate) fn reserve_rooms(&self, length: usize) {
+    /// Gives back the memory in which products repacked weights for themselves ([`Matrix::room_bytes`](crate::Matrix::room_bytes)).
+    /// Not to be called inside a region.
+    pub fn drop_rooms(&self) {
         for worker in 0..self.threads() {
-            for room in self.rooms(worker).iter_mut().filter(|room| room.len() < length) {
-                room.resize(length, 0.0);
-            }
+            *self.rooms(worker) = [Vec::new(), Vec::new()];
         }
     }
 

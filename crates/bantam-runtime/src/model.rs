@@ -55,6 +55,8 @@ pub struct LoadOptions {
 
 /// The context a model gets where nobody says how long it should be.
 pub const DEFAULT_CONTEXT: usize = 8192;
+/// Bytes of weights that take a moment to repack.
+const WORTH_WAITING: usize = 64 << 20;
 /// Output rows a batch has room for at least.
 const LEAST_OUTPUTS: usize = 8;
 
@@ -310,7 +312,9 @@ impl Model {
     pub fn memory(&self, options: &LoadOptions) -> Result<MemoryPromise, RuntimeError> {
         let compile = self.compile_options(options)?;
         let threads = options.threads.unwrap_or_else(preferred_threads);
-        let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv).counted_for(threads);
+        let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), options.kv)
+            .with_repacking_later(self.repacking_later(options))
+            .counted_for(threads);
         let types = |name: &str, stored: TensorType, width: usize| self.loaded_type(name, stored, width);
         let sizes = crate::memory::Sizes::new(&self.checkpoint, &types);
         let adapted = Adapted::new(self.plan(), &sizes, &self.adapters)?;
@@ -319,6 +323,11 @@ impl Model {
         let later = program.cache.saturating_add(program.scratch);
         program.scratch = program.scratch.saturating_add(self.largest_made().saturating_sub(later));
         Ok(MemoryPromise::new(program, crate::memory::overhead(self.text.tokenizer.as_ref(), threads)))
+    }
+
+    /// From how many bytes of weights on they are repacked later. Those that are encoded anew lie in memory already.
+    fn repacking_later(&self, options: &LoadOptions) -> Option<usize> {
+        (options.repacking_later && self.quantize.is_none()).then_some(WORTH_WAITING)
     }
 
     /// Bytes of the largest weight that is decoded or re-encoded and then repacked.
@@ -383,7 +392,7 @@ impl Model {
         let backend = CpuBackend::new(pool, Isa::detect(), options.kv)
             .with_precision(options.precision)
             .with_repacked(kept)
-            .with_repacking_later(options.repacking_later);
+            .with_repacking_later(self.repacking_later(options));
         let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
         let plan = self.checkpoint.plan_for(self.context_for(options));
         let plan = plan.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;

@@ -7,6 +7,7 @@ mod training;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bantam_cpu::CpuBackend;
 use bantam_kernels::{ActivationKind, Isa, KvFormat, Matrix, Pool, Precision};
@@ -19,7 +20,7 @@ use bantam_plan::{
     Activation, Backend, Batch, CompileOptions, NormKind, PAGE_CELLS, Place, Plan, Profile, Program, RopePairs, Router,
     WeightView, Weights,
 };
-use bantam_tensor::{SharedBytes, TensorType};
+use bantam_tensor::{OwnBytes, SharedBytes, TensorType};
 use bantam_testkit::{CountingAllocator, Random, assert_bits_equal, assert_close, evidence};
 
 #[global_allocator]
@@ -213,7 +214,10 @@ fn specs() -> Vec<(&'static str, Spec)> {
 }
 
 fn compile(plan: &Plan, weights: &Made, threads: usize, cache: KvFormat) -> Box<dyn Program> {
-    let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), cache);
+    compile_with(plan, weights, CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), cache))
+}
+
+fn compile_with(plan: &Plan, weights: &Made, backend: CpuBackend) -> Box<dyn Program> {
     let options = CompileOptions { rows: 96, outputs: 96, sequences: 2, positions: 128, pages: 4 };
     backend.compile(plan, weights, &options, &mut |_| true).unwrap()
 }
@@ -267,11 +271,52 @@ fn quantized_programs_do_not_depend_on_how_a_prompt_is_cut() {
             let weights = weights_of(&plan, types);
             let whole = in_pieces(&mut *compile(&plan, &weights, 2, KvFormat::F32), &tokens, 96);
             for (threads, piece) in [(1, 1), (2, 17)] {
-                let found = in_pieces(&mut *compile(&plan, &weights, threads, KvFormat::F32), &tokens, piece);
-                assert_bits_equal(&found, &whole, &format!("{name}: {threads} threads, pieces of {piece}"));
+                for later in [None, Some(0)] {
+                    let backend = CpuBackend::new(Arc::new(Pool::new(threads)), Isa::detect(), KvFormat::F32);
+                    let mut program = compile_with(&plan, &weights, backend.with_repacking_later(later));
+                    let found = in_pieces(&mut *program, &tokens, piece);
+                    let how = format!("{name}: {threads} threads, pieces of {piece}, repacked later: {later:?}");
+                    assert_bits_equal(&found, &whole, &how);
+                }
             }
         }
     }
+}
+
+/// Bytes that count how often somebody is done with some of them.
+struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl OwnBytes for Counted {
+    fn done_with(&self, _: std::ops::Range<usize>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn weights_that_wait_are_repacked_between_the_first_batches() {
+    let plan = lower(&specs().remove(0).1).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut weights = weights(&plan, TensorType::Q8_0);
+    for view in weights.0.values_mut().filter(|view| view.tensor_type == TensorType::Q8_0) {
+        let counted = Counted(view.bytes.to_vec(), Arc::clone(&count));
+        view.bytes = SharedBytes::new(Arc::new(counted), 0..view.bytes.len()).unwrap();
+    }
+    let backend = CpuBackend::new(Arc::new(Pool::new(1)), Isa::detect(), KvFormat::F32);
+    let mut program = compile_with(&plan, &weights, backend.with_repacking_later(Some(0)));
+    let tokens = tokens(8);
+    let done = [1, 2, 3, 4, 5, 6].map(|batches| {
+        in_pieces(&mut *program, &tokens[..1], 1);
+        (batches, count.load(Ordering::Relaxed))
+    });
+    let all = weights.0.values().filter(|view| view.tensor_type == TensorType::Q8_0).count();
+    assert_eq!((done[0], done[4], done[5]), ((1, 0), (5, all), (6, all)), "{done:?}");
+    assert!(done.windows(2).take(4).all(|pair| pair[0].1 < pair[1].1), "{done:?}");
 }
 
 #[test]

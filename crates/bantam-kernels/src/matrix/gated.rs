@@ -18,6 +18,8 @@ use super::{
     pairs::{self, Pairs},
 };
 
+/// Fewer rows than these are faster along one matrix and then the other, as memory is read best.
+const LEAST: usize = 4;
 /// Panels of a pair: the gate's and its partner's.
 const PAIR: usize = 2;
 /// Of a row with a pair.
@@ -34,7 +36,7 @@ pub(super) fn multiply(
     let (Store::Panels(gates), Store::Panels(ups)) = (&gate.store, &up.store) else { return false };
     let same = gate.tensor_type == up.tensor_type && gate.inputs == up.inputs && gate.outputs == up.outputs;
     let (isa, few) = (gate.isa.usable(), x.rows() <= TILE);
-    if !same || up.isa.usable() != isa || !(few || isa == Isa::Avx512) {
+    if !same || up.isa.usable() != isa || x.rows() < LEAST || !(few || isa == Isa::Avx512) {
         return false;
     }
     assert_eq!((x.kind(), x.width()), (gate.activation(), gate.inputs), "activations for {gate:?}");
@@ -45,8 +47,9 @@ pub(super) fn multiply(
     let out = Shared::new(out);
     pool.pieces_with(gates.count.div_ceil(each), |worker, piece| {
         let range = piece * each..((piece + 1) * each).min(gates.count);
-        let mut rooms = pool.rooms(worker);
-        let [first, second] = &mut *rooms;
+        let waits = gates.is_waiting() || ups.is_waiting();
+        let (mut rooms, mut none) = (waits.then(|| pool.rooms(worker)), [const { Vec::new() }; PAIR]);
+        let [first, second] = rooms.as_deref_mut().unwrap_or(&mut none);
         let gates = gates.view(isa, range.clone(), first);
         let ups = ups.view(isa, range.clone(), second);
         let both = GateAndUp { isa, gates, ups, range, outputs: gate.outputs, activation, out };
@@ -59,17 +62,17 @@ pub(super) fn multiply(
     true
 }
 
-struct GateAndUp {
+struct GateAndUp<'a> {
     isa: Isa,
-    gates: ReadyPanels,
-    ups: ReadyPanels,
+    gates: ReadyPanels<'a>,
+    ups: ReadyPanels<'a>,
     range: Range<usize>,
     outputs: usize,
     activation: Activation,
     out: Shared<f32>,
 }
 
-impl GateAndUp {
+impl GateAndUp<'_> {
     /// One panel after the other.
     fn by_tiles(&self, x: &Int8Rows) {
         let multiply = tile_function(self.isa);
@@ -104,7 +107,7 @@ impl GateAndUp {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Pairs for GateAndUp {
+impl Pairs for GateAndUp<'_> {
     fn kind(&self) -> &'static PanelKind {
         self.gates.kind
     }

@@ -27,6 +27,7 @@ mod int8_neon;
 mod int8_portable;
 mod int8_rows;
 mod multiply;
+mod packing;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod panels;
@@ -54,8 +55,8 @@ use panels::Panels;
 use std::ops::Range;
 
 /// `out = activation(x · gateᵀ) · (x · upᵀ)`, `[rows, outputs]`, in one pass, with the bits that [`multiply`] and [`glu`](crate::glu) give.
-/// `false`, and nothing done, where there is no kernel for it: there is one for two matrices of one shape and block format, for up to
-/// 12 rows and, with AVX-512, for more.
+/// `false`, and nothing done, where there is no kernel for it: there is one for two matrices of one shape and block format, for 4 to 12
+/// rows and, with AVX-512, for more.
 ///
 /// # Panics
 /// Where a length does not fit, or the rows are not what the matrices ask for.
@@ -178,7 +179,7 @@ impl Matrix {
                 pool.reserve_scratch(multiply::scratch_length(isa, kind, inputs));
                 let mut panels = Panels::waiting(kind, outputs, inputs, bytes)?;
                 if !raw::is_turned(tensor_type) {
-                    panels.pack(pool)?;
+                    panels.pack(isa.usable(), pool)?;
                 }
                 Store::Panels(panels)
             }
@@ -223,7 +224,7 @@ impl Matrix {
     /// No memory.
     pub fn repack(&mut self, pool: &Pool) -> Result<(), KernelError> {
         match &mut self.store {
-            Store::Panels(panels) => panels.pack(pool),
+            Store::Panels(panels) => panels.pack(self.isa, pool),
             Store::Float(_) => Ok(()),
         }
     }
@@ -236,11 +237,14 @@ impl Matrix {
         }
     }
 
-    /// Makes room in the pool for products that repack for themselves, so that they need no memory.
-    pub fn reserve_rooms(&self, pool: &Pool) {
-        if let Store::Panels(panels) = &self.store {
-            pool.reserve_rooms(panels.room(multiply::RESIDENT));
-        }
+    /// The most bytes that a thread needs beside for products with such a weight while it waits: the pool keeps them until
+    /// [`Pool::drop_rooms`].
+    pub fn room_bytes(tensor_type: TensorType, outputs: usize, inputs: usize) -> usize {
+        let Some(kind) = PanelKind::of(tensor_type).filter(|_| raw::is_turned(tensor_type)) else { return 0 };
+        let all = panels::bytes(kind, outputs, inputs).unwrap_or(0);
+        let panel = all / outputs.div_ceil(panels::COLUMNS).max(1);
+        // Of one matrix, and of another whose products are made together with it.
+        2 * (multiply::RESIDENT + 2 * panel).min(all)
     }
 
     /// The repacked form of a block format, for [`Matrix::from_panels`] on a machine that lays panels out alike
@@ -331,6 +335,12 @@ impl Matrix {
     /// # Panics
     /// Where `row` is not below [`Matrix::outputs`] or `out` is not [`Matrix::inputs`] long.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
+        if let Store::Panels(panels) = &self.store
+            && let Some(bytes) = panels.row_of_file(row)
+            && self.tensor_type.decode(bytes, out).is_ok()
+        {
+            return;
+        }
         self.decode_tile(row..row + 1, 0..self.inputs, out);
     }
 

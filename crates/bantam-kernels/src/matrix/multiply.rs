@@ -127,8 +127,9 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
             (Store::Panels(panels), Activations::Int8(x)) => {
                 let range = first..(first + job.each).min(panels.count);
                 let isa = job.matrix.isa;
-                let mut rooms = pool.rooms(worker);
-                let panels = panels.view(isa, range.clone(), &mut rooms[0]);
+                let (mut rooms, mut none) = (panels.is_waiting().then(|| pool.rooms(worker)), Vec::new());
+                let room = rooms.as_deref_mut().map_or(&mut none, |[room, _]| room);
+                let panels = panels.view(isa, range.clone(), room);
                 #[cfg(target_arch = "x86_64")]
                 if isa.usable() == Isa::Avx512 && rows > TILE {
                     let neighbours = pairs::Neighbours { panels, range, out: &job.out };
@@ -247,7 +248,7 @@ fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: Vie
 
 /// A run of panels times all rows.
 struct Work<'a> {
-    panels: ReadyPanels,
+    panels: ReadyPanels<'a>,
     range: Range<usize>,
     x: &'a Int8Rows,
     out: &'a Target<'a>,

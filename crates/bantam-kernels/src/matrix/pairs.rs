@@ -39,7 +39,7 @@ pub(super) type Sums = [[f32; COLUMNS]; PAIR];
 
 /// Neighbours of one matrix. A last one alone is multiplied twice.
 pub(super) struct Neighbours<'a> {
-    pub(super) panels: ReadyPanels,
+    pub(super) panels: ReadyPanels<'a>,
     pub(super) range: Range<usize>,
     pub(super) out: &'a Target<'a>,
 }

@@ -20,13 +20,12 @@
 //! The bytes a file has for 16 rows are exceeded by no more than 2%, but for TQ1_0 (2 bits a number here) and the formats with
 //! codebooks, whose entries' numbers take 3 or 4 bits each here instead of 1.5 to 3.4.
 
-use super::forms::{FORMS, Form, PanelKind, Scales, number};
-use super::raw::Raw;
-use super::unpack::{Parts, half_at, unpack, unpack_scales};
+use super::forms::{Form, PanelKind, Scales};
+use super::packing::FileRows;
+use super::unpack::half_at;
 use crate::buffer::{Buffer, Shared};
-use crate::simd::{Simd, Task, dispatch};
 use crate::{Isa, KernelError, Pool};
-use bantam_tensor::{SharedBytes, TensorType};
+use bantam_tensor::SharedBytes;
 use std::ops::Range;
 
 /// Output columns of a panel.
@@ -35,8 +34,6 @@ pub(super) const COLUMNS: usize = 16;
 pub(super) const BLOCK: usize = 32;
 /// What the first panel is aligned to.
 const LINE: usize = 64;
-/// Bytes that a processor reads at a time.
-const CACHED: usize = 64;
 /// Bytes that are repacked before the file's are let go.
 pub(super) const AT_ONCE: usize = 8 << 20;
 /// Bytes of panels in a piece of work.
@@ -78,80 +75,6 @@ impl Form {
             3 => with(two(0), one(2), 2),
             2 => two(0),
             _ => one(0),
-        }
-    }
-
-    /// The words of a block's lines, a column each, the inverse of [`Form::step`].
-    #[inline(always)]
-    fn lines(&self, codes: &[Words; STEPS]) -> [Words; 8] {
-        let mut lines = [[0; COLUMNS]; 8];
-        match self.bits {
-            8 => lines = *codes,
-            6 => {
-                merge_lines(&mut lines, codes, 4, 0);
-                merge_lines(&mut lines[4..], codes, 2, 4);
-            }
-            5 => {
-                merge_lines(&mut lines, codes, 4, 0);
-                merge_lines(&mut lines[4..], codes, 1, 4);
-            }
-            4 => merge_lines(&mut lines, codes, 4, 0),
-            3 => {
-                merge_lines(&mut lines, codes, 2, 0);
-                merge_lines(&mut lines[2..], codes, 1, 2);
-            }
-            2 => merge_lines(&mut lines, codes, 2, 0),
-            _ => merge_lines(&mut lines, codes, 1, 0),
-        }
-        lines
-    }
-
-    /// Writes one column's scales of a file's block into the header; `at` is the number of that block in the unit.
-    fn write_scales(&self, header: &mut [u8], at: usize, column: usize, parts: &Parts) {
-        let halves = |header: &mut [u8], place: usize, half: [u8; 2]| {
-            header[place + 2 * column..][..2].copy_from_slice(&half);
-        };
-        let (scale, minimum) = (parts.scale, parts.minimum);
-        match self.scales {
-            Scales::Half(_) => halves(header, 32 * at, scale),
-            Scales::HalfOffset => {
-                halves(header, 0, scale);
-                halves(header, 32, minimum);
-            }
-            Scales::Exponent => header[16 * at + column] = parts.scales[0],
-            Scales::Float8 => {
-                for (sub, scale) in parts.scales[..4].iter().enumerate() {
-                    header[16 * sub + column] = *scale;
-                }
-            }
-            Scales::Six32 => {
-                halves(header, 0, scale);
-                for (sub, scale) in parts.scales[..8].iter().enumerate() {
-                    header[32 + 16 * (sub % 2) + column] |= (scale >> 4) << (2 * (sub / 2));
-                    header[64 + 16 * (sub % 4) + column] |= (scale & 15) << (4 * (sub / 4));
-                }
-            }
-            Scales::Six32Minimum | Scales::Six16 => {
-                halves(header, 0, scale);
-                let mut all = parts.scales;
-                if self.scales == Scales::Six32Minimum {
-                    halves(header, 32, minimum);
-                    all[8..].copy_from_slice(&parts.minima[..8]);
-                }
-                for (sub, scale) in all.iter().enumerate() {
-                    header[64 + 64 * (sub / 8) + 16 * (sub % 4) + column] |= (scale & 15) << (4 * (sub / 4 % 2));
-                    header[192 + 16 * (sub % 4) + column] |= (scale >> 4) << (2 * (sub / 4));
-                }
-            }
-            // Nothing is stored so.
-            Scales::Wide(..) => (),
-            Scales::Eight16 | Scales::Four16Minimum => {
-                halves(header, 0, scale);
-                halves(header, 32, minimum);
-                for (sub, (scale, minimum)) in parts.scales.iter().zip(parts.minima).enumerate() {
-                    header[64 + 16 * sub + column] = scale | minimum << 4;
-                }
-            }
         }
     }
 
@@ -217,30 +140,25 @@ enum Memory {
     /// A file of panels, and its first byte here.
     Shared(SharedBytes, Start),
     /// Nowhere yet: the rows of a file, which products repack piece by piece for themselves.
-    Waiting(Rows),
-}
-
-/// Rows of a file.
-struct Rows {
-    bytes: SharedBytes,
-    row_bytes: usize,
-    outputs: usize,
+    Waiting(FileRows),
 }
 
 /// Panels that are in memory, some or all of a weight's.
 #[derive(Clone, Copy)]
-pub(super) struct ReadyPanels {
+pub(super) struct ReadyPanels<'a> {
     pub(super) kind: &'static PanelKind,
     pub(super) blocks: usize,
     panel_bytes: usize,
-    /// Where the weight's first panel is, or would be.
-    start: *const u8,
+    /// The first of them, and the first that is none.
+    range: (usize, usize),
+    bytes: &'a [u8],
 }
 
-impl ReadyPanels {
-    /// The first byte of a panel, which must be one of the view's.
+impl ReadyPanels<'_> {
+    /// The first byte of one of the panels, counted as the weight's; each is whole.
     pub(super) fn panel(&self, panel: usize) -> *const u8 {
-        self.start.wrapping_add(panel * self.panel_bytes)
+        debug_assert!(self.range.0 <= panel && panel < self.range.1, "panel {panel} of {:?}", self.range);
+        self.bytes.as_ptr().wrapping_add(panel.wrapping_sub(self.range.0) * self.panel_bytes)
     }
 
     /// Some blocks of a row: the plain twin of [`decode::blocks`](super::decode::blocks).
@@ -250,8 +168,7 @@ impl ReadyPanels {
             "{inputs:?} in blocks of {BLOCK}"
         );
         let (kind, form, column) = (self.kind, self.kind.form(), row % COLUMNS);
-        // SAFETY: the panel is one of the view's, and whole.
-        let panel = unsafe { std::slice::from_raw_parts(self.panel(row / COLUMNS), self.panel_bytes) };
+        let panel = &self.bytes[(row / COLUMNS - self.range.0) * self.panel_bytes..][..self.panel_bytes];
         let parts = form.parts();
         for (block, out) in (inputs.start / BLOCK..).zip(out.chunks_exact_mut(BLOCK)) {
             let (header, codes, index) = form.places(block);
@@ -277,18 +194,6 @@ unsafe impl Send for Start {}
 // SAFETY: as above.
 unsafe impl Sync for Start {}
 
-impl Rows {
-    /// Repacks some panels.
-    fn pack(&self, isa: Isa, kind: &PanelKind, panels: Range<usize>, panel_bytes: usize, target: &mut [u8]) {
-        let bytes = &self.bytes[..];
-        for (panel, target) in panels.zip(target.chunks_exact_mut(panel_bytes)) {
-            let first = panel * COLUMNS;
-            let rows = &bytes[first * self.row_bytes..(first + COLUMNS).min(self.outputs) * self.row_bytes];
-            dispatch(isa, Pack { kind, rows, row_bytes: self.row_bytes, target });
-        }
-    }
-}
-
 impl Panels {
     /// The rows of a file, to be repacked; `inputs` is a multiple of the format's block and `source` has the right length.
     /// Memory for the panels is taken by [`Panels::pack`].
@@ -301,18 +206,17 @@ impl Panels {
         let total = bytes(kind, outputs, inputs).ok_or(KernelError::TooLarge("repacked weights"))?;
         let (blocks, count) = (inputs / BLOCK, outputs.div_ceil(COLUMNS));
         let row_bytes = source.len() / outputs;
-        let memory = Memory::Waiting(Rows { bytes: source, row_bytes, outputs });
+        let memory = Memory::Waiting(FileRows { bytes: source, row_bytes, outputs });
         Ok(Self { kind, blocks, count, panel_bytes: total / count, memory })
     }
 
     /// Repacks all that is waiting.
-    pub(super) fn pack(&mut self, pool: &Pool) -> Result<(), KernelError> {
+    pub(super) fn pack(&mut self, isa: Isa, pool: &Pool) -> Result<(), KernelError> {
         let Memory::Waiting(rows) = &self.memory else { return Ok(()) };
         let (kind, count, panel_bytes) = (self.kind, self.count, self.panel_bytes);
         let mut buffer = Buffer::huge(count * panel_bytes, "repacked weights")?;
         let target = Shared::new(buffer.as_mut());
         let together = (AT_ONCE / panel_bytes).max(1);
-        let isa = Isa::detect();
         for start in (0..count).step_by(together) {
             let some = together.min(count - start);
             let each = (PIECE / panel_bytes).max(1);
@@ -334,17 +238,17 @@ impl Panels {
         matches!(self.memory, Memory::Waiting(_))
     }
 
-    /// Some panels for a product. Those that wait are repacked into `room`, which must be [`Panels::room`] long for as many as
-    /// products take at a time.
-    pub(super) fn view(&self, isa: Isa, panels: Range<usize>, room: &mut Vec<f32>) -> ReadyPanels {
+    /// Some panels, for a product or to be decoded. Those that wait are repacked into `room`, which grows as it must.
+    pub(super) fn view<'a>(&'a self, isa: Isa, panels: Range<usize>, room: &'a mut Vec<f32>) -> ReadyPanels<'a> {
         let Self { kind, blocks, panel_bytes, .. } = *self;
-        let start = match &self.memory {
-            Memory::Owned(buffer) => buffer.as_ptr(),
-            Memory::Shared(_, start) => start.0,
+        let (range, length) = ((panels.start, panels.end), panels.len() * panel_bytes);
+        let some = panels.start * panel_bytes..panels.end * panel_bytes;
+        let bytes = match &self.memory {
+            Memory::Owned(buffer) => &buffer.as_ref()[some],
+            // SAFETY: the bytes are the window's, which the panels keep, and whose length was compared with theirs.
+            Memory::Shared(_, start) => unsafe { std::slice::from_raw_parts(start.0.add(some.start), length) },
             Memory::Waiting(rows) => {
-                let length = panels.len() * panel_bytes;
                 if room.len() < length / 4 + LINE {
-                    // Only for a pool that the matrix was not made with.
                     room.resize(length / 4 + LINE, 0.0);
                 }
                 let aligned = room.as_ptr().align_offset(LINE).min(LINE);
@@ -353,17 +257,17 @@ impl Panels {
                 let target = unsafe { std::slice::from_raw_parts_mut(target, length) };
                 // Sub-scales are added bit by bit.
                 target.fill(0);
-                let first = panels.start * panel_bytes;
                 rows.pack(isa, kind, panels, panel_bytes, target);
-                target.as_ptr().wrapping_sub(first)
+                target
             }
         };
-        ReadyPanels { kind, blocks, panel_bytes, start }
+        ReadyPanels { kind, blocks, panel_bytes, range, bytes }
     }
 
-    /// f32 of room that so many bytes of panels, and two panels more, are repacked into.
-    pub(super) fn room(&self, bytes: usize) -> usize {
-        (bytes + 2 * self.panel_bytes) / 4 + LINE
+    /// A row of the file, while panels wait.
+    pub(super) fn row_of_file(&self, row: usize) -> Option<&[u8]> {
+        let Memory::Waiting(rows) = &self.memory else { return None };
+        rows.bytes.get(row * rows.row_bytes..(row + 1) * rows.row_bytes)
     }
 
     /// Panels that were packed before, or `None` where they are not as long as they should be or begin between lines.
@@ -395,124 +299,5 @@ impl Panels {
 
     pub(super) fn bytes(&self) -> usize {
         self.count * self.panel_bytes
-    }
-}
-
-/// Four codes of each column.
-pub(super) type Words = [u32; COLUMNS];
-
-/// Puts `bits` bits of each code, from bit `first` on, next to those of the other steps of a line.
-#[inline(always)]
-fn merge_lines(lines: &mut [Words], codes: &[Words; STEPS], bits: usize, first: usize) {
-    let (mask, steps) = (0x0101_0101 * ((1 << bits) - 1), 8 / bits);
-    for (step, codes) in codes.iter().enumerate() {
-        for (line, code) in lines[step / steps].iter_mut().zip(codes) {
-            *line |= (code >> first & mask) << (bits * (step % steps));
-        }
-    }
-}
-
-/// Sixteen rows of a file to a panel.
-struct Pack<'a> {
-    kind: &'a PanelKind,
-    rows: &'a [u8],
-    row_bytes: usize,
-    target: &'a mut [u8],
-}
-
-impl Task for Pack<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        match self.kind.tensor_type {
-            TensorType::Q8_0 => pack_raw::<S, { number::Q8 }, 8>(s, self),
-            TensorType::Q4_0 => pack_raw::<S, { number::Q4 }, 4>(s, self),
-            TensorType::IQ4_NL => pack_raw::<S, { number::TABLE4 }, 4>(s, self),
-            TensorType::Q4_1 => pack_raw::<S, { number::Q4_OFFSET }, 4>(s, self),
-            TensorType::Q5_0 => pack_raw::<S, { number::Q5 }, 5>(s, self),
-            TensorType::Q5_1 => pack_raw::<S, { number::Q5_OFFSET }, 5>(s, self),
-            TensorType::IQ4_XS => pack_raw::<S, { number::TABLE4_SIX }, 32>(s, self),
-            TensorType::Q4_K => pack_raw::<S, { number::Q4_SIX }, 32>(s, self),
-            TensorType::Q5_K => pack_raw::<S, { number::Q5_SIX }, 40>(s, self),
-            TensorType::Q6_K => pack_raw::<S, { number::Q6_EIGHT }, 48>(s, self),
-            _ => pack_panel(self.kind, self.rows, self.row_bytes, self.target),
-        }
-    }
-}
-
-/// Writes a block's lines.
-#[inline(always)]
-fn write_lines(form: &Form, codes: &[Words; STEPS], target: &mut [u8]) {
-    for (line, target) in form.lines(codes).iter().zip(target.as_chunks_mut::<64>().0) {
-        for (word, target) in line.iter().zip(target.as_chunks_mut::<4>().0) {
-            *target = word.to_le_bytes();
-        }
-    }
-}
-
-/// A format whose codes are turned sixteen columns at a time: `FORM` is its form, `WORDS` how many words of codes a block has.
-#[inline(always)]
-fn pack_raw<S: Simd, const FORM: u8, const WORDS: usize>(s: S, task: Pack<'_>) {
-    let Pack { kind, rows, row_bytes, target } = task;
-    let form = &FORMS[usize::from(FORM)];
-    let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
-    let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
-    let per_unit = form.unit_blocks() / blocks * block_bytes;
-    let columns = rows.len() / row_bytes;
-    let (mut raw, mut parts) = (Raw::<S, FORM, WORDS>::new(s, columns), Parts::default());
-    let whole = columns == COLUMNS;
-    // As much of the next rows is asked for as is read of these, which begin behind each other.
-    let mut ahead = rows.as_ptr().wrapping_add(rows.len());
-    for (unit, target) in target.chunks_mut(form.unit_bytes()).enumerate() {
-        let (header, codes) = target.split_at_mut(header_bytes);
-        for (at, codes) in codes.chunks_exact_mut(blocks * code_bytes).enumerate() {
-            let start = unit * per_unit + at * block_bytes;
-            assert!(start + block_bytes <= row_bytes, "a block inside its row");
-            for _ in 0..(COLUMNS * block_bytes).div_ceil(CACHED) {
-                s.prefetch(ahead);
-                ahead = ahead.wrapping_add(CACHED);
-            }
-            if whole {
-                // SAFETY: the block is inside each of sixteen rows.
-                unsafe { raw.take(rows.as_ptr().add(start), row_bytes, header, at) };
-            } else {
-                for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
-                    unpack_scales(kind, &row[start..start + block_bytes], &mut parts);
-                    form.write_scales(header, at, column, &parts);
-                }
-                raw.take_few(rows, row_bytes, start);
-            }
-            for (block, target) in codes.chunks_exact_mut(code_bytes).enumerate() {
-                raw.put_lines(block, target);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn pack_panel(kind: &PanelKind, rows: &[u8], row_bytes: usize, target: &mut [u8]) {
-    let form = kind.form();
-    let (block_bytes, blocks) = (kind.tensor_type.block_bytes(), kind.tensor_type.block_len() / BLOCK);
-    let (header_bytes, code_bytes) = (form.header_bytes(), form.code_bytes());
-    let per_unit = form.unit_blocks() / blocks * block_bytes;
-    let mut parts = Parts::default();
-    // A block of all columns at a time, so that lines are made and written whole.
-    let mut words = [[[0; COLUMNS]; STEPS]; 8];
-    for (unit, target) in target.chunks_mut(form.unit_bytes()).enumerate() {
-        let (header, codes) = target.split_at_mut(header_bytes);
-        for (at, codes) in codes.chunks_exact_mut(blocks * code_bytes).enumerate() {
-            let start = unit * per_unit + at * block_bytes;
-            for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
-                unpack(kind, &row[start..start + block_bytes], &mut parts);
-                form.write_scales(header, at, column, &parts);
-                for (words, codes) in words[..blocks].iter_mut().zip(&parts.codes) {
-                    words.iter_mut().zip(codes).for_each(|(words, codes)| words[column] = *codes);
-                }
-            }
-            for (words, target) in words[..blocks].iter().zip(codes.chunks_exact_mut(code_bytes)) {
-                write_lines(form, words, target);
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Codes of sixteen columns together, for the formats that most files are made of: the words of a file's blocks are put side by
 //! side, and what is done to a code is done to those of all columns at once.
 //!
-//! The same as [`super::unpack`] for a column. Layouts: the files of `bantam-tensor`, one for each format.
+//! For a panel of fewer columns scales come from [`super::unpack`]. Layouts: the files of `bantam-tensor`, one for each format.
 
 use super::forms::{FORMS, number};
 use super::panels::{COLUMNS, STEPS};
