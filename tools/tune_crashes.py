@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Kill `bantam tune` at random moments, and let its disk run full, and compare what comes out in the end bit for bit.
 
-    tune_crashes.py [--bantam target/release/bantam] [--model assets/stories260K-q8_0.gguf] [--kills 20] [--seed 1]
+    tune_crashes.py [--bantam target/release/bantam] [--model assets/stories260K-q8_0.gguf] [--kills 20] [--seed 1] [--epochs 120]
 
 One run is never interrupted. Another is killed (SIGKILL) again and again at moments drawn from the seed and gone on with by
---resume. A third may write no larger file than its state is at first (RLIMIT_FSIZE), so that a later, longer state cannot be
-written: it must fail, keep the state before, and go on from it. All three adapters must be the same file.
+--resume; where it comes to its end before it was killed so often, another begins from nothing. A third may write no larger file than its state is at first
+(RLIMIT_FSIZE), so that a later, longer state cannot be written: it must fail, keep the state before, and go on from it. All
+adapters must be the same file, and every loss of all steps and measurements the same number.
 """
 import argparse
+import json
 import pathlib
 import random
 import resource
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--model", default="assets/stories260K-q8_0.gguf")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=120)
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tune-crashes-"))
@@ -35,12 +38,17 @@ def main() -> None:
 
     def command(out: pathlib.Path) -> list[str]:
         resume = ["--resume"] if (out / "training-state.safetensors").exists() else []
-        return [arguments.bantam, "tune", arguments.model, str(data), "-o", str(out), "--epochs", "120", "--batch", "1",
+        return [arguments.bantam, "tune", arguments.model, str(data), "-o", str(out), "--epochs", str(arguments.epochs), "--batch", "1",
                 "--rank", "4", "--dropout", "0.1", "--save-every", "1", "--validation", "0.2", "--validate-every", "7",
                 "--keep-best", *resume]
 
-    def adapter(out: pathlib.Path) -> bytes:
-        return (out / "adapter_model.safetensors").read_bytes()
+    def result(out: pathlib.Path):
+        run = json.loads((out / "run.json").read_text())
+        return (out / "adapter_model.safetensors").read_bytes(), run["losses"], run["validation"]
+
+    def steps(out: pathlib.Path) -> str:
+        _, losses, validation = result(out)
+        return f"{len(losses)} steps, {len(validation)} measurements"
 
     def quiet(out: pathlib.Path, **more):
         return subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more)
@@ -50,17 +58,23 @@ def main() -> None:
     assert quiet(whole).wait() == 0
     length = time.perf_counter() - begin
 
-    killed, kills = folder / "killed", 0
-    while not (killed / "adapter_model.safetensors").exists():
-        run = quiet(killed)
-        if kills < arguments.kills:
-            time.sleep(draw.uniform(0, 2.2 * length / arguments.kills))
-            run.send_signal(signal.SIGKILL)
-            kills += run.poll() is None or run.wait() == -signal.SIGKILL
-        if run.wait() not in (0, -signal.SIGKILL):
-            sys.exit(run.stderr.read())
-    same = adapter(killed) == adapter(whole)
-    print(f"{kills} kills within {length:.1f} s of work: {'the same bits' if same else 'OTHER BITS'}")
+    moments, rounds, same = [], [], True
+    while len(moments) < arguments.kills:
+        killed, before = folder / f"killed-{len(rounds) + 1}", len(moments)
+        while not (killed / "run.json").exists():
+            run = quiet(killed)
+            if len(moments) < arguments.kills:
+                moment = draw.uniform(0, 1.8 * length / arguments.kills)
+                time.sleep(moment)
+                run.send_signal(signal.SIGKILL)
+                if run.wait() == -signal.SIGKILL:
+                    moments.append(moment)
+            if run.wait() not in (0, -signal.SIGKILL):
+                sys.exit(run.stderr.read())
+        rounds.append(len(moments) - before)
+        same &= result(killed) == result(whole)
+    print(f"{length:.1f} s of work ({steps(whole)}), killed {' + '.join(map(str, rounds))} times, {min(moments):.2f} to {max(moments):.2f} s "
+          f"after it (again) began: {'the same bits and losses' if same else 'OTHER BITS'}")
 
     full = folder / "full"
     run = quiet(full)
@@ -80,8 +94,8 @@ def main() -> None:
     failed = run.returncode not in (0, -signal.SIGXFSZ) and state.exists() and state.stat().st_size <= most
     print(f"a full disk: {'fails and keeps the state' if failed else 'WRONG'}: {said}")
     assert quiet(full).wait() == 0
-    alike = adapter(full) == adapter(whole)
-    print(f"gone on with after it: {'the same bits' if alike else 'OTHER BITS'}")
+    alike = result(full) == result(whole)
+    print(f"gone on with after it: {'the same bits and losses' if alike else 'OTHER BITS'}")
     sys.exit(0 if same and failed and alike else 1)
 
 
