@@ -4,9 +4,9 @@
     tune_crashes.py [--bantam target/release/bantam] [--model assets/stories260K-q8_0.gguf] [--kills 20] [--seed 1] [--epochs 120]
 
 One run is never interrupted. Another is killed (SIGKILL) again and again at moments drawn from the seed and gone on with by
---resume; where it comes to its end before it was killed so often, another begins from nothing. A third may write no larger file than its state is at first
-(RLIMIT_FSIZE), so that a later, longer state cannot be written: it must fail, keep the state before, and go on from it. All
-adapters must be the same file, and every loss of all steps and measurements the same number.
+--resume; where it comes to its end before it was killed so often, another begins from nothing. A last one may write no larger
+file than its state is at first (RLIMIT_FSIZE), so that a later, longer state cannot be written: it must fail, keep the state
+before, and go on from it. All adapters must be the same file, and every loss of all steps and measurements the same number.
 """
 import argparse
 import json
