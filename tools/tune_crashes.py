@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=120)
     arguments = parser.parse_args()
+    if arguments.kills < 1:
+        parser.error("--kills: at least 1")
     draw = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tune-crashes-"))
     data = folder / "data.jsonl"

@@ -186,7 +186,7 @@ pub(crate) fn compile(
     }
     let waiting = Waiting::new(setting.repacked_later.unwrap_or(0), &mut matrices, setting.pool);
     let waiting = waiting.map_err(|error| kernel_error("the weights", error))?;
-    magnitude::by_lengths(setting, plan, weights, &places, &mut vectors)?;
+    magnitude::by_lengths(setting, plan, weights, &places, &matrices, &mut vectors)?;
     let fusions = Fusions::of(plan);
     let arena = Arena::plan_in_place(plan, options.rows, options.outputs, |index, step| fusions.in_place(index, step));
     let mut writer = Writer { plan, fusions: &fusions, arena: &arena, places: &places, matrices: &matrices, vectors };

@@ -1,5 +1,6 @@
 //! DoRA's magnitudes where nothing is trained: what each row is multiplied by does not change.
 
+use bantam_kernels::Matrix;
 use bantam_plan::{Op, Plan, PlanError, WeightId, Weights, fetch_weight};
 
 use crate::compile::Setting;
@@ -12,6 +13,7 @@ pub(crate) fn by_lengths(
     plan: &Plan,
     weights: &dyn Weights,
     places: &[usize],
+    matrices: &[Matrix],
     vectors: &mut [Vec<f32>],
 ) -> Result<(), PlanError> {
     let values = |id: WeightId| decoded(&plan.weights[id.0].name, &fetch_weight(weights, &plan.weights[id.0])?);
@@ -25,7 +27,11 @@ pub(crate) fn by_lengths(
         let (a, b) = (values(of.a)?, values(of.b)?);
         let added = LowRank { rank: plan.weights[of.a.0].rows, scale: of.scale, a: &a, b: &b };
         let weight = &plan.weights[of.weight.0];
-        let lengths = row_lengths(setting.pool, &weight.name, &fetch_weight(weights, weight)?, Some(added))?;
+        let view = fetch_weight(weights, weight)?;
+        let lengths = row_lengths(setting.pool, &weight.name, &view, Some(added))?;
+        if !matrices[places[of.weight.0]].is_waiting() {
+            view.bytes.done_with(0..view.bytes.len());
+        }
         for (magnitude, length) in vectors[places[of.magnitude.0]].iter_mut().zip(lengths) {
             *magnitude = row_factor(f64::from(*magnitude), f64::from(length)) as f32;
         }

@@ -43,7 +43,7 @@ pub fn row_factor(magnitude: f64, length: f64) -> f64 {
 }
 
 /// The length of each row of the weight called `name`, in any format, with what an adapter adds to it: one number a row.
-/// Rows are decoded one at a time, by all threads; a mapped file's pages are given back.
+/// Rows are decoded one at a time, by all threads; a mapped file's pages are given back where nothing is added.
 ///
 /// # Errors
 /// Where the weight's bytes cannot be decoded, or a row's numbers have no sum.
@@ -75,8 +75,10 @@ pub fn row_lengths(
     });
     drop(pieces);
     drop(bytes);
-    // Whoever keeps the weight in another form has given them back already.
-    weight.bytes.done_with(0..weight.bytes.len());
+    // What is trained is kept in another form, whose maker has given the file's pages back already.
+    if added.is_none() {
+        weight.bytes.done_with(0..weight.bytes.len());
+    }
     match lengths.iter().position(|length| !length.is_finite()) {
         Some(row) => Err(wrong(format!("row {row} has no length"))),
         None => Ok(lengths),

@@ -9,7 +9,7 @@
 //! * A row's result is the same bits whatever other rows are in the batch, however work is cut into tiles, chunks and
 //!   spans, and on any number of threads: every sum has one fixed order.
 //! * No call that belongs to a decode step allocates; what it needs is in objects made before. Products with weights that wait
-//!   to be repacked ([`Matrix::waiting`]) do, once for each thread.
+//!   to be repacked ([`Matrix::waiting`]) do, until each thread has room for the largest piece.
 //! * Each kernel has a portable twin that the tests compare it with. Asking for an [`Isa`] that the machine lacks is safe.
 //! * A length that does not fit is the caller's mistake and panics with both lengths; what can be wrong with a model or a
 //!   machine is a [`KernelError`].
@@ -54,7 +54,7 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use isa::Isa;
-pub use limits::{int8_peak, read_bandwidth};
+pub use limits::{FloatPeak, float_peak, int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{
     ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, PANEL_LAYOUT, Precision, Product, multiply,

@@ -89,6 +89,51 @@ fn dot_products(_: Isa) -> Option<(fn(usize), usize)> {
     None
 }
 
+/// The fastest products of floats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FloatPeak {
+    /// Multiplications and additions a second.
+    pub flops: f64,
+    /// What is multiplied: `bf16`, added up in f32, where the processor has an instruction for that, else `f32`.
+    pub of: &'static str,
+}
+
+/// Multiplications and additions of floats a second that the pool's threads do in registers, all together: `vdpbf16ps`, or fused
+/// multiply-adds of f32. `None` on a processor whose instructions are not known here.
+pub fn float_peak(pool: &Pool, isa: Isa) -> Option<FloatPeak> {
+    let (run, products, of) = float_products(isa)?;
+    let work = (2 * products * CHAINS * ROUNDS * pool.threads()) as f64;
+    Some(FloatPeak { flops: best(work, || pool.run(|_| run(ROUNDS))), of })
+}
+
+/// What goes through so many rounds of products, how many each of its instructions has, and of what.
+type FloatProducts = (fn(usize), usize, &'static str);
+
+/// Those of floats.
+#[cfg(target_arch = "x86_64")]
+fn float_products(isa: Isa) -> Option<FloatProducts> {
+    match isa.usable() {
+        // SAFETY: `usable` found AVX-512 F, and its BF16 was found just now.
+        Isa::Avx512 if crate::isa::has_avx512_bf16() => Some((|rounds| unsafe { fused::bf16(rounds) }, 32, "bf16")),
+        // SAFETY: `usable` found AVX-512 F.
+        Isa::Avx512 => Some((|rounds| unsafe { fused::sixteen(rounds) }, 16, "f32")),
+        // SAFETY: `usable` found AVX2 and FMA.
+        Isa::Avx2 => Some((|rounds| unsafe { fused::eight(rounds) }, 8, "f32")),
+        _ => None,
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn float_products(isa: Isa) -> Option<FloatProducts> {
+    // SAFETY: `usable` found NEON.
+    (isa.usable() != Isa::Portable).then_some((|rounds| unsafe { products::fused(rounds) }, 4, "f32"))
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn float_products(_: Isa) -> Option<FloatProducts> {
+    None
+}
+
 /// Sums that do not wait for each other: more than the instruction's latency times its throughput.
 const CHAINS: usize = 12;
 
@@ -127,6 +172,60 @@ mod vnni {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+mod fused {
+    use super::CHAINS;
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    macro_rules! rounds {
+        ($(#[$doc:meta])* $name:ident, $features:literal, $factor:expr, $zero:expr, $multiply:ident($($order:tt),*)) => {
+            $(#[$doc])*
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(rounds: usize) {
+                let (a, b) = (black_box($factor), black_box($factor));
+                let mut sums = black_box([$zero; CHAINS]);
+                for _ in 0..rounds {
+                    for sum in &mut sums {
+                        *sum = rounds!(@call $multiply, a, b, *sum, $($order),*);
+                    }
+                }
+                black_box(sums);
+            }
+        };
+        (@call $multiply:ident, $a:expr, $b:expr, $sum:expr, sum, a, b) => { $multiply($sum, $a, $b) };
+        (@call $multiply:ident, $a:expr, $b:expr, $sum:expr, a, b, sum) => { $multiply($a, $b, $sum) };
+    }
+
+    rounds!(
+        /// # Safety
+        /// The machine must have AVX-512 F and BF16.
+        bf16,
+        "avx512f,avx512bf16",
+        _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5), _mm512_set1_ps(0.5)),
+        _mm512_setzero_ps(),
+        _mm512_dpbf16_ps(sum, a, b)
+    );
+    rounds!(
+        /// # Safety
+        /// The machine must have AVX-512 F.
+        sixteen,
+        "avx512f",
+        _mm512_set1_ps(0.5),
+        _mm512_setzero_ps(),
+        _mm512_fmadd_ps(a, b, sum)
+    );
+    rounds!(
+        /// # Safety
+        /// The machine must have AVX2 and FMA.
+        eight,
+        "avx2,fma",
+        _mm256_set1_ps(0.5),
+        _mm256_setzero_ps(),
+        _mm256_fmadd_ps(a, b, sum)
+    );
+}
+
 #[cfg(target_arch = "aarch64")]
 mod products {
     use super::CHAINS;
@@ -158,6 +257,20 @@ mod products {
         };
     }
 
+    /// # Safety
+    /// The machine must have NEON.
+    #[target_feature(enable = "neon")]
+    pub(super) unsafe fn fused(rounds: usize) {
+        let (a, b) = (black_box(vdupq_n_f32(0.5)), black_box(vdupq_n_f32(0.5)));
+        let mut sums = black_box([vdupq_n_f32(0.0); CHAINS]);
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = vfmaq_f32(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+
     rounds!(
         /// # Safety
         /// The machine must have FEAT_DotProd.
@@ -185,6 +298,9 @@ mod tests {
         for &isa in Isa::available() {
             assert!(int8_peak(&pool, isa).is_none_or(|peak| peak > 0.0), "{}", isa.name());
         }
-        assert_eq!(int8_peak(&pool, Isa::Portable), None);
+        for &isa in Isa::available() {
+            assert!(float_peak(&pool, isa).is_none_or(|peak| peak.flops > 0.0), "{}", isa.name());
+        }
+        assert_eq!((int8_peak(&pool, Isa::Portable), float_peak(&pool, Isa::Portable)), (None, None));
     }
 }

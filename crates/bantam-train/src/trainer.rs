@@ -7,7 +7,7 @@ mod state;
 
 pub use options::{Method, Recompute, Tokens, TrainOptions};
 pub use preferences::Set;
-pub use promise::{Promise, product_speed, promise};
+pub use promise::{Promise, promise};
 
 use std::collections::HashMap;
 use std::sync::Arc;

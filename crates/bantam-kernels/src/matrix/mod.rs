@@ -243,8 +243,8 @@ impl Matrix {
         let Some(kind) = PanelKind::of(tensor_type).filter(|_| raw::is_turned(tensor_type)) else { return 0 };
         let all = panels::bytes(kind, outputs, inputs).unwrap_or(0);
         let panel = all / outputs.div_ceil(panels::COLUMNS).max(1);
-        // Of one matrix, and of another whose products are made together with it.
-        2 * (multiply::RESIDENT + 2 * panel).min(all)
+        // Of one matrix, and of another whose products are made together with it; each begins on a line.
+        2 * ((multiply::RESIDENT + 2 * panel).min(all) + panels::ROOM_BESIDE)
     }
 
     /// The repacked form of a block format, for [`Matrix::from_panels`] on a machine that lays panels out alike

@@ -34,6 +34,8 @@ pub(super) const COLUMNS: usize = 16;
 pub(super) const BLOCK: usize = 32;
 /// What the first panel is aligned to.
 const LINE: usize = 64;
+/// Bytes of a room beside its panels, so that they can begin on a line.
+pub(super) const ROOM_BESIDE: usize = 4 * LINE;
 /// Bytes that are repacked before the file's are let go.
 pub(super) const AT_ONCE: usize = 8 << 20;
 /// Bytes of panels in a piece of work.
@@ -248,8 +250,10 @@ impl Panels {
             // SAFETY: the bytes are the window's, which the panels keep, and whose length was compared with theirs.
             Memory::Shared(_, start) => unsafe { std::slice::from_raw_parts(start.0.add(some.start), length) },
             Memory::Waiting(rows) => {
-                if room.len() < length / 4 + LINE {
-                    room.resize(length / 4 + LINE, 0.0);
+                let needed = (length + ROOM_BESIDE) / 4;
+                if room.len() < needed {
+                    room.reserve_exact(needed - room.len());
+                    room.resize(needed, 0.0);
                 }
                 let aligned = room.as_ptr().align_offset(LINE).min(LINE);
                 let target = room[aligned..][..length / 4].as_mut_ptr().cast::<u8>();

@@ -142,6 +142,16 @@ impl Config {
         let is_on = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
         let (rank_stabilised, dora) = (is_on("use_rslora"), is_on("use_dora"));
         let notes = config.get(NOTES).cloned();
+        for key in [BASE, TEMPLATE].iter().filter_map(|key| key.strip_prefix("bantam.")) {
+            let note = match &notes {
+                None => continue,
+                Some(Value::Object(notes)) => notes.get(key),
+                Some(_) => return Err(refuse(path, format!("`{NOTES}` is no object of notes"))),
+            };
+            if !note.is_none_or(|note| note.is_null() || note.is_string()) {
+                return Err(refuse(path, format!("`{NOTES}.{key}` is no text")));
+            }
+        }
         Ok(Self { alpha, rank_stabilised, dora, saved, alphas, notes })
     }
 

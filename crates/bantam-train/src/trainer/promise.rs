@@ -201,11 +201,6 @@ pub fn promise(
     Ok(Promise { memory, state, trained, seconds, recompute: prepared.recompute })
 }
 
-/// Multiplications and additions a second of a product in f32 on so many threads (all where not given).
-pub fn product_speed(threads: Option<usize>) -> f64 {
-    speed(&pool(threads))
-}
-
 /// All threads that this process may use, where not given.
 pub(super) fn pool(threads: Option<usize>) -> Arc<Pool> {
     Arc::new(Pool::new(threads.unwrap_or_else(available_threads)))

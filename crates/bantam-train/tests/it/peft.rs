@@ -180,6 +180,22 @@ fn an_adapter_notes_its_base_and_template() {
     let file = folder.0.join("adapter.gguf");
     write_gguf_adapter(&file, own, &adapter).unwrap();
     assert_eq!(read_gguf_adapter(&file, own, AnyBase::No).unwrap().template, adapter.template);
+    // Another base of the same size, which is refused.
+    let (base, mut bytes) = (base_fingerprint(own), std::fs::read(&file).unwrap());
+    let at = bytes.windows(base.len()).position(|window| window == base.as_bytes()).expect("the base is noted");
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let refused = read_gguf_adapter(&file, own, AnyBase::No).unwrap_err().to_string();
+    assert!(refused.contains("it was trained on another model"), "{refused}");
+    // A note that is none is not passed over.
+    for (damaged, problem) in
+        [(serde_json::json!({"base_fingerprint": 7}), "`bantam.base_fingerprint`"), (7.into(), "`bantam`")]
+    {
+        config["bantam"] = damaged;
+        std::fs::write(before.0.join("adapter_config.json"), config.to_string()).unwrap();
+        let refused = read_peft(&before.0, own, AnyBase::No).unwrap_err().to_string();
+        assert!(refused.contains(problem), "{refused}");
+    }
 }
 
 #[test]

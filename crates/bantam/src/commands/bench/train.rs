@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use anyhow::bail;
+use bantam_kernels::{Isa, Pool, available_threads, float_peak};
 use bantam_plan::{Op, Rows, Step};
 use bantam_runtime::Model;
 use bantam_train::adapters::Lora;
 use bantam_train::data::Example;
-use bantam_train::trainer::{product_speed, promise};
+use bantam_train::trainer::promise;
 use bantam_train::{Method, Tokens, TrainError, TrainOptions, Trainer};
 use clap::Args;
 use serde_json::{Value, json};
@@ -117,10 +118,13 @@ pub fn run(
     let share = |step: &Step| if outputs(step) { 1.0 - silent as f64 / length as f64 } else { 1.0 };
     let products = plan.steps.iter().filter(|step| matches!(step.op, Op::Linear(_)));
     let frozen: f64 = products.map(|step| step.op.flops(plan, &step.inputs, 0) as f64 * share(step)).sum();
-    let peak = product_speed(load.size.threads);
+    let pool = Pool::new(load.size.threads.unwrap_or_else(available_threads));
+    let peak = float_peak(&pool, Isa::detect());
+    drop(pool);
     let mut rows = Vec::new();
     if !as_json {
-        emit("| test | tokens/s | Gflop/s | of f32 products | peak memory |\n|---|--:|--:|--:|--:|\n")?;
+        let of = peak.map_or("share of peak".to_owned(), |peak| format!("of the {} peak", peak.of));
+        emit(&format!("| test | tokens/s | Gflop/s | {of} | peak memory |\n|---|--:|--:|--:|--:|\n"))?;
     }
     for (rank, options, tokens, promised) in tests {
         let counts_memory = measure::forget_peak_memory();
@@ -162,15 +166,15 @@ pub fn run(
                 "tokens_per_second": speed,
                 "seconds": seconds,
                 "flops_per_second": flops,
-                "f32_product_flops_per_second": peak,
+                "peak_flops_per_second": peak.map(|peak| peak.flops),
+                "peak_of": peak.map(|peak| peak.of),
                 "promised_memory": promised.memory,
                 "peak_memory": memory,
             }));
         } else {
             let memory = memory.map_or("-".to_owned(), size::format);
-            emit(
-                &format!("| {name} | {speed:.1} | {:.1} | {:.0}% | {memory} |\n", flops / 1e9, 100.0 * flops / peak,),
-            )?;
+            let share = peak.map_or("-".to_owned(), |peak| format!("{:.0}%", 100.0 * flops / peak.flops));
+            emit(&format!("| {name} | {speed:.1} | {:.1} | {share} | {memory} |\n", flops / 1e9))?;
             if profiled {
                 profile::print(Form::Terminal, &profile)?;
             }
