@@ -273,7 +273,7 @@ impl Trainer {
             let values = weights.remove(name)?;
             Some(SavedWeight { weight: name.clone(), rows: rows.get(name).copied().unwrap_or(1), values })
         });
-        Adapter { parts, saved: saved.collect(), template: None }
+        Adapter { parts, saved: saved.collect(), ..Adapter::default() }
     }
 
     /// Sets a trained weight before the first step, by its name in the Plan (`blk.0.attn_q.weight.lora_a`).

@@ -73,7 +73,8 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
     if base != own {
         return Err(refuse(path, format!("it is for a model of architecture `{base}`, and this one is `{own}`")));
     }
-    if any_base == AnyBase::No && text(BASE)?.is_some_and(|base| base != base_fingerprint(checkpoint)) {
+    let foreign_base = text(BASE)?.filter(|base| *base != base_fingerprint(checkpoint)).map(str::to_owned);
+    if any_base == AnyBase::No && foreign_base.is_some() {
         return Err(refuse(path, "it was trained on another model, or on this one in another form or type"));
     }
     let alpha = file.f32("adapter.lora.alpha").map_err(|error| error.in_file(path))?.unwrap_or(0.0);
@@ -96,7 +97,8 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
         pairs.entry(name).or_default()[which] = Some(at);
     }
     let places = adapter_tensors(checkpoint);
-    let mut adapter = Adapter { template: text(TEMPLATE)?.map(str::to_owned), ..Adapter::default() };
+    let template = text(TEMPLATE)?.map(str::to_owned);
+    let mut adapter = Adapter { template, foreign_base, ..Adapter::default() };
     for (name, pair) in pairs {
         let [Some(a), Some(b)] = pair else {
             return Err(refuse(path, format!("weight `{name}` has only one of its two matrices")));
@@ -184,7 +186,7 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
         ("general.architecture", architecture.to_owned()),
         ("general.type", "adapter".to_owned()),
         ("adapter.type", "lora".to_owned()),
-        (BASE, base_fingerprint(checkpoint)),
+        (BASE, adapter.foreign_base.clone().unwrap_or_else(|| base_fingerprint(checkpoint))),
     ] {
         writer.set(key, value);
     }

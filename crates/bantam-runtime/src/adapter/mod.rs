@@ -64,6 +64,9 @@ pub struct Adapter {
     pub saved: Vec<SavedWeight>,
     /// [`fingerprint`] of the chat template it was trained with, where it says one; its files note it.
     pub template: Option<String>,
+    /// [`base_fingerprint`] of the model it was trained on, where it says one and that is another than it was read beside, which
+    /// only [`AnyBase::Yes`] allows; its files go on noting it.
+    pub foreign_base: Option<String>,
 }
 
 /// A weight that was trained wholly beside an adapter.

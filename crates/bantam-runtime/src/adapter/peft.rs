@@ -226,8 +226,8 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     let path = directory.join("adapter_model.safetensors");
     let bytes = map(&path)?;
     let file = SafeTensors::parse(&bytes).map_err(|error| error.in_file(&path))?;
-    let is_other = |base: String| base != base_fingerprint(checkpoint);
-    if any_base == AnyBase::No && config.note(&file, BASE).is_some_and(is_other) {
+    let foreign_base = config.note(&file, BASE).filter(|base| *base != base_fingerprint(checkpoint));
+    if any_base == AnyBase::No && foreign_base.is_some() {
         return Err(refuse(directory, "it was trained on another model, or on this one in another form or type"));
     }
     // Numbers are decoded into memory: no more of them than there is room for.
@@ -240,7 +240,7 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     let mut modules: BTreeMap<String, [Option<Numbers>; 3]> = BTreeMap::new();
     let failed = |error: ModelError| refuse(directory, error.to_string());
     let whole = if config.saved.is_empty() { Vec::new() } else { saved_places(checkpoint).map_err(failed)? };
-    let mut adapter = Adapter { template: config.note(&file, TEMPLATE), ..Adapter::default() };
+    let mut adapter = Adapter { template: config.note(&file, TEMPLATE), foreign_base, ..Adapter::default() };
     for tensor in file.tensors() {
         let unknown = || refuse(&path, format!("tensor `{}` is no part of a LoRA adapter of this model", tensor.name));
         let name = tensor.name.strip_prefix("base_model.model.").ok_or_else(unknown)?;

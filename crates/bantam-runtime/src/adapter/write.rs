@@ -129,7 +129,7 @@ pub fn write_peft(
     let (mut names, mut transposed) = (BTreeSet::new(), false);
     let mut writer = SafeTensorsWriter::new();
     writer.set("format", "pt");
-    writer.set(BASE, base_fingerprint(checkpoint));
+    writer.set(BASE, adapter.foreign_base.clone().unwrap_or_else(|| base_fingerprint(checkpoint)));
     if let Some(template) = &adapter.template {
         writer.set(TEMPLATE, template.clone());
     }

@@ -170,7 +170,13 @@ fn an_adapter_notes_its_base_and_template() {
         assert_eq!(found.template, adapter.template);
         let refused = read_peft(directory, other, AnyBase::No).unwrap_err().to_string();
         assert!(refused.contains("it was trained on another model"), "{refused}");
-        assert_eq!(read_peft(directory, other, AnyBase::Yes).unwrap().parts.len(), adapter.parts.len());
+        // Used all the same, and written beside the other model, it is still of its own.
+        let used = read_peft(directory, other, AnyBase::Yes).unwrap();
+        assert_eq!((used.parts.len(), &used.foreign_base), (adapter.parts.len(), &Some(base_fingerprint(own))));
+        let again = Folder::new("notes-again");
+        write_peft(&again.0, other, &used, &PeftSettings { rank: 4, alpha: 8.0, ..PeftSettings::default() }).unwrap();
+        let refused = read_peft(&again.0, other, AnyBase::No).unwrap_err().to_string();
+        assert!(refused.contains("it was trained on another model"), "{refused}");
     }
     // The metadata is what is written now, so it goes before what stands in the old place.
     config["bantam"]["base_fingerprint"] = "0".into();

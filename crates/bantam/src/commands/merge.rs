@@ -124,7 +124,12 @@ pub fn run(arguments: &MergeArguments) -> anyhow::Result<()> {
         between = Some(guard);
         model = models::open_decoder(&path, None)?;
         source = path;
+        // What was another base beside the directory stays one; its own conversion is none.
+        let foreign = adapters.into_iter().map(|adapter| adapter.foreign_base).collect::<Vec<_>>();
         adapters = models::adapters(&model, &arguments.adapter, AnyBase::Yes)?;
+        for (adapter, foreign_base) in adapters.iter_mut().zip(foreign) {
+            adapter.foreign_base = foreign_base;
+        }
     }
     if arguments.adapter_only {
         let [adapter] = &adapters[..] else { bail!("--adapter-only takes one adapter") };
