@@ -46,6 +46,7 @@ impl Weights for Quantized<'_> {
             return Some(view);
         }
         let bytes = encode(&view, target)?;
+        view.bytes.done_with(0..view.bytes.len());
         Some(WeightView { tensor_type: target, bytes: SharedBytes::from_vec(bytes), ..view })
     }
 }
