@@ -52,13 +52,12 @@ pub fn calls(examples: &[Example], calibration: Calibration) -> Value {
 
 /// Chooses the threshold and fits the curve on answers that a model without either gave.
 pub fn calibrate(examples: &[Example], answers: &[Answer], in_scope: f64) -> Calibration {
-    // No more than half a point of what is right in scope is given for what is out of it, and nothing below the percentage asked for
-    // where that is in reach.
+    // No more than half a point of what is right in scope is given for what is out of it, and nothing below the percentage asked for.
     let all = judge(examples, answers, 0.0).in_scope.percent();
     // The least probability is asked of the name alone. Where a call has no arguments, that is the call's; names of calls with
     // arguments are as good as certain, and what is uncertain there are the arguments.
     let names: Vec<Answer> = answers.iter().cloned().map(name_alone).collect();
-    let least = threshold(examples, &names, if all < in_scope { all - GIVEN } else { in_scope.max(all - GIVEN) });
+    let least = if all < in_scope { 0.0 } else { threshold(examples, &names, in_scope.max(all - GIVEN)) };
     let points = examples.iter().zip(answers).map(|(example, answer)| {
         let right = answer.call.as_ref().is_some_and(|call| match example.source {
             Source::Snips => *call == example.call(),
