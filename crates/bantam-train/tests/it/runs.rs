@@ -175,6 +175,13 @@ fn an_average_follows_the_weights() {
     }
 }
 
+#[test]
+fn a_full_run_with_muon_goes_on_to_the_same_bits() {
+    goes_on("tiny-llama-a", |options| {
+        (options.method, options.optimiser.muon) = (Method::Full, Some(Muon::default()));
+    });
+}
+
 fn goes_on(name: &str, change: impl Fn(&mut TrainOptions)) {
     let model = &AdapterGolden::load(name).models()[1];
     let training = json(&AdapterGolden::load("tiny-qwen2-a").path.join("training.json"));

@@ -322,6 +322,43 @@ fn modules_are_trained_wholly_beside_an_adapter() {
 }
 
 #[test]
+fn a_run_that_gets_no_better_ends_early() {
+    let folder = Folder::new("tune-patience");
+    let (model, data) = (model(), data(&folder));
+    let steps = |name: &str, more: &[&str]| {
+        let out = path(&folder, name);
+        let tune = [
+            "tune",
+            &model,
+            &data,
+            "-o",
+            &out,
+            "--rank",
+            "4",
+            "--rate",
+            "0.3",
+            "--schedule",
+            "constant",
+            "--epochs",
+            "20",
+        ];
+        succeeds(&[&tune[..], &["--validation", "0.4", "--validate-every", "1"], more].concat());
+        let run = std::fs::read(folder.0.join(name).join("run.json")).expect("run.json is written");
+        let run: serde_json::Value = serde_json::from_slice(&run).expect("it is JSON");
+        let measured = run["validation"].as_array().expect("measurements").iter();
+        let losses =
+            measured.map(|point| point["loss"].as_f64().or(point[1].as_f64()).expect("a loss")).collect::<Vec<_>>();
+        (run["steps"].as_u64().expect("steps"), losses)
+    };
+    let (whole, _) = steps("whole", &[]);
+    let (early, losses) = steps("early", &["--patience", "2"]);
+    assert!(early < whole, "{early} of {whole} steps: {losses:?}");
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let [.., before, last] = losses[..] else { panic!("{losses:?}") };
+    assert!(before >= best && last >= best, "{losses:?}");
+}
+
+#[test]
 fn every_weight_is_trained_and_written_as_a_model() {
     let folder = Folder::new("tune-full");
     let (model, data, out) = (model(), data(&folder), path(&folder, "full"));
