@@ -32,20 +32,12 @@ impl FileRows {
 }
 
 impl Form {
-    /// The words of a block's lines, a column each, the inverse of [`Form::step`].
+    /// The words of a block's lines, a column each, the inverse of [`Form::step`]. Codes of 5, 6 and 8 bits are turned otherwise
+    /// ([`super::raw`]).
     #[inline(always)]
     fn lines(&self, codes: &[Words; STEPS]) -> [Words; 8] {
         let mut lines = [[0; COLUMNS]; 8];
         match self.bits {
-            8 => lines = *codes,
-            6 => {
-                merge_lines(&mut lines, codes, 4, 0);
-                merge_lines(&mut lines[4..], codes, 2, 4);
-            }
-            5 => {
-                merge_lines(&mut lines, codes, 4, 0);
-                merge_lines(&mut lines[4..], codes, 1, 4);
-            }
             4 => merge_lines(&mut lines, codes, 4, 0),
             3 => {
                 merge_lines(&mut lines, codes, 2, 0);

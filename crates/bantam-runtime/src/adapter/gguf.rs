@@ -13,13 +13,9 @@ use bantam_model::exchange::{AdapterPlace, adapter_places};
 use bantam_model::{Checkpoint, TOKEN_EMBEDDING};
 use bantam_tensor::TensorType;
 
-use super::{Adapter, AdapterPart, AnyBase, BASE, TEMPLATE, base_fingerprint};
+use super::{Adapter, AdapterPart, AnyBase, BASE, TEMPLATE, foreign_base, refuse};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
-
-fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
-    RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
-}
 
 /// A weight's place in a GGUF file, which may hold several of ours in one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +69,7 @@ pub fn read_gguf_adapter(path: &Path, checkpoint: &Checkpoint, any_base: AnyBase
     if base != own {
         return Err(refuse(path, format!("it is for a model of architecture `{base}`, and this one is `{own}`")));
     }
-    let foreign_base = text(BASE)?.filter(|base| *base != base_fingerprint(checkpoint)).map(str::to_owned);
-    if any_base == AnyBase::No && foreign_base.is_some() {
-        return Err(refuse(path, "it was trained on another model, or on this one in another form or type"));
-    }
+    let foreign_base = foreign_base(path, text(BASE)?, checkpoint, any_base)?;
     let alpha = file.f32("adapter.lora.alpha").map_err(|error| error.in_file(path))?.unwrap_or(0.0);
     if !alpha.is_finite() {
         return Err(refuse(path, "`adapter.lora.alpha` is no number"));
@@ -186,7 +179,7 @@ pub fn write_gguf_adapter(path: &Path, checkpoint: &Checkpoint, adapter: &Adapte
         ("general.architecture", architecture.to_owned()),
         ("general.type", "adapter".to_owned()),
         ("adapter.type", "lora".to_owned()),
-        (BASE, adapter.foreign_base.clone().unwrap_or_else(|| base_fingerprint(checkpoint))),
+        (BASE, adapter.base(checkpoint)),
     ] {
         writer.set(key, value);
     }

@@ -6,12 +6,15 @@ mod peft;
 mod write;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use bantam_cpu::{LowRank, length, row_factor};
-use bantam_model::{HEAD, TOKEN_EMBEDDING};
+use bantam_model::{Checkpoint, HEAD, TOKEN_EMBEDDING};
 use bantam_plan::rewrite::{Adapter as PlanAdapter, apart, with_adapters};
 use bantam_plan::{Plan, PlanError, WeightView, Weights};
 use bantam_tensor::{SharedBytes, TensorType};
+
+use crate::RuntimeError;
 
 pub use fingerprint::{Fingerprint, base_fingerprint, fingerprint};
 pub use gguf::{AdapterTensor, adapter_tensors, read_gguf_adapter, write_gguf_adapter};
@@ -94,7 +97,30 @@ pub fn with_saved<'w>(plan: &Plan, weights: impl IntoIterator<Item = &'w str>) -
     if takes_apart { apart(plan, TOKEN_EMBEDDING, HEAD) } else { plan.clone() }
 }
 
+fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
+    RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
+}
+
+/// The base that an adapter notes, where that is another than the model it is read beside; refused unless that is allowed.
+fn foreign_base(
+    path: &Path,
+    noted: Option<&str>,
+    checkpoint: &Checkpoint,
+    any_base: AnyBase,
+) -> Result<Option<String>, RuntimeError> {
+    let foreign = noted.filter(|base| *base != base_fingerprint(checkpoint));
+    if any_base == AnyBase::No && foreign.is_some() {
+        return Err(refuse(path, "it was trained on another model, or on this one in another form or type"));
+    }
+    Ok(foreign.map(str::to_owned))
+}
+
 impl Adapter {
+    /// The base that its files note, written beside this model.
+    fn base(&self, checkpoint: &Checkpoint) -> String {
+        self.foreign_base.clone().unwrap_or_else(|| base_fingerprint(checkpoint))
+    }
+
     /// Whether it changes the table of tokens, which is the head as well in some models.
     pub fn is_of_token_table(&self) -> bool {
         self.parts.iter().any(|part| part.weight == TOKEN_EMBEDDING)

@@ -9,7 +9,7 @@ use bantam_model::{Checkpoint, ModelError};
 use bantam_tensor::SharedBytes;
 use serde_json::{Map, Value};
 
-use super::{Adapter, AdapterPart, BASE, Dora, SavedWeight, TEMPLATE, base_fingerprint};
+use super::{Adapter, AdapterPart, BASE, Dora, SavedWeight, TEMPLATE, foreign_base, refuse};
 use crate::open::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
@@ -57,10 +57,6 @@ const READ: [&str; 9] = [
     "bias",
     "modules_to_save",
 ];
-
-fn refuse(path: &Path, problem: impl Into<String>) -> RuntimeError {
-    RuntimeError::Adapter { path: path.to_owned(), problem: problem.into() }
-}
 
 /// Rows, width and numbers of a matrix.
 type Numbers = (usize, usize, Vec<f32>);
@@ -226,10 +222,7 @@ pub fn read_peft(directory: &Path, checkpoint: &Checkpoint, any_base: AnyBase) -
     let path = directory.join("adapter_model.safetensors");
     let bytes = map(&path)?;
     let file = SafeTensors::parse(&bytes).map_err(|error| error.in_file(&path))?;
-    let foreign_base = config.note(&file, BASE).filter(|base| *base != base_fingerprint(checkpoint));
-    if any_base == AnyBase::No && foreign_base.is_some() {
-        return Err(refuse(directory, "it was trained on another model, or on this one in another form or type"));
-    }
+    let foreign_base = foreign_base(directory, config.note(&file, BASE).as_deref(), checkpoint, any_base)?;
     // Numbers are decoded into memory: no more of them than there is room for.
     let numbers: u64 = file.tensors().iter().map(|tensor| tensor.range.len() as u64).sum();
     if let Some(limit) = memory_limit(None).filter(|limit| limit.bytes < numbers.saturating_mul(2)) {

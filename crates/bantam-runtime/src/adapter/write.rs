@@ -14,7 +14,7 @@ use bantam_model::exchange::{AdapterPlace, SavedPlace, adapter_places, saved_pla
 use bantam_plan::{PlanError, Weights};
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, AdapterPart, BASE, SavedWeight, TEMPLATE, base_fingerprint};
+use super::{Adapter, AdapterPart, BASE, SavedWeight, TEMPLATE};
 use crate::RuntimeError;
 
 /// What a PEFT directory says beside its matrices.
@@ -129,7 +129,7 @@ pub fn write_peft(
     let (mut names, mut transposed) = (BTreeSet::new(), false);
     let mut writer = SafeTensorsWriter::new();
     writer.set("format", "pt");
-    writer.set(BASE, adapter.foreign_base.clone().unwrap_or_else(|| base_fingerprint(checkpoint)));
+    writer.set(BASE, adapter.base(checkpoint));
     if let Some(template) = &adapter.template {
         writer.set(TEMPLATE, template.clone());
     }
