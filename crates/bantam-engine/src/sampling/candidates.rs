@@ -28,6 +28,8 @@ pub(crate) fn likeliest(a: &Candidate, b: &Candidate) -> Ordering {
 pub struct Candidates {
     logits: Vec<f32>,
     list: Vec<Candidate>,
+    /// The greatest logit of each stretch.
+    stretches: Vec<f32>,
     /// What the weights of the candidates amount to.
     total: f64,
     weighed: bool,
@@ -67,7 +69,7 @@ impl Candidates {
 
     /// Makes candidates of the `count` tokens with the greatest logits, greatest first.
     pub fn list_greatest(&mut self, count: usize) {
-        list_greatest(&self.logits, count, &mut self.list);
+        list_greatest(&self.logits, count, &mut self.list, &mut self.stretches);
         self.weighed = false;
     }
 
@@ -170,40 +172,74 @@ fn candidate(id: u32, logit: f32) -> Candidate {
     Candidate { id, logit: logit.min(f32::MAX), weight: 0.0 }
 }
 
-/// The index of the greatest logit, the lowest of equal ones; none if there is no number above minus infinity.
-pub(crate) fn greatest(logits: &[f32]) -> Option<u32> {
-    let mut best = (f32::NEG_INFINITY, None);
-    for (id, &logit) in (0..).zip(logits) {
-        if logit > best.0 {
-            best = (logit, Some(id));
+/// Logits looked at together: a vocabulary has a few thousand times as many.
+const STRETCH: usize = 128;
+
+/// The greatest of a stretch, minus infinity where there is no number above it. In lanes, so that the processor compares many at
+/// once: a vocabulary's logits then cost no more than reading them.
+fn greatest_of(stretch: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let (groups, rest) = stretch.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for group in groups {
+        for (lane, &logit) in lanes.iter_mut().zip(group) {
+            *lane = greater(*lane, logit);
         }
     }
-    best.1
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| greater(a, b))
 }
 
-/// The `count` greatest logits, greatest first, into a buffer that is reused.
+/// The index of the greatest logit, the lowest of equal ones; none if there is no number above minus infinity.
+pub(crate) fn greatest(logits: &[f32]) -> Option<u32> {
+    let (mut best, mut found) = (f32::NEG_INFINITY, None);
+    for stretch in (0..).step_by(STRETCH).zip(logits.chunks(STRETCH)) {
+        let greatest = greatest_of(stretch.1);
+        if greatest > best {
+            (best, found) = (greatest, Some(stretch));
+        }
+    }
+    let (start, stretch) = found?;
+    (start..).zip(stretch).find(|(_, logit)| **logit == best).map(|(id, _)| id)
+}
+
+/// The `count` greatest logits, greatest first, into a buffer that is reused, as is the one for the greatest of each
+/// stretch.
 ///
-/// One pass that compares with the least of those found so far, so most logits cost one comparison.
-pub(crate) fn list_greatest(logits: &[f32], count: usize, list: &mut Vec<Candidate>) {
+/// Where there are `count` stretches with a logit of at least so much, no lesser logit is among the `count` greatest: so after the
+/// stretches' own greatest are found, few stretches are looked at again.
+fn list_greatest(logits: &[f32], count: usize, list: &mut Vec<Candidate>, stretches: &mut Vec<f32>) {
     list.clear();
     if count == 0 {
         return;
     }
     let limit = count.saturating_mul(2).saturating_add(64).min(logits.len().max(1));
     list.reserve(limit);
+    stretches.clear();
+    stretches.extend(logits.chunks(STRETCH).map(greatest_of));
+    let number = stretches.len();
     let mut least = f32::NEG_INFINITY;
-    for (id, &logit) in (0..).zip(logits) {
-        // A later token with an equal logit comes after the earlier one, so "greater" is enough.
-        if logit > least {
-            if list.len() == limit && limit > count {
-                list.select_nth_unstable_by(count - 1, likeliest);
-                list.truncate(count);
-                least = list[count - 1].logit;
-                if logit <= least {
-                    continue;
+    if count <= number {
+        stretches.extend_from_within(..);
+        let (_, nth, _) = stretches[number..].select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+        least = nth.next_down();
+    }
+    for ((start, stretch), &greatest) in (0..).step_by(STRETCH).zip(logits.chunks(STRETCH)).zip(&*stretches) {
+        if greatest <= least {
+            continue;
+        }
+        for (id, &logit) in (start..).zip(stretch) {
+            // A later token with an equal logit comes after the earlier one, so "greater" is enough.
+            if logit > least {
+                if list.len() == limit && limit > count {
+                    list.select_nth_unstable_by(count - 1, likeliest);
+                    list.truncate(count);
+                    least = least.max(list[count - 1].logit);
+                    if logit <= least {
+                        continue;
+                    }
                 }
+                list.push(candidate(id, logit));
             }
-            list.push(candidate(id, logit));
         }
     }
     list.sort_unstable_by(likeliest);

@@ -199,6 +199,27 @@ fn rows_without_a_number_are_an_error() {
 }
 
 #[test]
+fn the_greatest_are_those_that_sorting_finds() {
+    let mut candidates = Candidates::default();
+    // Wide and narrow spreads, the latter with many equal logits; lengths around the stretches that are looked at together.
+    for (size, spread) in [(1, 9), (16, 2), (127, 9000), (128, 1), (129, 4), (1000, 3), (5000, 9000), (20_000, 40)] {
+        let mut logits = logits_of(size as u64, size, spread);
+        for (place, odd) in [f32::NAN, f32::NEG_INFINITY, -0.0, 0.0, f32::MAX].into_iter().enumerate() {
+            logits.get_mut(7 + 113 * place).map(|logit| *logit = odd).unwrap_or_default();
+        }
+        let mut sorted: Vec<u32> = (0..size as u32).filter(|&id| logits[id as usize] > f32::NEG_INFINITY).collect();
+        sorted.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+        candidates.fill(&logits);
+        assert_eq!(candidates.greatest().map(|id| logits[id as usize]), Some(logits[sorted[0] as usize]));
+        for count in [1, 2, 7, 40, 128, 157, 1000] {
+            candidates.list_greatest(count);
+            let found: Vec<u32> = candidates.as_slice().iter().map(|candidate| candidate.id).collect();
+            assert_eq!(found, sorted[..count.min(sorted.len())], "{count} of {size}, spread {spread}");
+        }
+    }
+}
+
+#[test]
 fn hard_temperatures_do_not_overflow() {
     let mut candidates = Candidates::default();
     let logits = [3.0e38, -3.0e38, 2.9e38, f32::MIN];

@@ -7,7 +7,7 @@ use super::PAGE_CELLS;
 use super::memory::{BLOCK, KvFormat};
 use crate::math;
 use crate::simd::read::{F16, F32, Read};
-use crate::simd::{LANES, Simd, f16_to_f32};
+use crate::simd::{LANES, Simd, ask_for, f16_to_f32};
 use std::ops::Range;
 
 /// Vectors of cells in a page.
@@ -155,10 +155,10 @@ impl Ahead {
     }
 
     #[inline(always)]
-    fn fetch<S: Simd>(self, s: S, step: usize) {
+    fn fetch(self, step: usize) {
         let (mut at, end) = (step * self.each, ((step + 1) * self.each).min(self.length));
         while at < end {
-            s.prefetch(self.start.wrapping_add(at));
+            ask_for(self.start.wrapping_add(at));
             at += 64;
         }
     }
@@ -304,7 +304,7 @@ unsafe fn score_tile<S: Simd, K: Take, const ROWS: usize, const COLUMNS: usize>(
             let mut sums = [[s.splat(0.0); COLUMNS]; ROWS];
             for column in 0..width {
                 if let Some(ahead) = ahead {
-                    ahead.fetch(s, column);
+                    ahead.fetch(column);
                 }
                 let mut k = [s.splat(0.0); COLUMNS];
                 for c in 0..COLUMNS {
@@ -566,7 +566,7 @@ unsafe fn gather_columns<S: Simd, V: Take, const ROWS: usize, const COLUMNS: usi
         }
         for cell in common.clone() {
             if let Some(ahead) = ahead {
-                ahead.fetch(s, cell);
+                ahead.fetch(cell);
             }
             let mut v = [s.splat(0.0); COLUMNS];
             for c in 0..COLUMNS {

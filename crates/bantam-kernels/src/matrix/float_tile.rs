@@ -7,7 +7,7 @@
 use super::float_rows::{CHUNK, Precision, WORD};
 use super::int8_rows::TILE;
 use crate::Isa;
-use crate::simd::{LANES, Simd, Task, dispatch, dispatch_bf16};
+use crate::simd::{LANES, Simd, Task, ask_for, dispatch, dispatch_bf16};
 
 /// Output columns of a panel.
 pub(super) const PANEL: usize = 2 * LANES;
@@ -230,7 +230,7 @@ unsafe fn group<S: Simd, W: Word, const ROWS: usize, const COUNT: usize>(
             for _ in 0..words {
                 for line in 0..COUNT * W::LINE / 32 {
                     if (line * 32) % 64 == 0 {
-                        prefetch(panel.wrapping_add(AHEAD + 32 * line));
+                        ask_for(panel.wrapping_add(AHEAD + 32 * line));
                     }
                 }
                 let mut weights = [w.weights(s, panel); COUNT];
@@ -256,17 +256,4 @@ unsafe fn group<S: Simd, W: Word, const ROWS: usize, const COUNT: usize>(
         }
     }
     ROWS
-}
-
-/// Asks for a line that will be read.
-#[inline(always)]
-fn prefetch(line: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching reads nothing.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
 }

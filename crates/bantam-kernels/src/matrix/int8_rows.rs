@@ -22,7 +22,7 @@ use super::forms::SPAN;
 use super::panels::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::elementwise::{expect_length, spread};
-use crate::simd::{LANES, Simd, Task, dispatch};
+use crate::simd::{LANES, Simd, Task, ask_for, dispatch};
 use crate::{Isa, KernelError, Pool};
 use std::ops::Range;
 
@@ -184,21 +184,13 @@ const PART: usize = 4096;
 /// does not.
 #[inline(always)]
 fn part(x: &[f32], at: usize) -> &[f32; BLOCK] {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let ahead = x.as_ptr().wrapping_add(at + AHEAD);
-        // SAFETY: prefetching reads nothing.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(LANES).cast());
-        }
-    }
+    let ahead = x.as_ptr().wrapping_add(at + AHEAD);
+    ask_for(ahead.cast());
+    ask_for(ahead.wrapping_add(LANES).cast());
     x[at..].first_chunk().expect("lengths have been compared")
 }
 
 /// Numbers of a row that are asked for ahead of those in use.
-#[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 256;
 
 /// Four blocks, quantized.

@@ -5,7 +5,7 @@ use super::panels::{BLOCK, COLUMNS, STEPS};
 use super::raw::Raw;
 use super::unpack::{Parts, unpack, unpack_scales};
 use crate::Isa;
-use crate::simd::{Simd, Task, dispatch};
+use crate::simd::{Simd, Task, ask_for, dispatch};
 use bantam_tensor::{SharedBytes, TensorType};
 use std::ops::Range;
 
@@ -171,7 +171,7 @@ fn pack_raw<S: Simd, const FORM: u8, const WORDS: usize>(s: S, task: Pack<'_>) {
             let start = unit * per_unit + at * block_bytes;
             assert!(start + block_bytes <= row_bytes, "a block inside its row");
             for _ in 0..(COLUMNS * block_bytes).div_ceil(CACHED) {
-                s.prefetch(ahead);
+                ask_for(ahead);
                 ahead = ahead.wrapping_add(CACHED);
             }
             if whole {

@@ -236,11 +236,6 @@ impl Simd for Avx2 {
         }
     }
 
-    #[inline(always)]
-    fn prefetch(self, from: *const u8) {
-        // SAFETY: prefetching reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-    }
 
     #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {

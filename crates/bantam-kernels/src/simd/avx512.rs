@@ -224,11 +224,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         })
     }
 
-    #[inline(always)]
-    fn prefetch(self, from: *const u8) {
-        // SAFETY: prefetching reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-    }
 
     #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {

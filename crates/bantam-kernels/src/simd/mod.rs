@@ -27,6 +27,24 @@ use crate::Isa;
 /// Lanes of a vector.
 pub(crate) const LANES: usize = 16;
 
+/// Asks for the cache line of `place`, which need not be readable.
+#[inline(always)]
+pub(crate) fn ask_for(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: prefetching reads nothing, and its intrinsic is not stable.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = place;
+}
+
 /// Sixteen lanes of f32 (`F`) or i32 (`I`).
 ///
 /// Every method must be `#[inline(always)]`, and so must whatever lies between it and the [`Task`].
@@ -125,11 +143,6 @@ pub(crate) trait Simd: Copy {
     fn load_words(self, words: &[u32; LANES]) -> Self::I {
         // SAFETY: the array is 64 readable bytes.
         unsafe { self.load_i_at(words.as_ptr().cast()) }
-    }
-    /// Asks for the cache line of `from`, which need not be readable.
-    #[inline(always)]
-    fn prefetch(self, from: *const u8) {
-        let _ = from;
     }
     /// Sum of the lanes: i + (i+8), then +4, +2, +1.
     fn sum(self, a: Self::F) -> f32;
