@@ -15,6 +15,7 @@ mod adapter;
 mod describe;
 mod embedding;
 mod error;
+mod files;
 mod generation;
 mod loaded;
 mod machine;

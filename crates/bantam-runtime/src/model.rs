@@ -14,6 +14,7 @@ use bantam_text::{ChatTemplate, Tokenizer};
 
 use crate::adapter::{Adapted, Adapter};
 use crate::embedding::EmbeddingDefaults;
+use crate::files::ModelFile;
 use crate::generation::GenerationDefaults;
 use crate::machine::memory_limit;
 use crate::memory::{MemoryPromise, in_words};
@@ -94,6 +95,8 @@ pub struct Model {
     pub(crate) quantize: Option<TensorType>,
     /// Where repacked weights may lie.
     pub(crate) optimised: Option<PathBuf>,
+    /// All that it was opened from.
+    files: Vec<ModelFile>,
     /// By weight of the Plan: whether it may be re-encoded.
     matrices: Vec<bool>,
     /// Put beside its linears when it is loaded.
@@ -123,10 +126,19 @@ impl Model {
             defaults,
             quantize: None,
             optimised: None,
+            files: Vec::new(),
             matrices,
             adapters: Vec::new(),
             calls: None,
         })
+    }
+
+    pub(crate) fn with_files(self, files: Vec<ModelFile>) -> Self {
+        Self { files, ..self }
+    }
+
+    pub(crate) fn files(&self) -> &[ModelFile] {
+        &self.files
     }
 
     pub(crate) fn with_calls(self, calls: Option<String>) -> Self {
@@ -308,6 +320,11 @@ impl Model {
         }
     }
 
+    /// Bytes of its tensors as they are stored.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum()
+    }
+
     /// What loading would take. Reads no weights.
     pub fn memory(&self, options: &LoadOptions) -> Result<MemoryPromise, RuntimeError> {
         let compile = self.compile_options(options)?;
@@ -387,13 +404,19 @@ impl Model {
         // What an adapter brings of its own is not what was kept.
         let replaced = self.adapters.iter().any(|adapter| !adapter.saved.is_empty());
         let optimised = self.optimised.as_deref().filter(|_| !replaced);
-        let kept = optimised.and_then(|directory| Kept::find(self, directory, &pool));
+        let total_bytes = self.total_bytes();
+        let kept = match optimised {
+            Some(directory) => {
+                let mut go_on = || progress(Progress { done_bytes: 0, total_bytes });
+                Kept::find(self, directory, &pool, &mut go_on)?
+            }
+            None => None,
+        };
         let kept = kept.map(|kept| Arc::new(kept) as Arc<dyn RepackedWeights>);
         let backend = CpuBackend::new(pool, Isa::detect(), options.kv)
             .with_precision(options.precision)
             .with_repacked(kept)
             .with_repacking_later(self.repacking_later(options));
-        let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
         let plan = self.checkpoint.plan_for(self.context_for(options));
         let plan = plan.map_err(|error| RuntimeError::Model { path: self.path.clone(), error })?;
         let mut done_bytes = 0u64;

@@ -1,18 +1,17 @@
 //! From a path to what lies there: mapped files, vocabulary, templates.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bantam_formats::gguf::{SplitGguf, split_parts};
 use bantam_formats::huggingface::{HfDirectory, HfFile};
 use bantam_formats::safetensors::SafeTensors;
-use bantam_formats::{Gguf, ModelReference, embedded, what_is_it};
-use bantam_kernels::Mapping;
+use bantam_formats::{Gguf, ModelReference, what_is_it};
 use bantam_model::{Checkpoint, Tensor};
 use bantam_tensor::SharedBytes;
 use bantam_text::{HfFiles, TextError, Tokenizer};
 use serde_json::Value;
 
+use crate::files::ModelFile;
 use crate::generation::GenerationDefaults;
 use crate::metadata::{self, TemplateSource};
 use crate::{Model, OpenOptions, RuntimeError};
@@ -27,38 +26,26 @@ pub struct TextFiles {
     pub(crate) templates: Vec<TemplateSource>,
 }
 
-/// A file mapped into memory.
-pub(crate) fn map(path: &Path) -> Result<SharedBytes, RuntimeError> {
-    if let Some(bytes) = embedded::bytes(path) {
-        return Ok(SharedBytes::from_static(bytes));
-    }
-    let failed = |problem: std::io::Error| RuntimeError::Read { path: path.to_owned(), problem: problem.to_string() };
-    let mapping = Mapping::open(path).map_err(failed)?;
-    let length = mapping.as_ref().len();
-    let gone = || RuntimeError::Read { path: path.to_owned(), problem: "it shrank while it was opened".into() };
-    SharedBytes::new(Arc::new(mapping), 0..length).ok_or_else(gone)
-}
-
 /// A GGUF model's parts, mapped and parsed.
 pub(crate) struct GgufFiles {
     pub(crate) model: SplitGguf,
-    pub(crate) bytes: Vec<SharedBytes>,
+    pub(crate) files: Vec<ModelFile>,
 }
 
 impl GgufFiles {
     pub(crate) fn open(path: &Path) -> Result<Self, RuntimeError> {
         let parse = |path: &Path, bytes: &SharedBytes| Gguf::parse(bytes).map_err(|error| error.in_file(path));
-        let first_bytes = map(path)?;
-        let first = parse(path, &first_bytes)?;
+        let first_file = ModelFile::map(path)?;
+        let first = parse(path, &first_file.bytes)?;
         let paths = split_parts(path, &first)?;
-        let (mut parts, mut bytes) = (vec![first], vec![first_bytes]);
+        let (mut parts, mut files) = (vec![first], vec![first_file]);
         for path in &paths[1..] {
-            let mapped = map(path)?;
-            parts.push(parse(path, &mapped)?);
-            bytes.push(mapped);
+            let file = ModelFile::map(path)?;
+            parts.push(parse(path, &file.bytes)?);
+            files.push(file);
         }
         let model = SplitGguf::new(parts).map_err(|error| error.in_file(path))?;
-        Ok(Self { model, bytes })
+        Ok(Self { model, files })
     }
 
     fn text(&self, path: &Path) -> Result<TextFiles, RuntimeError> {
@@ -127,30 +114,31 @@ impl Model {
 fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
     let files = GgufFiles::open(&path)?;
     let metadata = files.model.first();
-    let checkpoint = Checkpoint::from_gguf(&files.model, &files.bytes)
+    let bytes: Vec<SharedBytes> = files.files.iter().map(|file| file.bytes.clone()).collect();
+    let checkpoint = Checkpoint::from_gguf(&files.model, &bytes)
         .map_err(|error| RuntimeError::Model { path: path.clone(), error })?;
     let defaults = GenerationDefaults::from_gguf(metadata);
     let text_of = |key: &str| metadata.get(key).and_then(|value| value.as_str()).map(str::to_owned);
     let (name, calls) = (text_of("general.name"), text_of(CALLS));
     let text = files.text(&path)?;
-    Ok(Model::new(path, name, checkpoint, text, defaults)?.with_calls(calls))
+    Ok(Model::new(path, name, checkpoint, text, defaults)?.with_calls(calls).with_files(files.files))
 }
 
 fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
     let directory = HfDirectory::open(&path)?;
     let weights = directory.weight_files()?;
-    let (mut shards, mut mapped) = (Vec::new(), Vec::new());
-    for file in &weights.paths {
-        let bytes = map(file)?;
-        shards.push(SafeTensors::parse(&bytes).map_err(|error| error.in_file(file))?);
-        mapped.push(bytes);
+    let (mut shards, mut files) = (Vec::new(), Vec::new());
+    for path in &weights.paths {
+        let file = ModelFile::map(path)?;
+        shards.push(SafeTensors::parse(&file.bytes).map_err(|error| error.in_file(path))?);
+        files.push(file);
     }
     let assembled = weights.assemble(shards)?;
     let mut tensors = Vec::new();
     for (shard, tensor) in assembled.tensors() {
-        let bytes = mapped
+        let bytes = files
             .get(shard)
-            .and_then(|bytes| bytes.slice(tensor.range.clone()))
+            .and_then(|file| file.bytes.slice(tensor.range.clone()))
             .unwrap_or_else(|| SharedBytes::from_vec(Vec::new()));
         let shape = tensor.shape.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
         let tensor_type = tensor.dtype.tensor_type().ok_or_else(|| tensor.dtype.name().to_owned());
@@ -164,5 +152,11 @@ fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
     let name =
         path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let text = directory_text(&directory)?;
-    Model::new(path, name, checkpoint, text, defaults)
+    // What says how tensors are read is part of what the model holds.
+    for file in [HfFile::Config, HfFile::QuantizeConfig, HfFile::QuantConfig] {
+        if directory.has(file) {
+            files.push(ModelFile::map(&directory.path().join(file.name()))?);
+        }
+    }
+    Ok(Model::new(path, name, checkpoint, text, defaults)?.with_files(files))
 }

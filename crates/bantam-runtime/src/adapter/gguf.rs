@@ -14,7 +14,7 @@ use bantam_model::{Checkpoint, TOKEN_EMBEDDING};
 use bantam_tensor::TensorType;
 
 use super::{Adapter, AdapterPart, AnyBase, BASE, TEMPLATE, foreign_base, refuse};
-use crate::open::map;
+use crate::files::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
 /// A weight's place in a GGUF file, which may hold several of ours in one tensor.

@@ -10,7 +10,7 @@ use bantam_tensor::SharedBytes;
 use serde_json::{Map, Value};
 
 use super::{Adapter, AdapterPart, BASE, Dora, SavedWeight, TEMPLATE, foreign_base, refuse};
-use crate::open::map;
+use crate::files::map;
 use crate::{RuntimeError, in_words, memory_limit};
 
 /// Largest `adapter_config.json`.

@@ -4,11 +4,22 @@
 //! table begins, how long it is, its checksum (u64, least byte first) and the mark again. It is written to a temporary
 //! file, synced and renamed, so that there is a whole file or none.
 //!
-//! Its name says what it was made of: the model's path and the type it is re-encoded to, then a fingerprint of the model
-//! (names, types, extents and samples of all tensors, sizes and times of its files), of the layout of panels and of the
-//! processor's instructions. A model that changed has another name, and its old file is removed when a new one is made.
+//! Its name says what it was made of and how: the hash of all that the model's files hold ([`content`]), the type it is
+//! re-encoded to, the instruction set, and a fingerprint of how this program sees the model and lays panels out ([`Form`]). So
+//! a copied, renamed or touched model finds it, and another model under the same name does not.
+//!
+//! To read a model through at every start would cost more than to repack it, where it does not lie in memory. So its content
+//! is only asked for where a kept form of a model that looks alike is there at all, and what was found is remembered
+//! ([`index`]) beside what the system said of the files: path, size, times of writing and of change, device and inode. While all
+//! of these and the samples of tensors are as they were, the files are taken to hold what they held. What that trusts is the
+//! system's clock and its time of change, which no program sets at will; where a system keeps no such time (Windows), a
+//! file that was written in place with its time put back is taken for the old one, unless a byte of a sample differs.
+//! [`Model::optimise`] itself always reads everything.
+//!
 //! What is read is checked: the table's checksum and every length when the file is opened, and each weight's checksum when
 //! the weight is loaded, by all threads. A weight that fails is repacked from the model instead.
+
+mod index;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -21,10 +32,13 @@ use bantam_cpu::{RepackedWeight, RepackedWeights};
 use bantam_kernels::{Isa, Matrix, PANEL_LAYOUT, Pool};
 use bantam_plan::PlanError;
 use bantam_tensor::{SharedBytes, TensorType};
+use blake3::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
+use crate::files::{content, map};
 use crate::model::Progress;
 use crate::{Model, RuntimeError};
+use index::Index;
 
 const MARK: &[u8; 8] = b"BANTAMp1";
 /// Panels begin on pages.
@@ -51,55 +65,49 @@ struct Entry {
     checksum: u64,
 }
 
-/// What a model's kept form is called.
-pub(crate) struct Names {
-    /// Of all that were made of this model in this way.
-    family: String,
-    /// Of the one that fits the model as it is.
-    file: String,
+/// How a model's weights are kept, whatever they are.
+struct Form {
+    /// The type they are re-encoded to and the instruction set.
+    made_for: String,
+    /// What was looked at of the tensors, as this program sees them.
+    looks: Hash,
+    /// The end of the kept form's name: the same for all models that look like this one.
+    ending: String,
 }
 
-impl Names {
-    pub(crate) fn of(model: &Model) -> Self {
-        let path = model.path().canonicalize().unwrap_or_else(|_| model.path().to_owned());
-        let made_as = model.quantize.map_or("as-is", TensorType::name);
-        let isa = Isa::detect().name();
-        let family = format!("{}|{made_as}|{isa}", path.display());
-        let mut facts =
-            format!("{family}|{PANEL_LAYOUT}|{}", if cfg!(target_endian = "big") { "big" } else { "little" });
-        for (size, time) in file_facts(&path) {
-            facts += &format!("|{size} {time}");
-        }
-        let mut facts = facts.into_bytes();
+impl Form {
+    /// What stands in the names of all that are made for this instruction set and type.
+    fn made_for(model: &Model) -> String {
+        format!("-{}-{}-", model.quantize.map_or("stored", TensorType::name), Isa::detect().name())
+    }
+
+    fn of(model: &Model) -> Self {
+        let mut looks = Hasher::new();
         for (name, tensor) in model.checkpoint.tensors() {
             let stored = tensor.tensor_type.as_ref().map_or("?", |stored| stored.name());
-            facts.extend(format!("|{name} {stored} {:?} {}", tensor.shape, tensor.bytes.len()).bytes());
-            sample(&tensor.bytes, &mut facts);
+            looks.update(format!("|{name} {stored} {:?} {}", tensor.shape, tensor.bytes.len()).as_bytes());
+            sample(&tensor.bytes, &mut looks);
         }
-        let family = checksum(family.as_bytes(), 0);
-        let file = format!("{family:016x}-{:016x}{:016x}.{ENDING}", checksum(&facts, 1), checksum(&facts, 2));
-        Self { family: format!("{family:016x}-"), file }
+        let looks = looks.finalize();
+        let order = if cfg!(target_endian = "big") { "big" } else { "little" };
+        let form = blake3::hash(format!("{looks}|{PANEL_LAYOUT}|{order}").as_bytes()).to_hex();
+        let made_for = Self::made_for(model);
+        let ending = format!("{made_for}{}.{ENDING}", form.get(..16).unwrap_or_default());
+        Self { made_for, looks, ending }
     }
-}
 
-/// Sizes and times of a model's files.
-fn file_facts(path: &Path) -> Vec<(u64, u128)> {
-    let facts = |path: &Path| {
-        let facts = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let time = facts.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some((facts.len(), time.as_nanos()))
-    };
-    if let Some(facts) = facts(path) {
-        return vec![facts];
+    fn file(&self, content: &Hash) -> String {
+        format!("{content}{}", self.ending)
     }
-    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort();
-    files.iter().filter_map(|path| facts(path)).collect()
+
+    /// What the names of all forms begin with that were made of this content for this type and instruction set.
+    fn family(&self, content: &Hash) -> String {
+        format!("{content}{}", self.made_for)
+    }
 }
 
 /// Some bytes from a tensor's beginning, middle and end.
-fn sample(bytes: &SharedBytes, to: &mut Vec<u8>) {
+fn sample(bytes: &SharedBytes, to: &mut Hasher) {
     const EACH: usize = 64;
     // What is made when looked at is made of other tensors' bytes.
     if bytes.is_made() {
@@ -107,9 +115,16 @@ fn sample(bytes: &SharedBytes, to: &mut Vec<u8>) {
     }
     for start in [0, bytes.len() / 2, bytes.len().saturating_sub(EACH)] {
         let end = start.saturating_add(EACH).min(bytes.len());
-        to.extend_from_slice(bytes.get(start..end).unwrap_or_default());
+        to.update(bytes.get(start..end).unwrap_or_default());
     }
     bytes.done_with(0..bytes.len());
+}
+
+/// The names in a directory that hold something and end in something.
+fn names(directory: &Path, holding: &str, ending: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.contains(holding) && name.ends_with(ending)).collect()
 }
 
 /// A checksum against damage (not against malice): eight lanes of FNV-1a over words, which a processor takes side by side.
@@ -149,16 +164,38 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// The kept form of a model, where there is a whole one.
-    pub(crate) fn find(model: &Model, directory: &Path, pool: &Arc<Pool>) -> Option<Self> {
-        if !directory.is_dir() {
-            return None;
+    /// The kept form of a model, where there is a whole one. The model's files are only read through where there may be one
+    /// and it is not remembered what they hold; `go_on` is asked meanwhile.
+    pub(crate) fn find(
+        model: &Model,
+        directory: &Path,
+        pool: &Arc<Pool>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>, RuntimeError> {
+        if names(directory, &Form::made_for(model), ENDING).is_empty() {
+            return Ok(None);
         }
-        let path = directory.join(Names::of(model).file);
-        if !path.is_file() {
-            return None;
+        let form = Form::of(model);
+        let there = names(directory, "", &form.ending);
+        if there.is_empty() {
+            return Ok(None);
         }
-        Self::parse(crate::open::map(&path).ok()?, pool)
+        let mut index = Index::read(directory);
+        let found = match index.content(model.path(), model.files(), &form.looks) {
+            Some(content) => content,
+            None => {
+                let content = content(model.files(), pool, go_on).ok_or(RuntimeError::Interrupted)?;
+                index.remember(model.path(), model.files(), &form.looks, &content);
+                index.write(directory);
+                content
+            }
+        };
+        let name = form.file(&found);
+        Ok(if there.contains(&name) { Self::open(&directory.join(name), pool) } else { None })
+    }
+
+    fn open(path: &Path, pool: &Arc<Pool>) -> Option<Self> {
+        Self::parse(map(path).ok()?, pool)
     }
 
     fn parse(bytes: SharedBytes, pool: &Arc<Pool>) -> Option<Self> {
@@ -208,18 +245,20 @@ impl Model {
         threads: Option<usize>,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Optimised, RuntimeError> {
-        let names = Names::of(self);
-        let path = directory.join(&names.file);
+        let form = Form::of(self);
         let pool = Arc::new(Pool::new(threads.unwrap_or_else(crate::preferred_threads)));
         let failed =
             |path: &Path, error: &io::Error| RuntimeError::Write { path: path.to_owned(), problem: error.to_string() };
-        if let Some(kept) = Kept::find(self, directory, &pool)
+        let content = self.content(&pool, progress)?;
+        let path = directory.join(form.file(&content));
+        if let Some(kept) = Kept::open(&path, &pool)
             && kept.entries.keys().all(|name| kept.weight(name).is_some())
         {
+            self.remember(directory, &form, &content)?;
             return Ok(Optimised { path, bytes: kept.bytes.len() as u64 });
         }
         fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
-        let temporary = directory.join(format!("{}.{}.part", names.file, std::process::id()));
+        let temporary = directory.join(format!("{}.{}.part", form.file(&content), std::process::id()));
         let written = self.write_optimised(&temporary, &pool, progress).and_then(|bytes| {
             fs::rename(&temporary, &path).map_err(|error| failed(&path, &error))?;
             // The name itself is to last too; where a directory cannot be synced, the rename still is whole or not at all.
@@ -230,16 +269,40 @@ impl Model {
             let _ = fs::remove_file(&temporary);
         }
         let written = written?;
-        remove(directory, &names.family, Some(&path))?;
+        remove(directory, &form.family(&content), Some(&path))?;
+        self.remember(directory, &form, &content)?;
         Ok(written)
     }
 
-    /// Removes what [`Model::optimise`] has kept of this model, and says how many bytes that was.
+    /// All that its files hold.
+    fn content(&self, pool: &Pool, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Hash, RuntimeError> {
+        let total_bytes = self.total_bytes();
+        let mut go_on = || progress(Progress { done_bytes: 0, total_bytes });
+        content(self.files(), pool, &mut go_on).ok_or(RuntimeError::Interrupted)
+    }
+
+    /// Remembers what the model holds, and removes what was kept of what it held before; gives the bytes of that.
+    fn remember(&self, directory: &Path, form: &Form, content: &Hash) -> Result<u64, RuntimeError> {
+        let mut index = Index::read(directory);
+        index.remember(self.path(), self.files(), &form.looks, content);
+        let former = index.take_former(self.path());
+        index.write(directory);
+        former.iter().try_fold(0, |sum, former| Ok(sum + remove(directory, &format!("{former}-"), None)?))
+    }
+
+    /// Removes what [`Model::optimise`] has kept of this model for its type, here or from wherever else the same model lies,
+    /// and all that it has kept of what the model held before. Says how many bytes that was.
     ///
     /// # Errors
     /// What the system refuses.
     pub fn remove_optimised(&self, directory: &Path) -> Result<u64, RuntimeError> {
-        remove(directory, &Names::of(self).family, None)
+        if names(directory, "", ENDING).is_empty() {
+            return Ok(0);
+        }
+        let form = Form::of(self);
+        let content = self.content(&Pool::new(crate::preferred_threads()), &mut |_| true)?;
+        let removed = remove(directory, &form.family(&content), None)?;
+        Ok(removed + self.remember(directory, &form, &content)?)
     }
 
     /// Lets loading take weights from what [`Model::optimise`] has kept in a directory, where it has.
@@ -256,7 +319,7 @@ impl Model {
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<u64, RuntimeError> {
         let failed = |error: io::Error| RuntimeError::Write { path: path.to_owned(), problem: error.to_string() };
-        let total_bytes = self.checkpoint.tensors().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
+        let total_bytes = self.total_bytes();
         let (mut entries, mut done_bytes) = (Vec::new(), 0u64);
         let mut file = File::create(path).map_err(failed)?;
         let mut length = MARK.len() as u64;
