@@ -54,7 +54,7 @@ pub use elementwise::{
 };
 pub use error::KernelError;
 pub use isa::Isa;
-pub use limits::{FloatPeak, float_peak, int8_peak, read_bandwidth};
+pub use limits::{FloatPeak, f32_peak, float_peak, int8_peak, read_bandwidth};
 pub use mapping::Mapping;
 pub use matrix::{
     ActivationKind, Activations, FillTile, FloatRows, Int8Rows, Matrix, PANEL_LAYOUT, Precision, Product, multiply,

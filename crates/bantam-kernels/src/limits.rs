@@ -116,20 +116,36 @@ pub struct FloatPeak {
 /// Multiplications and additions of floats a second that the pool's threads do in registers, all together: `vdpbf16ps`, or fused
 /// multiply-adds of f32. `None` on a processor whose instructions are not known here.
 pub fn float_peak(pool: &Pool, isa: Isa) -> Option<FloatPeak> {
-    let (run, products, of) = float_products(isa)?;
+    Some(peak_of(pool, float_products(isa)?))
+}
+
+/// As [`float_peak`], of f32 whatever else there is.
+pub fn f32_peak(pool: &Pool, isa: Isa) -> Option<FloatPeak> {
+    Some(peak_of(pool, f32_products(isa)?))
+}
+
+fn peak_of(pool: &Pool, (run, products, of): FloatProducts) -> FloatPeak {
     let work = (2 * products * CHAINS * ROUNDS * pool.threads()) as f64;
-    Some(FloatPeak { flops: best(work, || pool.run(|_| run(ROUNDS))), of })
+    FloatPeak { flops: best(work, || pool.run(|_| run(ROUNDS))), of }
 }
 
 /// What goes through so many rounds of products, how many each of its instructions has, and of what.
 type FloatProducts = (fn(usize), usize, &'static str);
 
-/// Those of floats.
-#[cfg(target_arch = "x86_64")]
+/// The fastest of floats.
 fn float_products(isa: Isa) -> Option<FloatProducts> {
+    #[cfg(target_arch = "x86_64")]
+    if isa.usable() == Isa::Avx512 && crate::isa::has_avx512_bf16() {
+        // SAFETY: AVX-512 F and its BF16 were found just now.
+        return Some((|rounds| unsafe { fused::bf16(rounds) }, 32, "bf16"));
+    }
+    f32_products(isa)
+}
+
+/// Those of f32.
+#[cfg(target_arch = "x86_64")]
+fn f32_products(isa: Isa) -> Option<FloatProducts> {
     match isa.usable() {
-        // SAFETY: `usable` found AVX-512 F, and its BF16 was found just now.
-        Isa::Avx512 if crate::isa::has_avx512_bf16() => Some((|rounds| unsafe { fused::bf16(rounds) }, 32, "bf16")),
         // SAFETY: `usable` found AVX-512 F.
         Isa::Avx512 => Some((|rounds| unsafe { fused::sixteen(rounds) }, 16, "f32")),
         // SAFETY: `usable` found AVX2 and FMA.
@@ -139,13 +155,13 @@ fn float_products(isa: Isa) -> Option<FloatProducts> {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn float_products(isa: Isa) -> Option<FloatProducts> {
+fn f32_products(isa: Isa) -> Option<FloatProducts> {
     // SAFETY: `usable` found NEON.
     (isa.usable() != Isa::Portable).then_some((|rounds| unsafe { products::fused(rounds) }, 4, "f32"))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn float_products(_: Isa) -> Option<FloatProducts> {
+fn f32_products(_: Isa) -> Option<FloatProducts> {
     None
 }
 
@@ -315,6 +331,7 @@ mod tests {
         }
         for &isa in Isa::available() {
             assert!(float_peak(&pool, isa).is_none_or(|peak| peak.flops > 0.0), "{}", isa.name());
+            assert!(f32_peak(&pool, isa).is_none_or(|peak| peak.flops > 0.0 && peak.of == "f32"), "{}", isa.name());
         }
         assert_eq!((int8_peak(&pool, Isa::Portable), float_peak(&pool, Isa::Portable)), (None, None));
     }
