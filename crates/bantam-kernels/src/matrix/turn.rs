@@ -4,11 +4,13 @@
 //! the same kind of panels the other way round. Nothing is rounded on the way, so it is a matter of moving 16-bit numbers.
 
 use super::float_panels::FloatPanels;
+#[cfg(target_arch = "x86_64")]
 use super::float_tile::PANEL;
 use crate::Isa;
 use std::ops::Range;
 
 /// Words of a turned block: the outputs of a panel in pairs.
+#[cfg(target_arch = "x86_64")]
 const WORDS: usize = PANEL / 2;
 
 /// Whether [`pairs`] is there.
