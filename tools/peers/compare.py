@@ -1,20 +1,33 @@
 #!/usr/bin/env python3
-"""Measure bantam beside its peers on the same GGUF file, interleaved, and print ratios.
+"""Measure bantam beside its peers on the same GGUF files, interleaved, and print ratios.
 
-    compare.py MODEL.gguf [-p 512] [-n 64] [-d 0,4096] [-b 1,8] [-t 2] [-r 5] [--bantam target/release/bantam]
-               [--openvino] [--json]
+    compare.py MODEL.gguf… [-p 512] [-n 64] [-d 0,4096] [-b 1,8] [-t 2] [-r 5] [--bantam target/release/bantam]
+               [--openvino] [--json | --markdown]
+    compare.py --make DIR 0.5B-q4_0 1B-q4_k_m …
 
 Each round runs bantam once and every peer once, so that whatever else the machine does hits all alike. A figure is the
-median over rounds; a ratio is the median of the rounds' ratios, with its least and greatest. `peers.py` says which peers
-there are: llama-cpp-python where it is installed (build it for this processor), binaries with llama-bench's command line
-named by $BANTAM_LLAMA_BENCH, such as "ik=/path/llama-bench;ik repacked=/path/llama-bench -rtr 1", and OpenVINO GenAI.
+median over rounds, with the least and the greatest; a ratio is the median of the rounds' ratios, with theirs. Bandwidth and
+int8 peak are what bantam measured just before each of its turns. `peers.py` says which peers there are:
+
+* llama-cpp-python where it is installed (build it for this processor);
+* binaries with llama-bench's command line, named by $BANTAM_LLAMA_BENCH, such as
+  "ik=/path/llama-bench;ik with repacking=/path/llama-bench -rtr 1";
+* binaries with llama-batched-bench's, named by $BANTAM_LLAMA_BATCHED_BENCH, for sequences that generate together;
+* OpenVINO GenAI with --openvino.
+
+--make takes names of `models.py` as well and makes those that are missing. --markdown prints a row for each test, as
+docs/performance.md has them.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import pathlib
+import re
 import statistics
+import sys
 
+import models
 from peers import Bantam, Test, found
 
 
@@ -30,62 +43,149 @@ def wanted(arguments: argparse.Namespace) -> list[Test]:
     return tests
 
 
+def files(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    """Where the models are; names are made first."""
+    named = {name: models.Model.named(name) for name in arguments.models if not pathlib.Path(name).exists()}
+    for name, model in named.items():
+        if model is None or arguments.make is None:
+            parser.error(f"{name} is not there" + (": --make DIR makes it" if model else ""))
+    paths = dict(zip(named, models.ensure(list(named.values()), models.maker(arguments, arguments.make)))) if named else {}
+    return [str(paths.get(name, name)) for name in arguments.models]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("-p", "--prompt", type=whole_numbers, default=[512])
     parser.add_argument("-n", "--generate", type=whole_numbers, default=[64])
     parser.add_argument("-d", "--depth", type=whole_numbers, default=[0])
     parser.add_argument("-b", "--batch", type=whole_numbers, default=[1])
     parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("-r", "--rounds", type=int, default=5)
-    parser.add_argument("--bantam", default="target/release/bantam")
+    parser.add_argument("--make", type=pathlib.Path, metavar="DIR", help="where models that are named are made")
+    models.add_arguments(parser)
     parser.add_argument("--openvino", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
 
+    report = []
+    for path in files(arguments, parser):
+        if not arguments.json and not arguments.markdown:
+            print(f"{path}: {arguments.threads} threads, {arguments.rounds} rounds", flush=True)
+        for row in measured(path, arguments):
+            report.append(row)
+            if arguments.markdown:
+                # The table comes at the end, whole; this says how far it is.
+                show(row, sys.stderr)
+            elif not arguments.json:
+                show(row, sys.stdout)
+    if arguments.json:
+        print(json.dumps(report, indent=1))
+    elif arguments.markdown:
+        table(report, arguments)
+    else:
+        print(limits(report))
+
+
+def measured(path: str, arguments: argparse.Namespace):
+    """A row for each test of one file."""
     tests = wanted(arguments)
-    ours = Bantam(arguments.bantam, arguments.model, arguments.threads)
-    peers = found(arguments.model, arguments.threads, tests, arguments.openvino)
+    ours = Bantam(arguments.bantam, path, arguments.threads)
+    peers = found(path, arguments.threads, tests, arguments.openvino)
     for peer in peers:
         peer.measure(Test(32, 0, 0, 1))
-    report = []
-    if not arguments.json:
-        print(f"{arguments.model}: {arguments.threads} threads, {arguments.rounds} rounds")
     for test in tests:
         rounds = []
         for _ in range(arguments.rounds):
             rounds.append((ours.result(test), {peer.name: peer.measure(test) for peer in peers}))
-        row = summary(test, rounds)
-        report.append(row)
-        if not arguments.json:
-            show(row)
-    if arguments.json:
-        print(json.dumps(report, indent=1))
+        yield summary(path, test, rounds)
+    for peer in peers:
+        peer.close()
 
 
-def summary(test: Test, rounds: list[tuple[dict, dict]]) -> dict:
-    speeds = [result["avg_ts"] for result, _ in rounds]
+def middle(values: list[float]) -> dict:
+    return {"median": statistics.median(values), "least": min(values), "greatest": max(values)} if values else {}
+
+
+def summary(path: str, test: Test, rounds: list[tuple[dict, dict]]) -> dict:
     share = "int8_share" if test.prompt else "bandwidth_share"
-    shares = [result[share] for result, _ in rounds if result[share] is not None]
-    row = {"test": test.name(), "bantam": statistics.median(speeds), "peers": {},
-           share: statistics.median(shares) if shares else None}
+
+    def known(key: str) -> list[float]:
+        return [result[key] for result, _ in rounds if result[key] is not None]
+
+    row = {"model": path, "test": test.name(), "name": test.in_words(), "bantam": middle(known("avg_ts")),
+           share: middle(known(share)), "bandwidth": middle(known("bandwidth")), "int8_peak": middle(known("int8_peak")),
+           "rounds": len(rounds), "peers": {}}
     for name in rounds[0][1]:
         pairs = [(result["avg_ts"], others[name]) for result, others in rounds if others[name]]
         if pairs:
-            ratios = [ours / theirs for ours, theirs in pairs]
-            row["peers"][name] = {"speed": statistics.median(theirs for _, theirs in pairs),
-                                  "ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)]}
+            row["peers"][name] = {"speed": middle([theirs for _, theirs in pairs]),
+                                  "ratio": middle([ours / theirs for ours, theirs in pairs])}
     return row
 
 
-def show(row: dict) -> None:
-    share = next((f" ({100 * row[key]:.0f}% of the {what})" for key, what in
-                  [("int8_share", "int8 peak"), ("bandwidth_share", "bandwidth")] if row.get(key)), "")
-    print(f"{row['test']:14s} bantam {row['bantam']:8.1f} t/s{share}")
+def share_of(row: dict) -> str:
+    return next((f"{100 * row[key]['median']:.0f}% of {what}" for key, what in
+                 [("int8_share", "the int8 peak"), ("bandwidth_share", "bandwidth")] if row.get(key)), "")
+
+
+def limits(report: list[dict]) -> str:
+    """What the machine could do meanwhile."""
+    def over_all(key: str, unit: str) -> str:
+        ends = [row[key] for row in report if row[key]]
+        if not ends:
+            return "not measured"
+        low, high = min(end["least"] for end in ends) / 1e9, max(end["greatest"] for end in ends) / 1e9
+        return f"{statistics.median(end['median'] for end in ends) / 1e9:,.0f} ({low:,.0f} to {high:,.0f}) {unit}"
+
+    return f"Memory read {over_all('bandwidth', 'GB/s')}, int8 peak {over_all('int8_peak', 'Gop/s')}, measured before each turn."
+
+
+def show(row: dict, out) -> None:
+    speed = row["bantam"]
+    print(f"{row['test']:14s} bantam {speed['median']:8.1f} t/s ({speed['least']:.1f}–{speed['greatest']:.1f}) {share_of(row)}",
+          file=out)
     for name, peer in row["peers"].items():
-        low, high = peer["ratio_range"]
-        print(f"{'':14s} {name:32s} {peer['speed']:8.1f} t/s   ratio {peer['ratio']:.2f} ({low:.2f}–{high:.2f})")
+        speed, ratio = peer["speed"], peer["ratio"]
+        print(f"{'':14s} {name:32s} {speed['median']:8.1f} t/s ({speed['least']:.1f}–{speed['greatest']:.1f})   "
+              f"ratio {ratio['median']:.2f} ({ratio['least']:.2f}–{ratio['greatest']:.2f})", file=out, flush=True)
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def label(path: str) -> str:
+    """Size and type, where the file's name says them."""
+    found = re.search(r"(\d+(?:\.\d+)?)b-([a-z0-9_]+)$", pathlib.Path(path).stem, re.IGNORECASE)
+    return f"{found[1]}B {found[2].upper()}" if found else pathlib.Path(path).stem
+
+
+def table(report: list[dict], arguments: argparse.Namespace) -> None:
+    """A row for each test: the fastest peer with its ratio, the others behind it."""
+    print(f"{arguments.threads} threads, medians of {arguments.rounds} rounds with the least and the greatest. {limits(report)}\n")
+    print("| file | test | Bantam | best peer | ratio to it | others |\n|---|---|--:|--:|--:|---|")
+    before = None
+    for row in report:
+        peers = sorted(row["peers"].items(), key=lambda peer: -peer[1]["speed"]["median"])
+        ours = row["bantam"]
+        inside = [f"{number(ours['least'])} to {number(ours['greatest'])}", share_of(row)]
+        cells = [label(row["model"]) if row["model"] != before else "", row["name"],
+                 f"{number(ours['median'])} ({'; '.join(filter(None, inside))})"]
+        if peers:
+            (name, best), *others = peers
+            ratio = best["ratio"]
+            cells += [f"{name} {number(best['speed']['median'])}",
+                      f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})",
+                      "; ".join(f"{name} {number(peer['speed']['median'])}: {peer['ratio']['median']:.2f}"
+                                for name, peer in others)]
+        else:
+            cells += ["", "", ""]
+        print("| " + " | ".join(cells) + " |")
+        before = row["model"]
 
 
 if __name__ == "__main__":

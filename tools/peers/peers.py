@@ -25,16 +25,46 @@ class Test(NamedTuple):
         what = f"pp{self.prompt}" if self.prompt else f"tg{self.generate}"
         return what + (f" x{self.parallel}" if self.parallel > 1 else "") + (f" @ d{self.depth}" if self.depth else "")
 
+    def in_words(self) -> str:
+        count = {1: "one sequence", 2: "two together", 4: "four together", 8: "eight together"}
+        together = count.get(self.parallel, f"{self.parallel} together")
+        what = f"prompt of {self.prompt:,}" if self.prompt else f"{together}, {self.generate:,} tokens"
+        return what + (f" after {self.depth:,}" if self.depth else "")
+
     def positions(self) -> int:
         return self.depth + self.prompt + self.generate
 
 
-def run_json(command: list[str]) -> list[dict]:
-    """What a command prints as JSON; a failing one ends the measurement with its own words."""
-    result = subprocess.run(command, capture_output=True, text=True)
+def run(command: list[str]) -> subprocess.CompletedProcess:
+    """Runs a command; a failing one ends the measurement with its own words."""
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if result.returncode != 0:
         sys.exit(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1:] or result.returncode}")
-    return json.loads(result.stdout)
+    return result
+
+
+def help_of(command: list[str]) -> str:
+    """What a program says of its options: forks differ. Some end with an error after it."""
+    result = subprocess.run([command[0], "--help"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return result.stdout + result.stderr
+
+
+def named(variable: str) -> list[tuple[str, list[str]]]:
+    """The programs that an environment variable names: `name=command`, several parted by `;`."""
+    entries = (entry.partition("=") for entry in os.environ.get(variable, "").split(";") if entry.strip())
+    return [(name.strip(), shlex.split(command)) for name, _, command in entries]
+
+
+class Peer:
+    """Tokens a second of a test, or nothing where it cannot run it."""
+
+    name: str
+
+    def measure(self, test: Test) -> float | None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Gives back what it holds."""
 
 
 class Bantam:
@@ -49,29 +79,79 @@ class Bantam:
 
     def result(self, test: Test) -> dict:
         rest = ["-p", str(test.prompt), "-n", str(test.generate), "-d", str(test.depth), "-b", str(test.parallel)]
-        return run_json(self.command + rest)[0]
+        return json.loads(run(self.command + rest).stdout)[0]
 
 
-class LlamaBench:
+class LlamaBench(Peer):
     """A binary with llama-bench's command line, of llama.cpp or of a fork of it."""
 
-    def __init__(self, name: str, command: str, model: str, threads: int):
-        self.name = name
-        self.command = shlex.split(command) + ["-m", model, "-t", str(threads), "-r", "1", "-o", "json"]
+    def __init__(self, name: str, command: list[str], model: str, threads: int):
+        self.name, known = name, help_of(command)
+        self.command = command + ["-m", model, "-t", str(threads), "-o", "json"]
+        # llama.cpp's own takes a depth. ik_llama.cpp's has `-gp DEPTH,COUNT`, whose clock starts behind the prompt: tokens
+        # generated after it are all that it counts. (`-pg`, which both have, counts both.)
+        self.depth, self.generate_after = "--n-depth" in known, "-gp " in known
+        # A first run that is not counted is the whole prompt in llama.cpp's own, and one token in ik_llama.cpp's, which
+        # therefore measures twice, the last counting.
+        self.command += ["-r", "1" if "--no-warmup" in known else "2"]
 
     def measure(self, test: Test) -> float | None:
         if test.parallel > 1:
             return None
-        if test.depth:
-            # Forks without a depth of their own generate behind a prompt, and count both.
-            rest = ["-p", "0", "-n", "0", "-gp", f"{test.depth},{test.generate}"] if test.generate else None
-            if rest is None:
+        rest = ["-p", str(test.prompt), "-n", str(test.generate)]
+        if test.depth and self.depth:
+            rest += ["-d", str(test.depth)]
+        elif test.depth and self.generate_after and not test.prompt:
+            rest = ["-p", "0", "-n", "0", "-gp", f"{test.depth},{test.generate}"]
+        elif test.depth:
+            return None
+        return json.loads(run(self.command + rest).stdout)[0]["samples_ts"][-1]
+
+
+class LlamaBatchedBench(Peer):
+    """A binary with llama-batched-bench's command line: every sequence reads a prompt of its own, then all generate together.
+
+    That is what `bantam bench -b` does, whose depth the prompt is; of one token where there is none, since less is not taken.
+    """
+
+    def __init__(self, name: str, command: list[str], model: str, threads: int):
+        self.name = name
+        self.command = command + ["-m", model, "-t", str(threads), "-tb", str(threads), "-b", "2048", "-ub", "512"]
+        # ik_llama.cpp's prints a table only.
+        if "--output-format" in help_of(command):
+            self.command += ["--output-format", "jsonl"]
+
+    def measure(self, test: Test) -> float | None:
+        if test.prompt or test.parallel == 1:
+            return None
+        prompt = max(test.depth, 1)
+        # Room is shared out evenly, in pieces of 256.
+        context = -(-(prompt + test.generate) // 256) * 256 * test.parallel
+        # Twice, the last counting: as everywhere, a first run is not counted.
+        rest = ["-c", str(context), "-npp", str(prompt), "-ntg", str(test.generate), "-npl", f"{test.parallel},{test.parallel}"]
+        result = run(self.command + rest)
+        lines = (result.stdout + result.stderr).splitlines()
+        found = [self.row(line, prompt, test) for line in lines if line.startswith(("{", "|"))]
+        speeds = [speed for speed in found if speed is not None]
+        if len(speeds) != 2:
+            sys.exit(f"{self.name}: {shlex.join(self.command + rest)} printed no two results")
+        return speeds[-1]
+
+    @staticmethod
+    def row(line: str, prompt: int, test: Test) -> float | None:
+        """Tokens generated a second, where the line is a result: JSON, or PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
+        if line.startswith("{"):
+            row = json.loads(line)
+            found, speed = [row["pp"], row["tg"], row["pl"]], row["speed_tg"]
+        else:
+            cells = [cell.strip() for cell in line.strip("| ").split("|")]
+            if len(cells) != 10 or not cells[0].isdigit():
                 return None
-            return run_json(self.command + rest)[0]["avg_ts"]
-        return run_json(self.command + ["-p", str(test.prompt), "-n", str(test.generate)])[0]["avg_ts"]
+            found, speed = [int(cell) for cell in cells[:3]], float(cells[7])
+        return speed if found == [prompt, test.generate, test.parallel] else None
 
 
-class LlamaCpp:
+class LlamaCpp(Peer):
     """llama.cpp through llama-cpp-python's C interface: one model, a cleared memory for each measurement."""
 
     def __init__(self, path: str, threads: int, tests: list[Test]):
@@ -125,8 +205,13 @@ class LlamaCpp:
             self.feed([(self.token(i + sequence), test.depth + i, sequence) for sequence in sequences], True)
         return test.generate * test.parallel / (time.perf_counter() - start)
 
+    def close(self) -> None:
+        self.c.llama_batch_free(self.batch)
+        self.c.llama_free(self.context)
+        self.c.llama_model_free(self.model)
 
-class OpenVino:
+
+class OpenVino(Peer):
     """OpenVINO GenAI from the same GGUF file, by its own measures of time."""
 
     def __init__(self, path: str, threads: int):
@@ -152,18 +237,20 @@ class OpenVino:
             return None if test.depth else 1e3 * test.prompt / metrics.get_ttft().mean
         return 1e3 / metrics.get_tpot().mean
 
+    def close(self) -> None:
+        del self.pipe
 
-def found(model: str, threads: int, tests: list[Test], openvino: bool) -> list:
-    """Every peer that is here: llama-cpp-python where installed, binaries that $BANTAM_LLAMA_BENCH names
-    (`name=command`, several parted by `;`), and OpenVINO where asked for."""
-    peers = []
+
+def found(model: str, threads: int, tests: list[Test], openvino: bool) -> list[Peer]:
+    """Every peer that is here: llama-cpp-python where installed, binaries that $BANTAM_LLAMA_BENCH and
+    $BANTAM_LLAMA_BATCHED_BENCH name, and OpenVINO where asked for."""
+    peers: list[Peer] = []
     try:
         peers.append(LlamaCpp(model, threads, tests))
     except ImportError:
         print("llama-cpp-python is not installed: left out", file=sys.stderr)
-    for entry in filter(None, os.environ.get("BANTAM_LLAMA_BENCH", "").split(";")):
-        name, _, command = entry.partition("=")
-        peers.append(LlamaBench(name.strip(), command, model, threads))
+    peers += [LlamaBench(name, command, model, threads) for name, command in named("BANTAM_LLAMA_BENCH")]
+    peers += [LlamaBatchedBench(name, command, model, threads) for name, command in named("BANTAM_LLAMA_BATCHED_BENCH")]
     if openvino:
         peers.append(OpenVino(model, threads))
     return peers
