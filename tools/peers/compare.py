@@ -94,9 +94,10 @@ def measured(path: str, arguments: argparse.Namespace):
     tests = wanted(arguments)
     ours = Bantam(arguments.bantam, path, arguments.threads)
     peers = found(path, arguments.threads, tests, arguments.openvino)
-    for peer in peers:
-        peer.measure(Test(32, 0, 0, 1))
     for test in tests:
+        for peer in peers:
+            if peer.stays:
+                peer.measure(test)
         rounds = []
         for _ in range(arguments.rounds):
             rounds.append((ours.result(test), {peer.name: peer.measure(test) for peer in peers}))

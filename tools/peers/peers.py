@@ -56,11 +56,14 @@ def named(variable: str) -> list[tuple[str, list[str]]]:
 
 
 class Peer:
-    """Tokens a second of a test, or nothing where it cannot run it."""
+    """Something that measures tests."""
 
     name: str
+    # Whether it stays loaded, and so a first run of a test, which does not count, is to be asked for.
+    stays = False
 
     def measure(self, test: Test) -> float | None:
+        """Tokens a second, or nothing where it cannot run the test."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -154,6 +157,8 @@ class LlamaBatchedBench(Peer):
 class LlamaCpp(Peer):
     """llama.cpp through llama-cpp-python's C interface: one model, a cleared memory for each measurement."""
 
+    stays = True
+
     def __init__(self, path: str, threads: int, tests: list[Test]):
         import llama_cpp
 
@@ -214,10 +219,12 @@ class LlamaCpp(Peer):
 class OpenVino(Peer):
     """OpenVINO GenAI from the same GGUF file, by its own measures of time."""
 
+    stays = True
+
     def __init__(self, path: str, threads: int):
         import openvino_genai
 
-        self.name, self.genai = f"OpenVINO GenAI ({openvino_genai.__version__})", openvino_genai
+        self.name, self.genai = f"OpenVINO GenAI ({openvino_genai.__version__.split('-')[0]})", openvino_genai
         # Its tokenizer is not wanted: prompts are tokens.
         self.pipe, self.prompts = openvino_genai.LLMPipeline(path, "CPU", INFERENCE_NUM_THREADS=threads), 0
 
