@@ -19,6 +19,8 @@
 
 use super::ActivationKind;
 use super::forms::SPAN;
+#[cfg(target_arch = "x86_64")]
+use super::int8_rows_avx512;
 use super::panels::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::elementwise::{expect_length, spread};
@@ -237,11 +239,39 @@ impl Task for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        #[cfg(target_arch = "x86_64")]
+        if S::MANY_REGISTERS && (int8_rows_avx512::LEAST..=int8_rows_avx512::MOST).contains(&self.rows) {
+            return self.by_rows();
+        }
         if self.span == 1 { self.by_block(s) } else { self.by_span(s) }
     }
 }
 
 impl Quantize<'_> {
+    /// All rows of a block together, by whole vectors.
+    #[cfg(target_arch = "x86_64")]
+    fn by_rows(self) {
+        let (rows, blocks) = (self.rows, self.blocks.len());
+        let start = self.first * self.width + self.blocks.start * BLOCK;
+        assert!(self.x[start..].len() >= (rows - 1) * self.width + blocks * BLOCK, "rows to quantize");
+        assert!(blocks.is_multiple_of(self.span), "blocks that share a scale");
+        assert_eq!((self.records.len(), self.halves.len()), (blocks * rows * RECORD, blocks * rows * HALVES));
+        // SAFETY: lengths have been compared; on this architecture only AVX-512 has many registers, and the lanes in use are the
+        // proof that the machine has it.
+        unsafe {
+            int8_rows_avx512::quantize(int8_rows_avx512::Rows {
+                first: self.x[start..].as_ptr(),
+                width: self.width,
+                count: rows,
+                blocks,
+                span: self.span,
+                records: self.records.as_mut_ptr(),
+                halves: self.halves.as_mut_ptr(),
+                ahead: AHEAD,
+            });
+        }
+    }
+
     #[inline(always)]
     fn by_block<S: Simd>(mut self, s: S) {
         let rows = self.rows;
@@ -388,7 +418,7 @@ fn code_four<S: Simd>(s: S, x: [&[f32; BLOCK]; AT_ONCE], four: &mut Four) {
 }
 
 /// Below it there is nothing to see, and 127 / greatest would overflow.
-const TINY: f32 = 1e-30;
+pub(super) const TINY: f32 = 1e-30;
 
 /// The same with the four blocks' greatest numbers found together.
 ///
@@ -580,9 +610,21 @@ mod tests {
 
     #[test]
     fn every_instruction_set_and_number_of_threads_makes_the_same_bytes() {
-        for (rows, width) in
-            [(1, 32), (1, 2080), (2, 96), (3, 64), (4, 416), (7, 8192), (12, 256), (13, 544), (40, 1024)]
-        {
+        for (rows, width) in [
+            (1, 32),
+            (1, 2080),
+            (2, 96),
+            (3, 64),
+            (4, 416),
+            (5, 512),
+            (6, 96),
+            (7, 8192),
+            (8, 768),
+            (9, 256),
+            (12, 256),
+            (13, 544),
+            (40, 1024),
+        ] {
             let x = numbers(rows * width);
             for kind in [ActivationKind::Int8, ActivationKind::Int8By256] {
                 if kind == ActivationKind::Int8By256 && width % 256 > 0 {

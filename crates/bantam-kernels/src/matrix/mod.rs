@@ -26,6 +26,8 @@ mod int8_i8mm;
 mod int8_neon;
 mod int8_portable;
 mod int8_rows;
+#[cfg(target_arch = "x86_64")]
+mod int8_rows_avx512;
 mod multiply;
 mod packing;
 #[cfg(target_arch = "x86_64")]

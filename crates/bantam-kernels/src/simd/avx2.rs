@@ -236,7 +236,6 @@ impl Simd for Avx2 {
         }
     }
 
-
     #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {
         // SAFETY: the token vouches for the instructions.

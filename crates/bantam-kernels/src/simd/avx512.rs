@@ -224,7 +224,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         })
     }
 
-
     #[inline(always)]
     fn sum(self, a: Self::F) -> f32 {
         with_token!({
