@@ -7,7 +7,8 @@
 the model to its first token, its library called directly; the start of Python, with the library, is told apart and counts in
 no ratio. $BANTAM_LLAMA_CLI names binaries that complete a prompt, timed as bantam is: "name=command", several parted by ";",
 with the options that make them answer at once, such as
-"llama-completion=/path/llama-completion -no-cnv --no-warmup;ik=/path/llama-cli --no-warmup".
+"llama-completion=/path/llama-completion -no-cnv --no-warmup;ik=/path/llama-cli --no-warmup --log-disable"
+(without the last, ik_llama.cpp's writes a log where it runs).
 
 --optimised also measures bantam after `bantam optimise`, in a cache of its own (below --cache, by default where temporary files
 go). By default all files are in the page cache. --cold pushes those of models out before each turn and says where that failed
@@ -242,6 +243,8 @@ def main() -> None:
     if arguments.worker:
         worker(*json.loads(arguments.worker))
         return
+    if not arguments.models:
+        parser.error("no MODEL")
     rows = []
     for model in arguments.models:
         with tempfile.TemporaryDirectory(dir=arguments.cache) as empty, tempfile.TemporaryDirectory(dir=arguments.cache) as cache:

@@ -95,12 +95,12 @@ def main() -> None:
     if arguments.worker:
         worker(*json.loads(arguments.worker))
         return
+    if not arguments.models:
+        parser.error("no MODEL")
     rows = [measured(model, arguments) for model in arguments.models]
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return
-    if not rows:
-        parser.error("no MODEL")
     names = list(rows[0]["peaks"])
     python = max((row["python"] for row in rows if "python" in row), default=0)
     print(f"Peak memory in MiB, a prompt of {arguments.prompt} tokens and {arguments.generate} generated, {arguments.threads} threads"
