@@ -33,15 +33,18 @@ pub fn glu(pool: &Pool, isa: Isa, activation: Activation, gate: &[f32], up: &[f3
     each(pool, isa, Op::Glu(activation), gate, Some(up), out);
 }
 
-/// `activation(row[0]) · row[1]` in the place of `row[0]`, lane by lane as [`glu`] has it.
-pub(crate) fn gate_sums(isa: Isa, activation: Activation, rows: &mut [[[f32; LANES]; 2]]) {
+/// `activation(row[0]) · row[1]`, lane by lane as [`glu`] has it: one row after the other, in the place of the first rows.
+pub(crate) fn gate_sums(isa: Isa, activation: Activation, rows: &mut [[[f32; LANES]; 2]]) -> &[f32] {
+    let count = rows.len();
+    let lanes = rows.as_flattened_mut();
     match activation {
-        Activation::Silu => dispatch(isa, Rows(Gated(Silu), rows)),
-        Activation::GeluTanh => dispatch(isa, Rows(Gated(GeluTanh), rows)),
-        Activation::GeluErf => dispatch(isa, Rows(Gated(GeluErf), rows)),
-        Activation::Relu => dispatch(isa, Rows(Gated(Relu), rows)),
-        Activation::ReluSquared => dispatch(isa, Rows(Gated(ReluSquared), rows)),
+        Activation::Silu => dispatch(isa, Pairs(Gated(Silu), lanes)),
+        Activation::GeluTanh => dispatch(isa, Pairs(Gated(GeluTanh), lanes)),
+        Activation::GeluErf => dispatch(isa, Pairs(Gated(GeluErf), lanes)),
+        Activation::Relu => dispatch(isa, Pairs(Gated(Relu), lanes)),
+        Activation::ReluSquared => dispatch(isa, Pairs(Gated(ReluSquared), lanes)),
     }
+    lanes[..count].as_flattened()
 }
 
 /// `out = a + b`.
@@ -172,16 +175,16 @@ impl<A: Function> Task for Unary<'_, A> {
     }
 }
 
-struct Rows<'a, A>(A, &'a mut [[[f32; LANES]; 2]]);
+struct Pairs<'a, A>(A, &'a mut [[f32; LANES]]);
 
-impl<A: Function2> Task for Rows<'_, A> {
+impl<A: Function2> Task for Pairs<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for [a, b] in self.1 {
-            let made = self.0.at(s, s.load(a), s.load(b));
-            s.store(made, a);
+        for pair in 0..self.1.len() / 2 {
+            let made = self.0.at(s, s.load(&self.1[2 * pair]), s.load(&self.1[2 * pair + 1]));
+            s.store(made, &mut self.1[pair]);
         }
     }
 }

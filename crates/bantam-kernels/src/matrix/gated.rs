@@ -6,8 +6,8 @@
 use super::int8_rows::{Int8Rows, TILE, Tile};
 use super::multiply::{RESIDENT, SHARES, STREAM, tile_function};
 use super::panels::{COLUMNS, ReadyPanels};
+use super::target::Target;
 use super::{Matrix, Store};
-use crate::buffer::Shared;
 use crate::elementwise::{Activation, gate_sums};
 use crate::{Isa, Pool};
 use std::ops::Range;
@@ -44,7 +44,7 @@ pub(super) fn multiply(
     let bytes = if few { STREAM } else { RESIDENT };
     let fair = gates.count.div_ceil(SHARES * pool.threads());
     let each = (bytes / PAIR / gates.panel_bytes).min(fair).max(1);
-    let out = Shared::new(out);
+    let out = &Target::new(out, gate.outputs, None, false);
     pool.pieces_with(gates.count.div_ceil(each), |worker, piece| {
         let range = piece * each..((piece + 1) * each).min(gates.count);
         let waits = gates.is_waiting() || ups.is_waiting();
@@ -52,7 +52,7 @@ pub(super) fn multiply(
         let [first, second] = rooms.as_deref_mut().unwrap_or(&mut none);
         let gates = gates.view(isa, range.clone(), first);
         let ups = ups.view(isa, range.clone(), second);
-        let both = GateAndUp { isa, gates, ups, range, outputs: gate.outputs, activation, out };
+        let both = GateAndUp { isa, gates, ups, range, activation, out };
         #[cfg(target_arch = "x86_64")]
         if !few {
             return pairs::multiply(&both, x, &mut pool.scratch(worker));
@@ -67,9 +67,8 @@ struct GateAndUp<'a> {
     gates: ReadyPanels<'a>,
     ups: ReadyPanels<'a>,
     range: Range<usize>,
-    outputs: usize,
     activation: Activation,
-    out: Shared<f32>,
+    out: &'a Target<'a>,
 }
 
 impl GateAndUp<'_> {
@@ -96,13 +95,8 @@ impl GateAndUp<'_> {
     /// Takes a tile's sums with a pair of panels to where they go, gated.
     fn put(&self, pair: usize, tile: Tile, sums: &mut [Sums]) {
         let first = (self.range.start + pair) * COLUMNS;
-        let columns = COLUMNS.min(self.outputs - first);
-        gate_sums(self.isa, self.activation, sums);
-        for (row, [made, _]) in sums.iter().enumerate() {
-            // SAFETY: the row is below the rows, and these outputs belong to this pair of this piece alone.
-            let out = unsafe { self.out.part((tile.first + row) * self.outputs + first, columns) };
-            out.copy_from_slice(&made[..columns]);
-        }
+        let made = gate_sums(self.isa, self.activation, sums);
+        self.out.take(self.isa, tile, first, made);
     }
 }
 

@@ -34,6 +34,7 @@ mod packing;
 mod pairs;
 mod panels;
 mod raw;
+mod target;
 mod tiles;
 mod turn;
 mod unpack;

@@ -4,8 +4,9 @@ use super::float_panels::FloatPanels;
 use super::float_rows::{self, CHUNK, Precision, Source, View};
 use super::float_tile::{Element, FloatTile, PANEL, Sums};
 use super::forms::{PanelKind, number};
-use super::int8_rows::{self, Int8Rows, RECORD, TILE, Tile};
+use super::int8_rows::{self, Int8Rows, RECORD, TILE};
 use super::panels::{BLOCK, COLUMNS, ReadyPanels};
+use super::target::Target;
 use super::wide::{Expand, Wide, WideTile};
 use super::{ActivationKind, Matrix, Store, int8_portable};
 
@@ -13,7 +14,6 @@ use super::{ActivationKind, Matrix, Store, int8_portable};
 use super::{int8_avx2, int8_avx512, pairs};
 #[cfg(target_arch = "aarch64")]
 use super::{int8_i8mm, int8_neon};
-use crate::buffer::Shared;
 use crate::{Isa, Pool};
 use std::ops::Range;
 
@@ -100,7 +100,7 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
                 ((bytes / panels.panel_bytes).min(fair).max(1), panels.count)
             }
         };
-        let out = Target { out: Shared::new(product.out), outputs, bias: product.bias, accumulate: product.accumulate };
+        let out = Target::new(product.out, outputs, product.bias, product.accumulate);
         let job = job.insert(Job { matrix, out, each, pieces: count.div_ceil(each) });
         pieces += job.pieces;
     }
@@ -132,12 +132,12 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
                 let panels = panels.view(isa, range.clone(), room);
                 #[cfg(target_arch = "x86_64")]
                 if isa.usable() == Isa::Avx512 && rows > TILE {
-                    let neighbours = pairs::Neighbours { panels, range, out: &job.out };
+                    let neighbours = pairs::Neighbours { isa, panels, range, out: &job.out };
                     return pairs::multiply(&neighbours, x, &mut pool.scratch(worker));
                 }
                 let work = Work { panels, range, x, out: &job.out };
                 match wide_functions(isa, panels.kind) {
-                    Some(functions) if rows > TILE => work.by_wide(functions, &mut pool.scratch(worker)),
+                    Some(functions) if rows > TILE => work.by_wide(isa, functions, &mut pool.scratch(worker)),
                     _ => work.by_tiles(isa),
                 }
             }
@@ -151,28 +151,6 @@ fn multiply_some(pool: &Pool, activations: Activations<'_>, rows: usize, product
             _ => {}
         }
     });
-}
-
-/// Where results go, shared among threads that write columns of their own.
-pub(super) struct Target<'a> {
-    out: Shared<f32>,
-    pub(super) outputs: usize,
-    bias: Option<&'a [f32]>,
-    accumulate: bool,
-}
-
-impl Target<'_> {
-    /// Takes the results of `row` and the outputs from `first` on.
-    #[inline(always)]
-    pub(super) fn take(&self, row: usize, first: usize, results: &[f32]) {
-        // SAFETY: `row` is below the rows, and the outputs from `first` belong to this piece of work alone.
-        let out = unsafe { self.out.part(row * self.outputs + first, results.len()) };
-        let bias = self.bias.map(|bias| &bias[first..][..results.len()]);
-        for (i, (out, &result)) in out.iter_mut().zip(results).enumerate() {
-            let result = bias.map_or(result, |bias| result + bias[i]);
-            *out = if self.accumulate { *out + result } else { result };
-        }
-    }
 }
 
 /// f32 of room in which few rows are packed for such panels.
@@ -238,9 +216,7 @@ fn by_float_tiles(isa: Isa, panels: &FloatPanels, range: Range<usize>, view: Vie
             }
             for (index, sums) in some.clone().zip(&sums) {
                 let tile = int8_rows::tile(rows, TILE, index);
-                for (row, sums) in sums[..tile.rows].iter().enumerate() {
-                    out.take(tile.first + row, begin, &sums[..columns]);
-                }
+                out.take(isa, tile, begin, sums[..tile.rows].as_flattened());
             }
         }
     }
@@ -267,13 +243,13 @@ impl Work<'_> {
                 // SAFETY: the panel and the tile's records are whole, of as many blocks (the widths have been compared),
                 // and `tile_function` gives only what the machine has.
                 unsafe { multiply(panels.kind, panels.panel(panel), panels.blocks, records, sums) };
-                put(out, tile, panel, sums);
+                out.take(isa, tile, panel * COLUMNS, sums.as_flattened());
             }
         }
     }
 
     /// As [`Work::by_tiles`], with the panels' codes taken apart once for all tiles.
-    fn by_wide(self, (expand, multiply): (Expand, WideTile), scratch: &mut Vec<f32>) {
+    fn by_wide(self, isa: Isa, (expand, multiply): (Expand, WideTile), scratch: &mut Vec<f32>) {
         let Self { panels, range, x, out } = self;
         let (kind, blocks) = (panels.kind, panels.blocks);
         let each = Wide::of(kind).bytes(blocks);
@@ -303,19 +279,10 @@ impl Work<'_> {
                     unsafe {
                         multiply(kind, wide.add(number * each), blocks, records.as_ptr(), halves.as_ptr(), sums);
                     }
-                    put(out, tile, panel, sums);
+                    out.take(isa, tile, panel * COLUMNS, sums.as_flattened());
                 }
             }
         }
-    }
-}
-
-/// Gives a tile's sums with a panel to where results go.
-fn put(out: &Target<'_>, tile: Tile, panel: usize, sums: &[[f32; COLUMNS]]) {
-    let first = panel * COLUMNS;
-    let columns = COLUMNS.min(out.outputs - first);
-    for (row, sums) in sums.iter().enumerate() {
-        out.take(tile.first + row, first, &sums[..columns]);
     }
 }
 

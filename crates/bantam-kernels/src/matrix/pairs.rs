@@ -7,8 +7,10 @@
 use super::forms::{FORMS, PanelKind, SPAN};
 use super::int8_avx512::{OF_MANY, PAIR, expand_units, pair, wide_pair};
 use super::int8_rows::{HALVES, Int8Rows, RECORD, Tile};
-use super::multiply::{LINE, Target};
+use super::multiply::LINE;
 use super::panels::{COLUMNS, ReadyPanels};
+use super::target::Target;
+use crate::Isa;
 use std::ops::Range;
 
 /// Rows from which on blocks are taken apart beforehand.
@@ -39,6 +41,7 @@ pub(super) type Sums = [[f32; COLUMNS]; PAIR];
 
 /// Neighbours of one matrix. A last one alone is multiplied twice.
 pub(super) struct Neighbours<'a> {
+    pub(super) isa: Isa,
     pub(super) panels: ReadyPanels<'a>,
     pub(super) range: Range<usize>,
     pub(super) out: &'a Target<'a>,
@@ -64,10 +67,12 @@ impl Pairs for Neighbours<'_> {
 
     fn take(&self, pair: usize, tile: Tile, sums: &mut [Sums]) {
         let panel = self.range.start + pair * PAIR;
-        let (first, both) = (panel * COLUMNS, panel + 1 < self.range.end);
-        let columns = if both { PAIR * COLUMNS } else { COLUMNS }.min(self.out.outputs - first);
-        for (row, sums) in sums.iter().enumerate() {
-            self.out.take(tile.first + row, first, &sums.as_flattened()[..columns]);
+        let first = panel * COLUMNS;
+        if panel + 1 < self.range.end {
+            return self.out.take(self.isa, tile, first, sums.as_flattened().as_flattened());
+        }
+        for (row, [sums, _]) in sums.iter().enumerate() {
+            self.out.take(self.isa, Tile { first: tile.first + row, rows: 1 }, first, sums);
         }
     }
 }
