@@ -7,8 +7,9 @@ Needs Rust's standard library for wasm32-unknown-unknown and the package `wasmti
 says so and nothing is run. Builds crates/bantam-kernels/examples/products_by_name.rs as a library for both (as released), with and
 without simd128. Exits with 1 where a bit differs.
 
-Equal are the bits of plain Rust as this machine's target has it (`BANTAM_ISA=portable`). Its kernels with fused
-multiply-adds (AVX2, AVX-512, NEON) round sums otherwise; by how much at most stands in the last line.
+Equal are the bits of plain Rust as this machine's target has it (`BANTAM_ISA=portable`): neither WebAssembly nor the base
+set of x86-64 has fused multiply-adds. Kernels with them (AVX2, AVX-512, NEON) round sums otherwise; by how much at most
+stands in the last line.
 
 --speed adds times of one thread, both ways in turns: how many times as long WebAssembly takes as plain Rust, and as the best
 instructions of this machine.

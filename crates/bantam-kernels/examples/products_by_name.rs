@@ -113,9 +113,10 @@ fn noise(mut word: u32) -> u32 {
 }
 
 /// Codes at random, with every number that a block has as half or float near 2^-4: what is multiplied then is of a usual size.
+/// One scale in 64 is next to nothing (subnormal).
 fn weight_bytes(tensor_type: TensorType, outputs: usize, inputs: usize) -> Option<Vec<u8>> {
     let mut bytes: Vec<u8> = (0..tensor_type.bytes(outputs, inputs).ok()?).map(|i| noise(i as u32) as u8).collect();
-    let scale = |bytes: &mut [u8]| bytes[1] = 0x2c | bytes[1] & 0x83;
+    let scale = |bytes: &mut [u8]| bytes[1] = if bytes[0] & 63 == 0 { 0 } else { 0x2c } | bytes[1] & 0x83;
     for block in bytes.chunks_exact_mut(tensor_type.block_bytes()) {
         let places: &[usize] = match tensor_type {
             TensorType::F32 => {
@@ -132,11 +133,13 @@ fn weight_bytes(tensor_type: TensorType, outputs: usize, inputs: usize) -> Optio
                 &[]
             }
             TensorType::MXFP4 => {
-                block[0] = 0x78 | block[0] & 3;
+                block[0] = if block[1] & 63 == 0 { block[0] & 3 } else { 0x78 | block[0] & 3 };
                 &[]
             }
             TensorType::NVFP4 => {
-                block[..4].iter_mut().for_each(|scale| *scale = 0x20 | *scale & 0x0f);
+                block[..4]
+                    .iter_mut()
+                    .for_each(|scale| *scale = if *scale & 0x70 == 0 { 0 } else { 0x20 } | *scale & 0x0f);
                 &[]
             }
             TensorType::IQ1_M => {

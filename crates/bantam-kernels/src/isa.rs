@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 /// Asking for more than the machine has is safe: every kernel lowers the request to what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
-    /// Plain Rust, vectorised by the compiler for the target's base instructions.
+    /// Plain Rust, vectorised by the compiler for the target's base instructions. (In WebAssembly with simd128, products of block
+    /// formats by its instructions, with the bits of plain Rust.)
     Portable,
     /// x86-64 with AVX2, FMA and F16C (AVX-VNNI is used where it is there).
     Avx2,

@@ -279,7 +279,11 @@ macro_rules! by_form {
         }
     };
 }
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 pub(super) use by_form;
 
 const _: () = assert!(number::WIDE == 19, "`by_form` lists every form before");

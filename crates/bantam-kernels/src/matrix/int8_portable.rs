@@ -1,7 +1,11 @@
 //! Panel × tile in plain Rust.
 //!
 //! Whole numbers are multiplied and added as f32: a block's sums stay below 2²⁴, so they are exact in any order, and
-//! compilers have vectors of f32 on every target, where products of bytes are rare.
+//! compilers have vectors of f32 on every target, where products of bytes are rare. WebAssembly's vectors have products of
+//! 16-bit numbers, and a way of their own.
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 
 use super::forms::{Correction, PanelKind, minimum_factor};
 use super::int8_rows::{HALVES, RECORD, TILE};
@@ -21,9 +25,15 @@ pub(super) unsafe fn tile(
     records: *const u8,
     sums: &mut [[f32; COLUMNS]],
 ) {
-    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     // SAFETY: the caller's promise.
-    unsafe { tile_as::<FUSED>(kind, panel, blocks, records, sums) }
+    return unsafe { simd128::tile(kind, panel, blocks, records, sums) };
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+        tile_as::<FUSED>(kind, panel, blocks, records, sums)
+    }
 }
 
 /// As [`tile`]; with `FUSED` the sums are rounded as in the lanes of other instruction sets, which takes a slow function
@@ -31,6 +41,10 @@ pub(super) unsafe fn tile(
 ///
 /// # Safety
 /// As [`tile`].
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    allow(dead_code, reason = "`tools/wasm.py` compares with it")
+)]
 pub(super) unsafe fn tile_as<const FUSED: bool>(
     kind: &PanelKind,
     panel: *const u8,
