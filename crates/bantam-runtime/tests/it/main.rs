@@ -4,6 +4,8 @@ mod goldens;
 mod memory;
 mod opening;
 mod optimised;
+mod peak;
+mod perplexity;
 mod quantized;
 mod stories;
 mod types;
