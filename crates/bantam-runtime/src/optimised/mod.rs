@@ -383,6 +383,8 @@ fn remove(directory: &Path, family: &str, but: Option<&Path>) -> Result<u64, Run
 
 #[cfg(test)]
 mod tests {
+    use bantam_testkit::mutate::{Mutator, Region};
+
     use super::*;
 
     #[test]
@@ -403,18 +405,20 @@ mod tests {
         assert_eq!(checksum_by(&pool, &bytes), checksum_by(&Pool::new(3), &bytes));
     }
 
+    /// A kept form of nothing but its table.
+    fn made(start: u64, length: u64, table: &[u8]) -> Vec<u8> {
+        let mut bytes = MARK.to_vec();
+        bytes.extend(table);
+        bytes.extend([start, length, checksum(table, 5)].map(u64::to_le_bytes).as_flattened());
+        bytes.extend(MARK);
+        bytes
+    }
+
     #[test]
     fn what_is_no_table_is_no_kept_form() {
         let pool = Arc::new(Pool::new(1));
         let check = |bytes: Vec<u8>, expected: bool| {
             assert_eq!(Kept::parse(SharedBytes::from_vec(bytes), &pool).is_some(), expected);
-        };
-        let made = |start: u64, length: u64, table: &[u8]| {
-            let mut bytes = MARK.to_vec();
-            bytes.extend(table);
-            bytes.extend([start, length, checksum(table, 5)].map(u64::to_le_bytes).as_flattened());
-            bytes.extend(MARK);
-            bytes
         };
         check(Vec::new(), false);
         check(MARK.repeat(9), false);
@@ -434,5 +438,49 @@ mod tests {
         entry(0, 8, 16);
         entry(u64::MAX, 8, 16);
         entry(0, u64::MAX, usize::MAX);
+    }
+
+    #[test]
+    fn a_damaged_table_with_the_right_checksum_gives_no_weight_that_is_not_there() {
+        let pool = Arc::new(Pool::new(1));
+        let (rows, width) = (16, 64);
+        let panels = vec![7; Matrix::owned_bytes(TensorType::Q8_0, rows, width, Isa::detect())];
+        let entry = |name: &str| Entry {
+            name: name.into(),
+            tensor_type: "Q8_0".into(),
+            rows,
+            width,
+            start: MARK.len() as u64,
+            length: panels.len() as u64,
+            checksum: checksum_by(&pool, &panels),
+        };
+        let table = serde_json::to_vec(&[entry("a"), entry("b")]).unwrap();
+        let sealed = |table: &[u8]| {
+            let mut bytes = MARK.to_vec();
+            bytes.extend(&panels);
+            let start = bytes.len() as u64;
+            bytes.extend(table);
+            bytes.extend([start, table.len() as u64, checksum(table, 5)].map(u64::to_le_bytes).as_flattened());
+            bytes.extend(MARK);
+            SharedBytes::from_vec(bytes)
+        };
+        let whole = Kept::parse(sealed(&table), &pool).unwrap();
+        assert!(["a", "b"].into_iter().all(|name| whole.weight(name).is_some()));
+        let mut read = 0;
+        for iteration in 0..3000 {
+            let mut mutator = Mutator::new(11, iteration);
+            let damaged = match iteration % 2 {
+                0 => mutator.damage(&table, &Region::half_in_first(table.len())),
+                _ => mutator.damage_text(&table),
+            };
+            let Some(kept) = Kept::parse(sealed(&damaged), &pool) else { continue };
+            read += 1;
+            for (name, entry) in &kept.entries {
+                let Some(weight) = kept.weight(name) else { continue };
+                let length = Matrix::owned_bytes(weight.tensor_type, entry.rows, entry.width, Isa::detect());
+                assert_eq!(weight.bytes.len(), length, "{}", String::from_utf8_lossy(&damaged));
+            }
+        }
+        assert!(read > 100, "only {read} tables could be read");
     }
 }
