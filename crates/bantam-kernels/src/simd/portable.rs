@@ -50,7 +50,12 @@ impl Simd for Portable {
     unsafe fn load_f16_at(self, from: *const u8) -> Self::F {
         // SAFETY: the caller gives 32 readable bytes.
         let bytes = unsafe { from.cast::<[[u8; 2]; LANES]>().read_unaligned() };
-        bytes.map(|half| f16_to_f32(u16::from_le_bytes(half)))
+        let mut result = [0f32; LANES];
+        // A loop: the closure of `map` may be left a function of its own, for one lane.
+        for lane in 0..LANES {
+            result[lane] = f16_to_f32(u16::from_le_bytes(bytes[lane]));
+        }
+        result
     }
 
     #[inline(always)]
