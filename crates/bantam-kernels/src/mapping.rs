@@ -88,6 +88,10 @@ impl OwnBytes for Mapping {
     fn done_with(&self, range: Range<usize>) {
         Mapping::done_with(self, range);
     }
+
+    fn will_need(&self, range: Range<usize>) {
+        Mapping::will_need(self, range);
+    }
 }
 
 impl AsRef<[u8]> for Mapping {

@@ -1,7 +1,7 @@
 //! GGUF's `tokenizer.*` metadata as plain data for `bantam-text`.
 
 use bantam_formats::{FormatError, Gguf};
-use bantam_text::Vocabulary;
+use bantam_text::{Merges, Vocabulary};
 
 /// A named chat template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ pub fn vocabulary(gguf: &Gguf) -> Result<Option<Vocabulary>, FormatError> {
     };
     let merges = match gguf.strings(&key("merges"))? {
         Some(list) => {
-            let text = |merge: &[u8]| String::from_utf8(merge.to_vec()).map_err(|_| wrong("merges", "texts in UTF-8"));
+            let text = |merge| str::from_utf8(merge).map_err(|_| wrong("merges", "texts in UTF-8"));
             list.iter().map(text).collect::<Result<_, _>>()?
         }
-        None => Vec::new(),
+        None => Merges::default(),
     };
     let precompiled_charsmap = match array("precompiled_charsmap")? {
         Some(list) => {

@@ -29,6 +29,8 @@ use crate::{Loaded, RuntimeError};
 pub struct OpenOptions {
     /// Re-encode matrices to this type when loading.
     pub quantize: Option<TensorType>,
+    /// Have the system begin to read the weights, which are going to be loaded.
+    pub read_ahead: bool,
 }
 
 /// How to load a model.

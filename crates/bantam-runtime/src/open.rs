@@ -11,7 +11,7 @@ use bantam_tensor::SharedBytes;
 use bantam_text::{HfFiles, TextError, Tokenizer};
 use serde_json::Value;
 
-use crate::files::ModelFile;
+use crate::files::{ModelFile, read_ahead};
 use crate::generation::GenerationDefaults;
 use crate::metadata::{self, TemplateSource};
 use crate::{Model, OpenOptions, RuntimeError};
@@ -104,15 +104,18 @@ impl Model {
     /// Reads what a model is: headers, settings, vocabulary and template, but no weights.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, RuntimeError> {
         let model = match what_is_it(path)? {
-            ModelReference::Gguf(path) => open_gguf(path)?,
-            ModelReference::HuggingFace(path) => open_directory(path)?,
+            ModelReference::Gguf(path) => open_gguf(path, options)?,
+            ModelReference::HuggingFace(path) => open_directory(path, options)?,
         };
         model.with(options)
     }
 }
 
-fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
+fn open_gguf(path: PathBuf, options: &OpenOptions) -> Result<Model, RuntimeError> {
     let files = GgufFiles::open(&path)?;
+    if options.read_ahead {
+        read_ahead(&files.files);
+    }
     let metadata = files.model.first();
     let bytes: Vec<SharedBytes> = files.files.iter().map(|file| file.bytes.clone()).collect();
     let checkpoint = Checkpoint::from_gguf(&files.model, &bytes)
@@ -124,7 +127,7 @@ fn open_gguf(path: PathBuf) -> Result<Model, RuntimeError> {
     Ok(Model::new(path, name, checkpoint, text, defaults)?.with_calls(calls).with_files(files.files))
 }
 
-fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
+fn open_directory(path: PathBuf, options: &OpenOptions) -> Result<Model, RuntimeError> {
     let directory = HfDirectory::open(&path)?;
     let weights = directory.weight_files()?;
     let (mut shards, mut files) = (Vec::new(), Vec::new());
@@ -132,6 +135,9 @@ fn open_directory(path: PathBuf) -> Result<Model, RuntimeError> {
         let file = ModelFile::map(path)?;
         shards.push(SafeTensors::parse(&file.bytes).map_err(|error| error.in_file(path))?);
         files.push(file);
+    }
+    if options.read_ahead {
+        read_ahead(&files);
     }
     let assembled = weights.assemble(shards)?;
     let mut tensors = Vec::new();

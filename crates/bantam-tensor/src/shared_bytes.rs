@@ -9,6 +9,9 @@ pub trait OwnBytes: AsRef<[u8]> + Send + Sync {
     /// Told that nobody here will look at a range of them soon. A mapped file lets go of the memory they take, and reads
     /// them again should somebody look after all; owners that could not get them back do nothing.
     fn done_with(&self, _range: Range<usize>) {}
+
+    /// Told that a range of them will be looked at soon: a mapped file begins to read it. Only a hint.
+    fn will_need(&self, _range: Range<usize>) {}
 }
 
 impl OwnBytes for Vec<u8> {}
@@ -103,12 +106,25 @@ impl SharedBytes {
 
     /// Says that nobody will look at a range of this window soon: see [`OwnBytes::done_with`].
     pub fn done_with(&self, range: Range<usize>) {
+        if let Some((owner, range)) = self.of_owner(range) {
+            owner.done_with(range);
+        }
+    }
+
+    /// Says that a range of this window will be looked at soon: see [`OwnBytes::will_need`].
+    pub fn will_need(&self, range: Range<usize>) {
+        if let Some((owner, range)) = self.of_owner(range) {
+            owner.will_need(range);
+        }
+    }
+
+    /// The owner of bytes that are held, and a range of this window as one of its own; `None` for an empty one.
+    fn of_owner(&self, range: Range<usize>) -> Option<(&BytesOwner, Range<usize>)> {
         let end = self.range.start.saturating_add(range.end).min(self.range.end);
         let start = self.range.start.saturating_add(range.start);
-        if let Owner::Held(owner) = &self.owner
-            && start < end
-        {
-            owner.done_with(start..end);
+        match &self.owner {
+            Owner::Held(owner) if start < end => Some((owner, start..end)),
+            _ => None,
         }
     }
 

@@ -24,7 +24,7 @@ fn vocabulary(json: &Value) -> Vocabulary {
         tokens: texts("tokens").into_iter().map(String::into_bytes).collect(),
         scores: list("scores").iter().filter_map(Value::as_f64).map(|score| score as f32).collect(),
         types: list("token_type").iter().filter_map(Value::as_i64).map(|kind| kind as i32).collect(),
-        merges: texts("merges"),
+        merges: texts("merges").iter().collect(),
         bos: id("bos_token_id"),
         eos: id("eos_token_id"),
         unknown: id("unknown_token_id"),

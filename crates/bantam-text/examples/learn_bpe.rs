@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} tokens in {:.2} s", learnt.tokens.len(), start.elapsed().as_secs_f64());
     let expected: Value = serde_json::from_slice(&std::fs::read(expected)?)?;
     let merges: Vec<&str> = expected["merges"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let same = learnt.merges.iter().zip(&merges).take_while(|(found, expected)| found == expected).count();
+    let same =
+        learnt.merges.iter().zip(merges.iter().copied()).take_while(|(found, expected)| found == expected).count();
     println!("{} merges, {} expected, the first {same} are the same", learnt.merges.len(), merges.len());
     Ok(())
 }

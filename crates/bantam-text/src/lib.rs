@@ -10,6 +10,7 @@
 mod detokenizer;
 mod error;
 pub mod exchange;
+mod merges;
 pub mod template;
 mod tokenizer;
 pub mod tool_calls;
@@ -18,6 +19,7 @@ mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TextError;
+pub use merges::Merges;
 pub use template::{ChatInput, ChatTemplate, Moment, Prompt, with_fitting_arguments};
 pub use tokenizer::{HfFiles, Piece, PreTokenizer, Special, Tokenizer, pre_tokenizer_names};
 pub use vocabulary::{TokenKind, Vocabulary};

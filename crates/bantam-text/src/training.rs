@@ -119,7 +119,7 @@ impl BpeTrainer {
         Ok(Vocabulary {
             model: "gpt2".to_owned(),
             pre: Some(self.pre_tokenizer),
-            merges: learning.merges,
+            merges: learning.merges.iter().collect(),
             tokens: learning.tokens.into_iter().map(String::into_bytes).collect(),
             types,
             ..Vocabulary::default()

@@ -1,5 +1,7 @@
 //! A vocabulary as model files carry it: plain data, filled by the crates that read files.
 
+use crate::merges::Merges;
+
 /// What a token is, with the numbers of SentencePiece's `ModelProto.SentencePiece.Type`, which GGUF's
 /// `tokenizer.ggml.token_type` shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +64,7 @@ pub struct Vocabulary {
     /// `tokenizer.ggml.token_type`: empty or one a token, numbered as [`TokenKind::from_number`] says.
     pub types: Vec<i32>,
     /// `tokenizer.ggml.merges`: `left right`, best first.
-    pub merges: Vec<String>,
+    pub merges: Merges,
     /// `tokenizer.ggml.bos_token_id`.
     pub bos: Option<u32>,
     /// `tokenizer.ggml.eos_token_id`.

@@ -17,7 +17,11 @@ use crate::progress::Progress;
 
 /// Reads what a model is, without its weights.
 pub fn open(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
-    Ok(Model::open(path, &OpenOptions { quantize })?.with_optimised(optimised_directory()))
+    open_with(path, &OpenOptions { quantize, ..OpenOptions::default() })
+}
+
+fn open_with(path: &Path, options: &OpenOptions) -> anyhow::Result<Model> {
+    Ok(Model::open(path, options)?.with_optimised(optimised_directory()))
 }
 
 /// Where repacked weights are kept: `$XDG_CACHE_HOME/bantam/optimised`, by default below `~/.cache`.
@@ -29,7 +33,17 @@ pub fn optimised_directory() -> Option<PathBuf> {
 
 /// The same for what makes text: an encoder is refused.
 pub fn open_decoder(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
-    let model = open(path, quantize)?;
+    makes_text(open(path, quantize)?, path)
+}
+
+/// The same for a model that is going to be loaded at once: the system begins to read its weights. Where some models are kept
+/// repacked this may be one of them, whose own weights nobody reads.
+pub fn open_to_run(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
+    let kept = optimised_directory().and_then(|folder| std::fs::read_dir(folder).ok()?.next()).is_some();
+    makes_text(open_with(path, &OpenOptions { quantize, read_ahead: !kept })?, path)
+}
+
+fn makes_text(model: Model, path: &Path) -> anyhow::Result<Model> {
     if !model.makes_text() {
         anyhow::bail!("{} makes vectors and no text: see bantam embed", path.display());
     }

@@ -26,7 +26,7 @@ impl Drop for Directory {
 }
 
 fn open(quantize: Option<TensorType>) -> Model {
-    Model::open(&Golden::load("tiny-llama-a").directory, &OpenOptions { quantize }).unwrap()
+    Model::open(&Golden::load("tiny-llama-a").directory, &OpenOptions { quantize, read_ahead: false }).unwrap()
 }
 
 fn logits(model: &Model) -> Vec<u32> {
@@ -105,7 +105,7 @@ fn two() -> [Vec<u8>; 2] {
 }
 
 fn open_file(path: &Path, directory: Option<&Path>) -> Model {
-    let options = OpenOptions { quantize: Some(TensorType::Q8_0) };
+    let options = OpenOptions { quantize: Some(TensorType::Q8_0), ..OpenOptions::default() };
     Model::open(path, &options).unwrap().with_optimised(directory.map(Path::to_owned))
 }
 

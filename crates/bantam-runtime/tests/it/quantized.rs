@@ -64,7 +64,9 @@ fn quantized_directories_give_the_logits_of_their_schemes_software() {
         let promise = model.memory(&options).unwrap();
         assert!(kept > 0 && promise.weights >= kept, "{name}: {promise:?}, {kept}");
         // It can be re-encoded as any other.
-        let smaller = Model::open(&golden.directory, &OpenOptions { quantize: Some(TensorType::Q8_0) }).unwrap();
+        let smaller =
+            Model::open(&golden.directory, &OpenOptions { quantize: Some(TensorType::Q8_0), read_ahead: true })
+                .unwrap();
         let mut loaded = smaller.load(&options, &mut |_| true).unwrap();
         let id = loaded.open_sequence().unwrap();
         let feed = Feed { sequence: id, tokens: &sequence.tokens, outputs: Outputs::All };

@@ -16,7 +16,7 @@ fn expected(directory: &std::path::Path) -> String {
 
 /// Greedy text from the beginning token alone, at most `most` tokens.
 fn greedy(path: PathBuf, quantize: Option<TensorType>, threads: usize, most: usize) -> (String, Vec<u32>) {
-    let model = Model::open(&path, &OpenOptions { quantize }).unwrap();
+    let model = Model::open(&path, &OpenOptions { quantize, read_ahead: true }).unwrap();
     let options = LoadOptions { threads: Some(threads), ..LoadOptions::default() };
     let mut loaded = model.load(&options, &mut |_| true).unwrap();
     let tokenizer = model.tokenizer().unwrap();

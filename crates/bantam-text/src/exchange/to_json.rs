@@ -83,7 +83,7 @@ fn byte_level(vocabulary: &Vocabulary, vocab: Object<String, Value>) -> Result<V
         "model": {
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": whole,
-            "vocab": vocab, "merges": vocabulary.merges,
+            "vocab": vocab, "merges": vocabulary.merges.iter().collect::<Vec<_>>(),
         },
     }))
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{check_same, unigram};
 use crate::error::{TextError, shorten};
+use crate::merges::Merges;
 use crate::tokenizer::{HfFiles, Map, PUNCTUATION, Tokenizer, recognise, sentencepiece_vocabulary};
 use crate::vocabulary::Vocabulary;
 
@@ -196,7 +197,7 @@ fn prefixes_space(file: &Value) -> bool {
         || steps(file.get("pre_tokenizer"), "pretokenizers").iter().any(prepends)
 }
 
-fn merges(model: &Value) -> Result<Vec<String>, TextError> {
+fn merges(model: &Value) -> Result<Merges, TextError> {
     let list = model.get("merges").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let line = |merge: &Value| match merge {
         Value::String(line) => Some(line.clone()),
@@ -263,7 +264,7 @@ fn pre_tokenizer(file: &Value, model: &Value, notes: &mut Vec<String>) -> Result
 fn scores(model: &Value, vocabulary: &Vocabulary) -> Result<Vec<f32>, TextError> {
     let mut first: Map<Vec<u8>, usize> = Map::default();
     let mut count = 0;
-    for merge in merges(model)? {
+    for merge in merges(model)?.iter() {
         let made: Vec<u8> = match merge.split_once(' ') {
             Some((left, right)) => [left.as_bytes(), right.as_bytes()].concat(),
             None => return Err(damaged("a merge is no pair of tokens")),

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Map;
+use super::spellings::Spellings;
 use crate::error::TextError;
 
 /// Words up to this many symbols are merged by scanning.
@@ -26,7 +27,7 @@ pub(crate) enum Alphabet {
 #[derive(Debug, Clone)]
 pub(crate) struct Bpe {
     /// Token by spelling (raw bytes).
-    pub(crate) by_bytes: Map<Box<[u8]>, u32>,
+    pub(crate) by_bytes: Spellings,
     /// (left, right) → (rank, merged token).
     pub(crate) merges: Map<(u32, u32), (u32, u32)>,
     pub(crate) alphabet: Alphabet,
@@ -42,41 +43,40 @@ pub(crate) struct Bpe {
 }
 
 impl Bpe {
-    /// Builds the merge table from (left, right) spellings, best first. A pair that spells no token is refused, or left
-    /// out where `lenient`: GGUF files carry such pairs, and llama.cpp spells what they would have made byte by byte.
-    pub(crate) fn add_merges<'a>(
+    /// Adds a merge of two spellings, of which each call's is worse than the one before. What spells no token is refused, or left
+    /// out where `lenient`: GGUF files carry such pairs, and llama.cpp spells what they would have made byte by byte. `joined` is
+    /// room that is used again.
+    pub(crate) fn add_merge(
         &mut self,
-        pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        rank: usize,
+        (left, right): (&[u8], &[u8]),
         lenient: bool,
+        joined: &mut Vec<u8>,
     ) -> Result<(), TextError> {
-        let mut joined = Vec::new();
-        for (rank, (left, right)) in pairs.enumerate() {
-            joined.clear();
-            joined.extend_from_slice(left);
-            joined.extend_from_slice(right.strip_prefix(self.continuing_prefix.as_slice()).unwrap_or(right));
-            let find = |spelling: &[u8]| {
-                self.by_bytes.get(spelling).copied().ok_or_else(|| {
-                    TextError::Vocabulary(format!(
-                        "merge {rank} needs the token {:?}, which the vocabulary lacks",
-                        String::from_utf8_lossy(spelling)
-                    ))
-                })
+        joined.clear();
+        joined.extend_from_slice(left);
+        joined.extend_from_slice(right.strip_prefix(self.continuing_prefix.as_slice()).unwrap_or(right));
+        let [Some(left), Some(right), Some(merged)] = [left, right, joined].map(|spelling| self.by_bytes.get(spelling))
+        else {
+            let missing = [left, right, joined].into_iter().find(|spelling| self.by_bytes.get(spelling).is_none());
+            return if lenient {
+                Ok(())
+            } else {
+                Err(TextError::Vocabulary(format!(
+                    "merge {rank} needs the token {:?}, which the vocabulary lacks",
+                    String::from_utf8_lossy(missing.unwrap_or_default())
+                )))
             };
-            let merged = match (find(left), find(right), find(&joined)) {
-                (Ok(left), Ok(right), Ok(joined)) => (left, right, joined),
-                (Err(_), ..) | (_, Err(_), _) | (.., Err(_)) if lenient => continue,
-                (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Err(error),
-            };
-            let rank = u32::try_from(rank).map_err(|_| TextError::Vocabulary("too many merges".to_owned()))?;
-            self.merges.insert((merged.0, merged.1), (rank, merged.2));
-        }
+        };
+        let rank = u32::try_from(rank).map_err(|_| TextError::Vocabulary("too many merges".to_owned()))?;
+        self.merges.insert((left, right), (rank, merged));
         Ok(())
     }
 
     /// Appends the tokens of one word.
     pub(crate) fn encode(&self, word: &[u8], scratch: &mut Vec<u32>, out: &mut Vec<u32>) {
         if self.ignore_merges
-            && let Some(&id) = self.by_bytes.get(word)
+            && let Some(id) = self.by_bytes.get(word)
         {
             out.push(id);
             return;
@@ -121,7 +121,7 @@ impl Bpe {
                         self.by_bytes.get(spelled.as_slice())
                     };
                     let was_unknown = std::mem::take(&mut after_unknown);
-                    if let Some(&id) = id {
+                    if let Some(id) = id {
                         symbols.push(id);
                         continue;
                     }

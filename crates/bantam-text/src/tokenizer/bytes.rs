@@ -33,10 +33,20 @@ pub(crate) fn char_to_byte(character: char) -> Option<u8> {
 
 /// The bytes a byte-level token spells; a token with any other character is taken as it stands.
 pub(crate) fn unmap(spelling: &[u8]) -> Vec<u8> {
-    std::str::from_utf8(spelling)
-        .ok()
-        .and_then(|text| text.chars().map(char_to_byte).collect())
-        .unwrap_or_else(|| spelling.to_vec())
+    let mut bytes = Vec::with_capacity(spelling.len());
+    unmap_into(spelling, &mut bytes);
+    bytes
+}
+
+/// Appends the bytes a byte-level token spells, as [`unmap`].
+pub(crate) fn unmap_into(spelling: &[u8], bytes: &mut Vec<u8>) {
+    let start = bytes.len();
+    let whole = std::str::from_utf8(spelling)
+        .is_ok_and(|text| text.chars().all(|character| char_to_byte(character).map(|byte| bytes.push(byte)).is_some()));
+    if !whole {
+        bytes.truncate(start);
+        bytes.extend_from_slice(spelling);
+    }
 }
 
 /// The byte of a token spelled `<0x0A>`.

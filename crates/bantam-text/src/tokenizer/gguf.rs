@@ -2,12 +2,13 @@
 
 use super::added::{AddedToken, AddedTokens};
 use super::bpe::{Alphabet, Bpe};
-use super::bytes::{byte_token, unmap};
+use super::bytes::{byte_token, unmap, unmap_into};
 use super::companions::{Added, check_largest};
 use super::gguf_words::{character_bpe, charsmap, unigram, wordpiece};
 use super::normalizer::Normalizer;
 use super::pieces::PieceNormalizer;
 use super::sentencepiece::{SPACE, ScoreBpe};
+use super::spellings::Spellings;
 use super::split::Splitter;
 use super::trie::Trie;
 use super::{Ends, FirstSpace, Joining, Map, Merger, Token, Tokenizer, patterns};
@@ -121,7 +122,7 @@ pub(super) fn score_bpe(
     let len = vocabulary.tokens.len();
     let prefix = vocabulary.add_space_prefix.unwrap_or(true);
     let mut merger = ScoreBpe {
-        by_bytes: Map::with_capacity_and_hasher(len, Default::default()),
+        by_bytes: Spellings::with_capacity(len),
         // Adding zero makes -0 and 0 the same score.
         scores: vocabulary.scores.iter().map(|score| score + 0.0).collect(),
         unused: vec![false; len],
@@ -153,7 +154,7 @@ pub(super) fn score_bpe(
             }
             TokenKind::Normal | TokenKind::UserDefined | TokenKind::Unused => {
                 merger.longest = merger.longest.max(spelling.len());
-                merger.by_bytes.entry(spelling.as_slice().into()).or_insert(number);
+                merger.by_bytes.insert_first(spelling, number);
                 merger.unused[id] = kind == TokenKind::Unused;
                 if let Ok(plain) = std::str::from_utf8(spelling)
                     && plain.contains(SPACE)
@@ -219,7 +220,7 @@ pub(super) fn score_bpe(
     // A spelling that a piece has too is the added token's.
     for &id in replaced.keys() {
         if let Some(spelling) = tokenizer.token(id).map(|token| token.spelling.clone()) {
-            tokenizer.by_spelling.insert(spelling, id);
+            tokenizer.by_spelling.insert(&spelling, id);
         }
     }
     Ok(tokenizer)
@@ -247,20 +248,26 @@ pub(super) fn place_added(
     Ok(placed)
 }
 
-/// The two sides of a merge.
-type Sides = (Vec<u8>, Vec<u8>);
-
-/// Both sides of every merge, spelled by `spell`.
-pub(super) fn merges(vocabulary: &Vocabulary, spell: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<Sides>, TextError> {
-    let mut pairs = Vec::with_capacity(vocabulary.merges.len());
+/// Adds the vocabulary's merges, whose sides are spelled as its tokens are or, with `byte_level`, by characters for bytes.
+pub(super) fn add_merges(merger: &mut Bpe, vocabulary: &Vocabulary, byte_level: bool) -> Result<(), TextError> {
+    let (mut left, mut right, mut joined) = (Vec::new(), Vec::new(), Vec::new());
     for (rank, merge) in vocabulary.merges.iter().enumerate() {
         // The space that separates is never the first character: a token may be a space itself.
         let space = merge.char_indices().skip(1).find(|&(_, c)| c == ' ').map(|(at, _)| at).ok_or_else(|| {
             TextError::Vocabulary(format!("merge {rank} is {:?}, expected two tokens and a space", shorten(merge, 60)))
         })?;
-        pairs.push((spell(&merge.as_bytes()[..space]), spell(&merge.as_bytes()[space + 1..])));
+        let sides = (&merge.as_bytes()[..space], &merge.as_bytes()[space + 1..]);
+        if byte_level {
+            left.clear();
+            right.clear();
+            unmap_into(sides.0, &mut left);
+            unmap_into(sides.1, &mut right);
+            merger.add_merge(rank, (&left, &right), true, &mut joined)?;
+        } else {
+            merger.add_merge(rank, sides, true, &mut joined)?;
+        }
     }
-    Ok(pairs)
+    Ok(())
 }
 
 fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
@@ -270,17 +277,18 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         notes.push("the file names no pre-tokenizer; the default one is used".to_owned());
     }
     let len = vocabulary.tokens.len();
-    let mut by_bytes: Map<Box<[u8]>, u32> = Map::with_capacity_and_hasher(len, Default::default());
+    let mut by_bytes = Spellings::with_capacity(len);
     let mut tokens = Vec::with_capacity(len);
-    let mut raw = Vec::new();
+    let (mut raw, mut bytes) = (Vec::new(), Vec::new());
     for (id, spelling) in vocabulary.tokens.iter().enumerate() {
         let kind = kind_of(&vocabulary, id);
         let number = u32::try_from(id).unwrap_or(u32::MAX);
         let mut text = None;
         if matches!(kind, TokenKind::Normal | TokenKind::Unused | TokenKind::Byte) {
-            let bytes = unmap(spelling).into_boxed_slice();
-            by_bytes.entry(bytes.clone()).or_insert(number);
-            text = (*bytes != **spelling).then_some(bytes);
+            bytes.clear();
+            unmap_into(spelling, &mut bytes);
+            by_bytes.insert_first(&bytes, number);
+            text = (bytes != *spelling).then(|| bytes.as_slice().into());
         }
         raw.extend(added_token(&vocabulary, id).map(|token| (token.content.clone(), token)));
         tokens.push(Some(Token { spelling: spelling.as_slice().into(), text, kind }));
@@ -288,12 +296,12 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     // Added tokens take part in merging too, if the merges name them; ordinary ones come first.
     for (id, spelling) in vocabulary.tokens.iter().enumerate() {
         if kind_of(&vocabulary, id) == TokenKind::UserDefined {
-            by_bytes.entry(unmap(spelling).into_boxed_slice()).or_insert(u32::try_from(id).unwrap_or(u32::MAX));
+            by_bytes.insert_first(&unmap(spelling), u32::try_from(id).unwrap_or(u32::MAX));
         }
     }
     let mut alphabet = Box::new([None; 256]);
     for byte in 0..=255u8 {
-        alphabet[usize::from(byte)] = by_bytes.get([byte].as_slice()).copied();
+        alphabet[usize::from(byte)] = by_bytes.get(&[byte]);
     }
     let mut merger = Bpe {
         by_bytes,
@@ -305,8 +313,7 @@ fn byte_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
         continuing_prefix: Vec::new(),
         word_suffix: Vec::new(),
     };
-    let pairs = merges(&vocabulary, unmap)?;
-    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), true)?;
+    add_merges(&mut merger, &vocabulary, true)?;
     let parts = Parts {
         tokens,
         added: AddedTokens::new(raw)?,
@@ -334,12 +341,7 @@ pub(super) struct Parts {
 }
 
 pub(super) fn finish(vocabulary: &Vocabulary, parts: Parts) -> Tokenizer {
-    let mut by_spelling = Map::with_capacity_and_hasher(parts.tokens.len(), Default::default());
-    for (id, token) in parts.tokens.iter().enumerate() {
-        if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
-            by_spelling.entry(token.spelling.clone()).or_insert(id);
-        }
-    }
+    let by_spelling = super::by_spelling(&parts.tokens);
     let prefix = if vocabulary.add_bos.unwrap_or(parts.add_bos) { vocabulary.bos } else { None };
     let suffix = if vocabulary.add_eos.unwrap_or(false) { vocabulary.eos } else { None };
     let mut tokenizer = Tokenizer {

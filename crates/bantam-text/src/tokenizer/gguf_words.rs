@@ -5,12 +5,13 @@ use super::bpe::{Alphabet, Bpe};
 use super::bytes::byte_token;
 use super::charsmap::Charsmap;
 use super::decoding::Decoding;
-use super::gguf::{Additions, Parts, Symbols, added_token, finish, kind_of, merges, place_added};
+use super::gguf::{Additions, Parts, Symbols, add_merges, added_token, finish, kind_of, place_added};
 use super::json_model::check_lengths;
 use super::normalizer::Normalizer;
 use super::pieces::PieceNormalizer;
 use super::pipeline::bert_steps;
 use super::sentencepiece::SPACE;
+use super::spellings::Spellings;
 use super::split::Splitter;
 use super::trie::Trie;
 use super::unigram::Unigram;
@@ -102,13 +103,13 @@ pub(super) fn wordpiece(mut vocabulary: Vocabulary) -> Result<Tokenizer, TextErr
 pub(super) fn character_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextError> {
     let len = vocabulary.tokens.len();
     let mut bytes = Box::new([None; 256]);
-    let mut by_bytes: Map<Box<[u8]>, u32> = Map::with_capacity_and_hasher(len, Default::default());
+    let mut by_bytes = Spellings::with_capacity(len);
     let (mut tokens, mut raw) = (Vec::with_capacity(len), Vec::new());
     for (spelling, id) in vocabulary.tokens.iter().zip(0u32..) {
         let kind = kind_of(&vocabulary, id as usize);
         let mut text = spelling.clone();
         if !matches!(kind, TokenKind::Control | TokenKind::Unknown) {
-            by_bytes.entry(spelling.as_slice().into()).or_insert(id);
+            by_bytes.insert_first(spelling, id);
             text = String::from_utf8_lossy(spelling).replace(SPACE, " ").into_bytes();
         }
         if let Some(byte) = byte_token(spelling).filter(|_| kind == TokenKind::Byte) {
@@ -129,8 +130,7 @@ pub(super) fn character_bpe(vocabulary: Vocabulary) -> Result<Tokenizer, TextErr
         continuing_prefix: Vec::new(),
         word_suffix: Vec::new(),
     };
-    let pairs = merges(&vocabulary, <[u8]>::to_vec)?;
-    merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), true)?;
+    add_merges(&mut merger, &vocabulary, false)?;
     let parts = Parts {
         tokens,
         added: AddedTokens::new(raw)?,
@@ -240,7 +240,9 @@ pub(super) fn unigram(
     }
     let mut tokenizer = finish(&vocabulary, parts);
     // A spelling that a piece has too is the added token's.
-    tokenizer.by_spelling.extend(over.into_iter().map(|(spelling, id)| (spelling.into_bytes().into(), id)));
+    for (spelling, id) in over {
+        tokenizer.by_spelling.insert(spelling.as_bytes(), id);
+    }
     Ok(tokenizer)
 }
 

@@ -12,7 +12,7 @@ use super::json_model::ModelFile;
 use super::normalizer::Normalizer;
 use super::pipeline::{frame, normalizers, steps};
 use super::words::Step;
-use super::{Ends, Joining, Map, Token, Tokenizer};
+use super::{Ends, Joining, Token, Tokenizer};
 use crate::error::{TextError, shorten};
 use crate::vocabulary::TokenKind;
 
@@ -83,12 +83,7 @@ impl Tokenizer {
         }
         let (added, normalized_added) = added_tokens(file.added_tokens, &normalizers)?;
 
-        let mut by_spelling = Map::with_capacity_and_hasher(tokens.len(), Default::default());
-        for (id, token) in tokens.iter().enumerate() {
-            if let (Some(token), Ok(id)) = (token, u32::try_from(id)) {
-                by_spelling.entry(token.spelling.clone()).or_insert(id);
-            }
-        }
+        let by_spelling = super::by_spelling(&tokens);
         let mut tokenizer = Tokenizer {
             tokens,
             by_spelling,

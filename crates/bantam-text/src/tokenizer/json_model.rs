@@ -5,8 +5,9 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt::Formatter;
 
 use super::bpe::{Alphabet, Bpe};
-use super::bytes::{char_to_byte, unmap};
+use super::bytes::{char_to_byte, unmap, unmap_into};
 use super::json::{FILE, damaged, unsupported};
+use super::spellings::Spellings;
 use super::trie::{LONGEST_PIECE, Trie};
 use super::unigram::Unigram;
 use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
@@ -248,18 +249,18 @@ impl ModelFile {
                 "continuing_subword_prefix or end_of_word_suffix of a byte-level model",
             );
         }
-        let mut by_bytes = Map::with_capacity_and_hasher(vocab.len(), Default::default());
+        let mut by_bytes = Spellings::with_capacity(vocab.len());
         for (spelling, &id) in vocab {
             if !byte_level {
-                by_bytes.insert(Box::from(spelling.as_bytes()), id);
+                by_bytes.insert(spelling.as_bytes(), id);
             } else if spelling.chars().all(|character| char_to_byte(character).is_some()) {
-                by_bytes.insert(unmap(spelling.as_bytes()).into_boxed_slice(), id);
+                by_bytes.insert(&unmap(spelling.as_bytes()), id);
             }
         }
         let alphabet = if byte_level {
             let mut table = Box::new([None; 256]);
             for byte in 0..=255u8 {
-                table[usize::from(byte)] = by_bytes.get([byte].as_slice()).copied();
+                table[usize::from(byte)] = by_bytes.get(&[byte]);
             }
             Alphabet::Bytes(table)
         } else if self.byte_fallback {
@@ -281,14 +282,19 @@ impl ModelFile {
             continuing_prefix,
             word_suffix,
         };
-        let mut pairs = Vec::with_capacity(self.merges.len());
+        let (mut left, mut right, mut joined) = (Vec::new(), Vec::new(), Vec::new());
         for (rank, merge) in self.merges.iter().enumerate() {
-            let (left, right) =
-                merge.pair().ok_or_else(|| damaged(FILE, format!("merge {rank} is no pair of tokens")))?;
-            let spell = |text: &str| if byte_level { unmap(text.as_bytes()) } else { text.as_bytes().to_vec() };
-            pairs.push((spell(left), spell(right)));
+            let sides = merge.pair().ok_or_else(|| damaged(FILE, format!("merge {rank} is no pair of tokens")))?;
+            for (side, text) in [(&mut left, sides.0), (&mut right, sides.1)] {
+                side.clear();
+                if byte_level {
+                    unmap_into(text.as_bytes(), side);
+                } else {
+                    side.extend_from_slice(text.as_bytes());
+                }
+            }
+            merger.add_merge(rank, (&left, &right), false, &mut joined)?;
         }
-        merger.add_merges(pairs.iter().map(|(left, right)| (left.as_slice(), right.as_slice())), false)?;
         Ok(merger)
     }
 }

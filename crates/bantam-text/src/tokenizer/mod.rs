@@ -20,6 +20,7 @@ mod pieces;
 mod pipeline;
 mod protobuf;
 mod sentencepiece;
+mod spellings;
 mod split;
 mod trie;
 mod unigram;
@@ -43,6 +44,7 @@ use self::added::{AddedTokens, Section};
 use self::bpe::Bpe;
 use self::normalizer::Normalizer;
 use self::sentencepiece::ScoreBpe;
+use self::spellings::Spellings;
 use self::unigram::Unigram;
 use self::wordpiece::WordPiece;
 use self::words::Step;
@@ -112,6 +114,17 @@ impl Token {
     }
 }
 
+/// Ids by spelling, the first of equal ones.
+fn by_spelling(tokens: &[Option<Token>]) -> Spellings {
+    let mut all = Spellings::with_capacity(tokens.len());
+    for (token, id) in tokens.iter().zip(0u32..) {
+        if let Some(token) = token {
+            all.insert_first(&token.spelling, id);
+        }
+    }
+    all
+}
+
 /// Where the token ids that frame a text come from.
 #[derive(Debug, Clone, Default)]
 struct Ends {
@@ -128,7 +141,7 @@ struct Ends {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     tokens: Vec<Option<Token>>,
-    by_spelling: Map<Box<[u8]>, u32>,
+    by_spelling: Spellings,
     added: AddedTokens,
     normalized_added: AddedTokens,
     normalizers: Vec<Normalizer>,
@@ -300,7 +313,7 @@ impl Tokenizer {
 
     /// The id whose spelling in the file is `text`.
     pub fn token_id(&self, text: &str) -> Option<u32> {
-        self.by_spelling.get(text.as_bytes()).copied()
+        self.by_spelling.get(text.as_bytes())
     }
 
     /// What each id is, for display.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::Map;
+use super::spellings::Spellings;
 
 /// SentencePiece's visible space, U+2581.
 pub(crate) const SPACE: &str = "\u{2581}";
@@ -13,7 +14,7 @@ pub(crate) const SPACE: &str = "\u{2581}";
 #[derive(Debug, Clone)]
 pub(crate) struct ScoreBpe {
     /// Spelling → token, for every token that text may become (not control, unknown or byte tokens).
-    pub(crate) by_bytes: Map<Box<[u8]>, u32>,
+    pub(crate) by_bytes: Spellings,
     /// Score by token id.
     pub(crate) scores: Vec<f32>,
     /// Tokens that may be built on the way but never come out: they are taken apart again.
@@ -105,7 +106,7 @@ impl ScoreBpe {
             while let Some((start, len)) = apart.pop() {
                 let spelling = &bytes[start..start + len];
                 match self.by_bytes.get(spelling) {
-                    Some(&id) if !self.unused[id as usize] => out.push(id),
+                    Some(id) if !self.unused[id as usize] => out.push(id),
                     _ => match halves.get(&(start, len)) {
                         Some(&left) => {
                             apart.push((start + left, len - left));
@@ -119,7 +120,7 @@ impl ScoreBpe {
     }
 
     fn is_unused(&self, spelling: &[u8]) -> bool {
-        self.by_bytes.get(spelling).is_some_and(|&id| self.unused[id as usize])
+        self.by_bytes.get(spelling).is_some_and(|id| self.unused[id as usize])
     }
 
     fn propose(&self, bytes: &[u8], symbols: &[Symbol], left: usize, right: usize, heap: &mut BinaryHeap<Candidate>) {
@@ -128,7 +129,7 @@ impl ScoreBpe {
         if len > self.longest {
             return;
         }
-        if let Some(&id) = self.by_bytes.get(&bytes[start..start + len]) {
+        if let Some(id) = self.by_bytes.get(&bytes[start..start + len]) {
             heap.push(Candidate { score: self.scores[id as usize], left, right, len });
         }
     }

@@ -73,7 +73,7 @@ pub fn vocabulary(file: &[u8]) -> Vocabulary {
                 for value in values {
                     match (key, value) {
                         ("tokens", Value::Text(bytes)) => vocabulary.tokens.push(bytes),
-                        ("merges", Value::Text(bytes)) => vocabulary.merges.push(text(bytes)),
+                        ("merges", Value::Text(bytes)) => vocabulary.merges.push(&text(bytes)),
                         ("scores", Value::Float(score)) => vocabulary.scores.push(score),
                         ("token_type", Value::Integer(kind)) => vocabulary.types.push(kind as i32),
                         _ => {}

@@ -116,7 +116,7 @@ pub fn run(mut arguments: RunArguments) -> anyhow::Result<()> {
             Usage("--lines and --jsonl read prompts from stdin: they go with a MODEL and no prompt".into()).into()
         );
     }
-    let model = models::open_decoder(&path, arguments.load.size.quantize)?;
+    let model = models::open_to_run(&path, arguments.load.size.quantize)?;
     let model = models::adapted(model, &arguments.load)?;
     let prompter = Prompter::new(&model, arguments.raw)?;
     let think = arguments.think.choice();

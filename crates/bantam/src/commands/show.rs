@@ -23,7 +23,7 @@ pub struct ShowArguments {
 
 /// Says what a model is.
 pub fn run(arguments: &ShowArguments) -> anyhow::Result<()> {
-    let open = OpenOptions { quantize: arguments.size.quantize };
+    let open = OpenOptions { quantize: arguments.size.quantize, ..OpenOptions::default() };
     let options = models::size_options(&arguments.size, 1);
     let description = describe(&arguments.model.model, &open, &options)?;
     if arguments.json {
