@@ -28,7 +28,7 @@ import statistics
 import sys
 
 import models
-from peers import Bantam, Test, found
+from peers import Bantam, Failed, Peer, Test, found
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -94,13 +94,35 @@ def measured(path: str, arguments: argparse.Namespace):
     tests = wanted(arguments)
     ours = Bantam(arguments.bantam, path, arguments.threads)
     peers = found(path, arguments.threads, tests, arguments.openvino)
+    failed = set()
+
+    def turn(peer: Peer, test: Test) -> float | None:
+        """A peer's speed; one that fails is left out of the rest, with its own words."""
+        if peer.name in failed:
+            return None
+        try:
+            return peer.measure(test)
+        except Exception as error:
+            print(f"{peer.name} is left out: {error}", file=sys.stderr)
+            failed.add(peer.name)
+            return None
+
     for test in tests:
         for peer in peers:
             if peer.stays:
-                peer.measure(test)
+                turn(peer, test)
         rounds = []
-        for _ in range(arguments.rounds):
-            rounds.append((ours.result(test), {peer.name: peer.measure(test) for peer in peers}))
+        for number in range(arguments.rounds):
+            # Everybody begins a round once: what drifts within a round is nobody's alone.
+            order = [None, *peers]
+            begin = number % len(order)
+            found_here = {}
+            for peer in order[begin:] + order[:begin]:
+                if peer is None:
+                    own = ours.result(test)
+                else:
+                    found_here[peer.name] = turn(peer, test)
+            rounds.append((own, {peer.name: found_here[peer.name] for peer in peers}))
         yield summary(path, test, rounds)
     for peer in peers:
         peer.close()
@@ -190,4 +212,7 @@ def table(report: list[dict], arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as failed:
+        sys.exit(str(failed))

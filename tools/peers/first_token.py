@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 
-from peers import named, run
+from peers import Failed, named, run
 
 WORDS = ("The old bridge over the river was closed in spring, so we took the long road through the hills and came home after dark, "
          "tired and hungry, while the rain that nobody had foreseen went on and on until the morning of the next day.")
@@ -259,4 +259,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as failed:
+        sys.exit(str(failed))

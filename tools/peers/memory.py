@@ -20,7 +20,7 @@ import resource
 import subprocess
 import sys
 
-from peers import named, run
+from peers import Failed, named, run
 
 MIB = 1 << 20
 
@@ -112,4 +112,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as failed:
+        sys.exit(str(failed))

@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -35,11 +36,16 @@ class Test(NamedTuple):
         return self.depth + self.prompt + self.generate
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess:
-    """Runs a command; a failing one ends the measurement with its own words."""
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+class Failed(Exception):
+    """What could not measure, in its own words."""
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Runs a command; one that fails raises `Failed`."""
+    environment = {**os.environ, **(environment or {})}
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
     if result.returncode != 0:
-        sys.exit(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1:] or result.returncode}")
+        raise Failed(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1:] or result.returncode}")
     return result
 
 
@@ -76,13 +82,15 @@ class Bantam:
     def __init__(self, binary: str, model: str, threads: int):
         self.name = "bantam"
         self.command = [binary, "bench", model, "-t", str(threads), "-r", "1", "--json"]
+        # Not in the form that the user may keep of the model: everybody loads the file.
+        self.nothing_kept = tempfile.TemporaryDirectory(prefix="bantam-peers-")
 
     def measure(self, test: Test) -> float:
         return self.result(test)["avg_ts"]
 
     def result(self, test: Test) -> dict:
         rest = ["-p", str(test.prompt), "-n", str(test.generate), "-d", str(test.depth), "-b", str(test.parallel)]
-        return json.loads(run(self.command + rest).stdout)[0]
+        return json.loads(run(self.command + rest, {"XDG_CACHE_HOME": self.nothing_kept.name}).stdout)[0]
 
 
 class LlamaBench(Peer):
@@ -137,7 +145,7 @@ class LlamaBatchedBench(Peer):
         found = [self.row(line, prompt, test) for line in lines if line.startswith(("{", "|"))]
         speeds = [speed for speed in found if speed is not None]
         if len(speeds) != 2:
-            sys.exit(f"{self.name}: {shlex.join(self.command + rest)} printed no two results")
+            raise Failed(f"{self.name}: {shlex.join(self.command + rest)} printed no two results")
         return speeds[-1]
 
     @staticmethod
@@ -168,7 +176,7 @@ class LlamaCpp(Peer):
         llama_cpp.llama_backend_init()
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
         if not self.model:
-            sys.exit(f"llama.cpp cannot load {path}")
+            raise Failed(f"llama.cpp cannot load {path}")
         options = llama_cpp.llama_context_default_params()
         options.n_seq_max = max(test.parallel for test in tests)
         options.n_ctx = max(max(test.positions(), 64) * test.parallel for test in tests)
@@ -190,7 +198,7 @@ class LlamaCpp(Peer):
                 self.batch.logits[i] = last and ends
             self.batch.n_tokens = len(part)
             if self.c.llama_decode(self.context, self.batch) != 0:
-                sys.exit("llama.cpp cannot decode")
+                raise Failed("llama.cpp cannot decode")
         self.c.llama_synchronize(self.context)
 
     def token(self, i: int) -> int:
@@ -259,5 +267,8 @@ def found(model: str, threads: int, tests: list[Test], openvino: bool) -> list[P
     peers += [LlamaBench(name, command, model, threads) for name, command in named("BANTAM_LLAMA_BENCH")]
     peers += [LlamaBatchedBench(name, command, model, threads) for name, command in named("BANTAM_LLAMA_BATCHED_BENCH")]
     if openvino:
-        peers.append(OpenVino(model, threads))
+        try:
+            peers.append(OpenVino(model, threads))
+        except Exception as error:  # Whatever it says of a file that it does not read.
+            print(f"OpenVINO GenAI does not take {model}, left out: {error}", file=sys.stderr)
     return peers

@@ -150,7 +150,9 @@ pub(crate) fn compile(
     let is_vector = vectors::wanted(plan);
     for (weight, is_vector) in plan.weights.iter().zip(is_vector) {
         let kept = setting.repacked.filter(|_| !is_vector).and_then(|repacked| repacked.weight(&weight.name));
-        if let Some(RepackedWeight { tensor_type, bytes }) = kept {
+        // One of another shape is not this weight's, whoever says so.
+        let kept = kept.filter(|kept| (kept.rows, kept.width) == (weight.rows, weight.width));
+        if let Some(RepackedWeight { tensor_type, bytes, .. }) = kept {
             let stored = tensor_type.bytes(weight.rows, weight.width).unwrap_or(0);
             let matrix = Matrix::from_panels(tensor_type, weight.rows, weight.width, bytes, setting.isa, setting.pool);
             places.push(matrices.len());

@@ -11,12 +11,16 @@ use crate::vectors;
 pub struct RepackedWeight {
     /// The format it was repacked from.
     pub tensor_type: TensorType,
+    /// Of which shape.
+    pub rows: usize,
+    /// See `rows`.
+    pub width: usize,
     /// What [`repack`] gave, from a multiple of 64 on.
     pub bytes: SharedBytes,
 }
 
-/// Gives weights that were repacked before, by a Plan's names. Bytes of a wrong length are refused, wrong bytes are not
-/// noticed: whoever gives them vouches for them.
+/// Gives weights that were repacked before, by a Plan's names. One of another shape than the Plan's is not used, wrong bytes are
+/// not noticed: whoever gives them vouches for them.
 pub trait RepackedWeights: Send + Sync {
     /// The weight of that name, or `None` where it is to be repacked from the model.
     fn weight(&self, name: &str) -> Option<RepackedWeight>;

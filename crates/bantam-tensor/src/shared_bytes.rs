@@ -193,6 +193,34 @@ mod tests {
     }
 
     #[test]
+    fn owners_are_told_of_their_own_ranges() {
+        #[derive(Default)]
+        struct Told(std::sync::Mutex<Vec<(&'static str, Range<usize>)>>);
+        impl AsRef<[u8]> for Told {
+            fn as_ref(&self) -> &[u8] {
+                &[0; 100]
+            }
+        }
+        impl OwnBytes for Told {
+            fn done_with(&self, range: Range<usize>) {
+                self.0.lock().expect("whole").push(("done", range));
+            }
+            fn will_need(&self, range: Range<usize>) {
+                self.0.lock().expect("whole").push(("need", range));
+            }
+        }
+        let owner = Arc::new(Told::default());
+        let window = SharedBytes::new(Arc::clone(&owner) as BytesOwner, 20..60).expect("inside");
+        window.will_need(0..10);
+        window.will_need(30..usize::MAX);
+        window.done_with(5..6);
+        window.will_need(40..50);
+        window.done_with(7..7);
+        let told = owner.0.lock().expect("whole");
+        assert_eq!(*told, [("need", 20..30), ("need", 50..60), ("done", 25..26)]);
+    }
+
+    #[test]
     fn made_bytes_are_made_when_looked_at() {
         struct Counting(std::sync::atomic::AtomicUsize);
         impl MakeBytes for Counting {

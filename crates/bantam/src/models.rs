@@ -39,7 +39,9 @@ pub fn open_decoder(path: &Path, quantize: Option<TensorType>) -> anyhow::Result
 /// The same for a model that is going to be loaded at once: the system begins to read its weights. Where some models are kept
 /// repacked this may be one of them, whose own weights nobody reads.
 pub fn open_to_run(path: &Path, quantize: Option<TensorType>) -> anyhow::Result<Model> {
-    let kept = optimised_directory().and_then(|folder| std::fs::read_dir(folder).ok()?.next()).is_some();
+    let folder = optimised_directory().and_then(|folder| std::fs::read_dir(folder).ok());
+    let kept =
+        folder.into_iter().flatten().flatten().any(|file| file.path().extension().is_some_and(|kind| kind == "panels"));
     makes_text(open_with(path, &OpenOptions { quantize, read_ahead: !kept })?, path)
 }
 

@@ -221,7 +221,8 @@ fn list_greatest(logits: &[f32], count: usize, list: &mut Vec<Candidate>, stretc
     if count <= number {
         stretches.extend_from_within(..);
         let (_, nth, _) = stretches[number..].select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
-        least = nth.next_down();
+        // Candidates' logits are finite: infinity counts as the greatest number.
+        least = nth.min(f32::MAX).next_down();
     }
     for ((start, stretch), &greatest) in (0..).step_by(STRETCH).zip(logits.chunks(STRETCH)).zip(&*stretches) {
         if greatest <= least {

@@ -220,7 +220,7 @@ impl Kept {
         let bytes = self.bytes.slice(start..end)?;
         let panels = Matrix::activation_of(tensor_type).is_int8() && tensor_type.bytes(entry.rows, entry.width).is_ok();
         let fits = panels && Matrix::owned_bytes(tensor_type, entry.rows, entry.width, Isa::detect()) == bytes.len();
-        fits.then_some(RepackedWeight { tensor_type, bytes })
+        fits.then_some(RepackedWeight { tensor_type, rows: entry.rows, width: entry.width, bytes })
     }
 }
 

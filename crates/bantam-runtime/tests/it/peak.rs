@@ -81,7 +81,7 @@ fn write_model(path: &Path, tensor_type: TensorType, width: usize, layers: usize
 #[test]
 fn a_process_of_its_own() {
     let Some(path) = std::env::var_os(MODEL).map(PathBuf::from) else { return };
-    let model = Model::open(&path, &OpenOptions::default()).unwrap();
+    let model = Model::open(&path, &OpenOptions { read_ahead: true, ..OpenOptions::default() }).unwrap();
     let model = model.with_optimised(std::env::var_os(KEPT).map(PathBuf::from));
     let repacking_later = std::env::var_os(LATER).is_some();
     let options = LoadOptions { threads: Some(2), repacking_later, ..LoadOptions::default() };
