@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 
-from peers import Failed, named, run
+from peers import Failed, asked, named, run
 
 WORDS = ("The old bridge over the river was closed in spring, so we took the long road through the hills and came home after dark, "
          "tired and hungry, while the rain that nobody had foreseen went on and on until the morning of the next day.")
@@ -232,17 +232,10 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("-p", "--prompt", type=int, default=32, help="tokens of the prompt, at most some 40")
     parser.add_argument("-r", "--rounds", type=int, default=7)
-    parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("--optimised", action="store_true")
     parser.add_argument("--cache", help="where the folder for optimised weights is made")
     parser.add_argument("--cold", action="store_true")
-    parser.add_argument("--bantam", default="target/release/bantam")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        worker(*json.loads(arguments.worker))
-        return
+    arguments = asked(parser, worker)
     if not arguments.models:
         parser.error("no MODEL")
     rows = []

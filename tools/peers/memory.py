@@ -19,8 +19,9 @@ import pathlib
 import resource
 import subprocess
 import sys
+import tempfile
 
-from peers import Failed, named, run
+from peers import Failed, asked, named, run
 
 MIB = 1 << 20
 
@@ -49,13 +50,14 @@ def worker(model: str, prompt: int, generate: int, threads: int) -> None:
     print(json.dumps([f"llama.cpp ({c.__version__})", peak, before]))
 
 
-def peak(command: list[str]) -> tuple[int, str]:
+def peak(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str]:
     """The peak of one process, and what it printed.
 
     What a process held before exec counts in its peak on Linux, so this one must stay smaller than any that it measures: it
     imports nothing large.
     """
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
         printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -70,7 +72,9 @@ def measured(model: str, arguments: argparse.Namespace) -> dict:
     cache = 2 * 2 * shape["layers"] * shape["kv_heads"] * shape["head_width"] * (arguments.prompt + arguments.generate)
     tests = ["-p", str(arguments.prompt), "-n", str(arguments.generate), "-t", str(arguments.threads), "-r", "1"]
     row = {"model": model, "file": size, "keys_and_values": cache, "bound": int(1.05 * (size + cache)) + 64_000_000, "peaks": {}}
-    row["peaks"]["Bantam"] = peak([arguments.bantam, "bench", model, *tests, "--json"])[0]
+    # Not in the form that the user may keep of the model: everybody loads the file.
+    with tempfile.TemporaryDirectory() as empty:
+        row["peaks"]["Bantam"] = peak([arguments.bantam, "bench", model, *tests, "--json"], os.environ | {"XDG_CACHE_HOME": empty})[0]
     for name, command in named("BANTAM_LLAMA_BENCH"):
         row["peaks"][name] = peak([*command, "-m", model, *tests])[0]
     if importlib.util.find_spec("llama_cpp") is None:
@@ -87,14 +91,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("-p", "--prompt", type=int, default=512)
     parser.add_argument("-n", "--generate", type=int, default=16)
-    parser.add_argument("-t", "--threads", type=int, default=2)
-    parser.add_argument("--bantam", default="target/release/bantam")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        worker(*json.loads(arguments.worker))
-        return
+    arguments = asked(parser, worker)
     if not arguments.models:
         parser.error("no MODEL")
     rows = [measured(model, arguments) for model in arguments.models]

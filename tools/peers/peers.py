@@ -5,6 +5,7 @@ tokens that are already there.
 """
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 
 class Test(NamedTuple):
@@ -47,6 +48,20 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> subpro
     if result.returncode != 0:
         raise Failed(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1:] or result.returncode}")
     return result
+
+
+def asked(parser: argparse.ArgumentParser, worker: Callable) -> argparse.Namespace:
+    """What the command line asks for, with the options that comparisons have in common. A process that was started as a peer of
+    its own (`--worker`, with what the worker is given as a JSON list) does that part and ends."""
+    parser.add_argument("-t", "--threads", type=int, default=2)
+    parser.add_argument("--bantam", default="target/release/bantam")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        worker(*json.loads(arguments.worker))
+        sys.exit()
+    return arguments
 
 
 def help_of(command: list[str]) -> str:

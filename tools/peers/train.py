@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from peers import asked
+
 
 def peak_memory() -> int:
     with open("/proc/self/status") as status:
@@ -101,17 +103,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("--variants", default="bf16,bf16-checkpoint")
     parser.add_argument("--recompute", default="auto,always", help="bantam's own variants")
-    parser.add_argument("--bantam", default="target/release/bantam")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        worker(*json.loads(arguments.worker))
-        return
-
+    arguments = asked(parser, worker)
     shape = shape_of(arguments.model)
     peers = [Peer(variant, shape, arguments) for variant in arguments.variants.split(",")]
     tokens = arguments.examples * arguments.length

@@ -43,7 +43,7 @@ pub(super) unsafe fn tile(
 /// As [`tile`].
 #[cfg_attr(
     all(target_arch = "wasm32", target_feature = "simd128"),
-    allow(dead_code, reason = "`tools/wasm.py` compares with it")
+    allow(dead_code, reason = "its vectors do the same there")
 )]
 pub(super) unsafe fn tile_as<const FUSED: bool>(
     kind: &PanelKind,

@@ -1,10 +1,11 @@
 //! Which content lies at which path, remembered beside the kept forms, so that a file that stayed as it was is not read
 //! through at every start.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use bantam_formats::atomic::AtomicFile;
 use blake3::Hash;
 use serde::{Deserialize, Serialize};
 
@@ -48,14 +49,11 @@ impl Index {
 
     /// Writes it, whole or not at all. It is worth no error: what is not remembered is found out again.
     pub(super) fn write(&self, directory: &Path) {
-        let path = directory.join(NAME);
-        let temporary = directory.join(format!("{NAME}.{}.part", std::process::id()));
-        let written = serde_json::to_vec(self).map_err(io::Error::from).and_then(|text| {
-            fs::write(&temporary, text)?;
-            fs::rename(&temporary, &path)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
+        let (Ok(text), Ok(mut file)) = (serde_json::to_vec(self), AtomicFile::create(&directory.join(NAME))) else {
+            return;
+        };
+        if file.write_all(&text).is_ok() {
+            let _ = file.commit();
         }
     }
 
@@ -101,6 +99,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
     use std::time::{Duration, SystemTime};
 
